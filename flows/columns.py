@@ -1,0 +1,33 @@
+"""Rows on their way to a table of the database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """A SYMBOL column: codes (int32) into a tuple of names."""
+
+    codes: npt.NDArray[np.int32]
+    names: tuple[str, ...]
+
+
+Column = npt.NDArray[np.float64] | npt.NDArray[np.int64] | npt.NDArray[np.bool_] | Symbols
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows for one table. Every column has the same length.
+
+    SYMBOL columns are `Symbols`, DOUBLE float64 (NaN is NULL), LONG and TIMESTAMP int64 (NEVER, the smallest int64, is NULL; times in µs since
+    the epoch), BOOLEAN bool. `ts` is always among them and never NULL.
+    """
+
+    table: str
+    columns: Mapping[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.columns["ts"])  # type: ignore[arg-type]

@@ -1,0 +1,61 @@
+"""The columns that flow between operators: structs of numpy arrays, one row per trade, bar or pair."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
+
+NEVER = np.iinfo(np.int64).min  # a watermark that has not begun, an episode that has not opened, a count that is NULL
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
+
+
+@dataclass(frozen=True, slots=True)
+class Trades:
+    """A batch of one source partition's trades, each symbol in id order, each id once.
+
+    All arrays have shape (n,) but `watermark`, which has one entry per symbol of the universe.
+    """
+
+    symbol: Codes  # index into the universe of symbols
+    id: Longs
+    ts: Longs  # µs since the epoch, UTC
+    price: Floats
+    qty: Floats
+    is_buyer_maker: Flags  # True: the taker sold
+    count: Longs  # trades in this row: 1, or those of an aggregate trade
+    after_hole: Flags  # the ids right before this trade were not seen and never will be
+    watermark: Longs  # (symbols,) no trade of the symbol before this time is still to come; NEVER where unknown
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Closed bars of one or more timeframes, each symbol and timeframe in time order without holes.
+
+    All arrays have shape (n,) but `watermark` (symbols,).
+    """
+
+    symbol: Codes
+    timeframe: Longs  # µs
+    ts: Longs  # opening time, µs since the epoch
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats  # in the base asset
+    quote_volume: Floats  # Σ price · quantity, in the quote asset
+    trades: Longs
+    buy_volume: Floats  # volume of trades whose taker bought
+    complete: Flags  # every trade of the bar was seen
+    watermark: Longs  # (symbols,) every bar of the symbol that ends at or before this time is closed
+
+    def __len__(self) -> int:
+        return len(self.ts)
