@@ -1,0 +1,332 @@
+import gzip
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows import recordings
+from flows.binance import messages
+from flows.binance.messages import COLUMNS, Frames, join
+from flows.errors import UserError
+from flows.recordings import read, symbols_in
+
+START_US = 1_723_161_255_000_000
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+
+
+def trades(n: int, code: int = 0, first_id: int = 100, start_us: int = START_US, step_us: int = 5_000) -> Frames:
+    k = np.arange(n, dtype=np.int64)
+    ts = start_us + k * step_us
+    return Frames(
+        np.full(n, code, np.int32),
+        first_id + k,
+        ts,
+        60_000 + (k % 7) * 0.01,
+        0.001 * (1 + k % 5),
+        k % 3 == 0,
+        np.ones(n, np.int64),
+        ts,
+        np.zeros(2, np.int64),
+    )
+
+
+def same(a: Frames, b: Frames) -> bool:
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in COLUMNS)
+
+
+def whole(*paths: Path, symbols: tuple[str, ...] | None = SYMBOLS, stream: str | None = None) -> Frames:
+    return join(list(read(paths, symbols, stream=stream)), len(symbols or SYMBOLS))
+
+
+def frame_lines(f: Frames, combined: bool = True) -> list[bytes]:
+    lines = []
+    for k in range(len(f)):
+        lines += messages.encode_trades(SYMBOLS[f.symbol[k]], f.rows(slice(k, k + 1)), combined)
+    return lines
+
+
+def csv_rows(f: Frames, us: bool = False, last: tuple[str, ...] = ("True",)) -> list[str]:
+    return [
+        ",".join((str(i), f"{p:.8f}", f"{q:.8f}", f"{p * q:.8f}", str(t if us else t // 1000), str(m), *last))
+        for i, p, q, t, m in zip(f.id, f.price, f.qty, f.ts, f.is_buyer_maker, strict=True)
+    ]
+
+
+def agg_rows(f: Frames) -> list[str]:
+    return [
+        f"{i},{p:.8f},{q:.8f},{i * 3},{i * 3 + 2},{t // 1000},{m},True"
+        for i, p, q, t, m in zip(f.id, f.price, f.qty, f.ts, f.is_buyer_maker, strict=True)
+    ]
+
+
+# frames
+
+
+@pytest.mark.parametrize("name", ["r.ndjson", "r.json", "r.jsonl", "r.txt", "r.log", "r.ndjson.gz", "r.whatever.gz", "r.zip"])
+@pytest.mark.parametrize("combined", [True, False])
+def test_recorded_frames_are_read_whatever_the_file_is_called(tmp_path: Path, name: str, combined: bool) -> None:
+    path, f = tmp_path / name, trades(30)
+    text = b"\n".join(frame_lines(f, combined)) + b"\n"
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(text))
+    elif name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("r.ndjson", text)
+    else:
+        path.write_bytes(text)
+    assert same(whole(path), f)
+
+
+@pytest.mark.parametrize("stamp", ["1723161255343123456 ", "1723161255343123\t", "1723161255343 ", "1723161255.343 ", "1723161255.343, "])
+def test_a_leading_receive_time_is_passed_over(tmp_path: Path, stamp: str) -> None:
+    path, f = tmp_path / "r.txt", trades(5)
+    path.write_bytes(b"\r\n".join(stamp.encode() + line for line in frame_lines(f)))
+    assert same(whole(path), f)
+
+
+def test_other_events_symbols_and_junk_are_counted_and_change_nothing(tmp_path: Path) -> None:
+    path, f = tmp_path / "r.ndjson", trades(4)
+    lines = frame_lines(f)
+    lines.insert(0, b'{"stream":"btcusdt@depth","data":{"e":"depthUpdate","s":"BTCUSDT"}}')
+    lines.insert(2, b"half a li")
+    lines.insert(3, b"")
+    lines.insert(4, lines[1].replace(b"BTC", b"XRP"))
+    lines.insert(5, lines[1].replace(b"60000.00000000", b"0.00000000"))
+    lines.append(lines[1][:50])
+    path.write_bytes(b"\n".join(lines))
+    found = whole(path)
+    assert same(found, f)
+    assert (found.foreign, found.unreadable, found.rejected.tolist()) == (2, 2, [1, 0])
+
+
+def test_a_recording_of_both_streams_is_read_as_trades_unless_asked_otherwise(tmp_path: Path) -> None:
+    path, f = tmp_path / "r.ndjson", trades(4)
+    aggregates = messages.encode_agg_trades("BTCUSDT", f, f.id * 2, f.id * 2 + 1)
+    path.write_bytes(b"\n".join(line for both in zip(aggregates, frame_lines(f), strict=True) for line in both))
+    assert symbols_in([path]).stream == "trade"
+    assert whole(path).count.tolist() == [1] * 4
+    assert whole(path, stream="aggTrade").count.tolist() == [2] * 4
+
+
+def test_the_first_look_tells_symbols_stream_and_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "r.ndjson.gz"
+    f = join([trades(20_000, 1, start_us=START_US + 7_000), trades(2, 0, start_us=START_US + 10**9)], 2)
+    path.write_bytes(
+        gzip.compress(b"\n".join(messages.encode_trades("ETHUSDT", f.rows(f.symbol == 1)) + frame_lines(f.rows(f.symbol == 0))))
+    )
+    seen: list[tuple[int, int]] = []
+    look = symbols_in([path], lambda read, total: seen.append((read, total)))
+    assert (look.symbols, look.stream, look.first_us) == (SYMBOLS, "trade", START_US + 7_000)
+    assert same(whole(path, symbols=None), f)
+    assert seen == sorted(seen) and seen[-1] == (path.stat().st_size,) * 2
+
+
+def test_lines_out_of_order_at_the_beginning_do_not_hide_the_first_trade(tmp_path: Path) -> None:
+    path, f = tmp_path / "r.ndjson", trades(50)
+    path.write_bytes(b"\n".join(reversed(frame_lines(f))))
+    assert symbols_in([path]).first_us == START_US
+    assert same(whole(path), f.rows(slice(None, None, -1)))
+
+
+# archives
+
+
+@pytest.mark.parametrize("us", [False, True])
+@pytest.mark.parametrize("header", [False, True])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".zip"])
+def test_a_trades_archive_is_read(tmp_path: Path, us: bool, header: bool, suffix: str) -> None:
+    path, f = tmp_path / f"ETHUSDT-trades-2024-08-09{suffix}", trades(30, 1)
+    rows = csv_rows(f, us)
+    if header:
+        rows.insert(0, "id,price,qty,quote_qty,time,is_buyer_maker,is_best_match")
+    text = ("\n".join(rows) + "\n").encode()
+    if suffix == ".csv":
+        path.write_bytes(text)
+    elif suffix == ".csv.gz":
+        path.write_bytes(gzip.compress(text))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("ETHUSDT-trades-2024-08-09.csv", text)
+    assert symbols_in([path]).symbols == ("ETHUSDT",)
+    assert same(whole(path), f)
+
+
+def test_an_archive_without_the_best_match_column_is_read(tmp_path: Path) -> None:
+    path, f = tmp_path / "BTCUSDT-trades-2024-08.csv", trades(3)
+    path.write_text("\n".join(csv_rows(f, last=())))
+    assert same(whole(path), f)
+
+
+@pytest.mark.parametrize("header", [False, True])
+def test_an_aggregate_trades_archive_is_read(tmp_path: Path, header: bool) -> None:
+    path, f = tmp_path / "BTCUSDT-aggTrades-2024-08-09.csv", trades(5)
+    head = ["agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker,is_best_match"] if header else []
+    path.write_text("\n".join(head + agg_rows(f)))
+    assert symbols_in([path]).stream == "aggTrade"
+    assert same(whole(path), messages.replace(f, count=np.full(5, 3)))
+
+
+def test_a_row_that_cannot_be_a_trade_is_rejected_and_counted(tmp_path: Path) -> None:
+    path, f = tmp_path / "BTCUSDT-trades-2024-08-09.csv", trades(6)
+    rows = csv_rows(f)
+    rows[1] = rows[1].replace("60000.01000000", "0.00000000", 1)
+    rows[2] = rows[2].replace("60000.02000000", "NaN", 1)
+    rows[3] = rows[3].replace(",0.00400000,", ",-0.00400000,", 1)
+    path.write_text("\n".join(rows))
+    found = whole(path)
+    assert same(found, f.rows([0, 4, 5])) and found.rejected.tolist() == [3, 0]
+
+
+def test_a_csv_of_the_trades_table_is_read(tmp_path: Path) -> None:
+    path, f = tmp_path / "export.csv", trades(4, step_us=1_001)
+    times = [str(np.datetime64(int(t), "us")) + "Z" for t in f.ts]
+    sides = ["sell" if m else "buy" for m in f.is_buyer_maker]
+    rows = [f"{t},BTCUSDT,{i},{p},{q},{s}" for t, i, p, q, s in zip(times, f.id, f.price, f.qty, sides, strict=True)]
+    path.write_text("\n".join(["ts,symbol,id,price,qty,side", *rows]))
+    assert symbols_in([path]).first_us == START_US
+    assert same(whole(path), f)
+
+
+# Parquet
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us", "UTC"), pa.timestamp("ns"), pa.timestamp("ms"), pa.int64()])
+def test_parquet_with_the_columns_of_the_trades_table_is_read(tmp_path: Path, kind: pa.DataType) -> None:
+    path = tmp_path / "trades.parquet"
+    f = join([trades(6), trades(6, 1, 900)], 2)
+    ts = pa.array(f.ts) if kind == pa.int64() else pa.array(f.ts).cast(pa.timestamp("us")).cast(kind)
+    table = pa.table(
+        {
+            "ts": ts,
+            "symbol": pa.array([SYMBOLS[code] for code in f.symbol]).dictionary_encode(),
+            "id": f.id,
+            "price": f.price,
+            "qty": f.qty,
+            "side": ["sell" if m else "buy" for m in f.is_buyer_maker],
+        }
+    )
+    pq.write_table(table, path)
+    look = symbols_in([path])
+    assert (look.symbols, look.first_us) == (SYMBOLS, START_US)
+    assert same(whole(path), f)
+
+
+def test_parquet_with_the_columns_of_an_archive_is_read(tmp_path: Path) -> None:
+    path, f = tmp_path / "ETHUSDT-trades-2024-08-09.parquet", trades(6, 1)
+    pq.write_table(pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts // 1000, "is_buyer_maker": f.is_buyer_maker}), path)
+    assert same(whole(path), f)
+
+
+# several files
+
+
+def test_days_are_read_in_the_order_of_their_first_trades(tmp_path: Path) -> None:
+    f = trades(300)
+    days = []
+    for k, name in enumerate(["c.ndjson", "a.ndjson", "b.ndjson"]):
+        days.append(tmp_path / name)
+        days[-1].write_bytes(b"\n".join(frame_lines(f.rows(slice(k * 100, k * 100 + 100)))))
+    assert same(whole(days[1], days[2], days[0]), f)
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(-2_000_000, 2_000_000), st.integers(100, 9_000))
+def test_files_that_overlap_are_merged_by_time(
+    tmp_path_factory: pytest.TempPathFactory, n: int, m: int, later_us: int, step_us: int
+) -> None:
+    folder = tmp_path_factory.mktemp("days")
+    btc, eth = trades(n), trades(m, 1, 900, START_US + later_us, step_us)
+    for name, f in (("BTCUSDT", btc), ("ETHUSDT", eth)):
+        pq.write_table(
+            pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}),
+            folder / f"{name}-trades-1.parquet",
+        )
+    before = recordings.BATCH
+    try:
+        recordings.BATCH = 64  # type: ignore[misc]
+        found = whole(*folder.iterdir())
+    finally:
+        recordings.BATCH = before  # type: ignore[misc]
+    assert (np.diff(found.ts) >= 0).all()
+    assert same(found.rows(found.symbol == 0), btc) and same(found.rows(found.symbol == 1), eth)
+
+
+def test_single_and_aggregate_trades_are_not_mixed(tmp_path: Path) -> None:
+    (tmp_path / "BTCUSDT-trades-1.csv").write_text("\n".join(csv_rows(trades(3))))
+    (tmp_path / "BTCUSDT-aggTrades-1.csv").write_text("\n".join(agg_rows(trades(3))))
+    with pytest.raises(UserError, match="holds aggregate trades"):
+        list(read(sorted(tmp_path.iterdir()), SYMBOLS))
+
+
+# what cannot be read
+
+
+def refusal(read_all: Callable[[], object]) -> str:
+    with pytest.raises(UserError) as refused:
+        read_all()
+    text = str(refused.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("empty.ndjson", b"", "is empty"),
+        ("blank.txt", b"\n\n  \n", "is empty"),
+        ("notes.txt", b"hello\nworld\n", "line 1: expected recorded Binance trades"),
+        ("depth.ndjson", b'{"e":"depthUpdate","E":1,"s":"BTCUSDT"}\n' * 3, "line 1: expected recorded Binance trades"),
+        ("photo.png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "line 1: expected recorded"),
+        ("people.csv", b"name,age,city,zip,phone,mail\nx,1,y,2,3,4\n", "line 1: expected recorded"),
+        ("BTCUSDT-trades-1.csv", b"id,price,qty,quote_qty,time,is_buyer_maker\n", "holds no trades"),
+        ("mine.csv", b"1,2.0,3.0,6.0,1723161255342,True,True\n", "its name does not say the symbol"),
+        ("bad.parquet", b"PAR1 this is none", "cannot be read as Parquet"),
+        ("bad.zip", b"PK\x03\x04 this is none", "the zip is damaged"),
+        ("bad.gz", b"\x1f\x8b this is none", "cut off or damaged"),
+    ],
+)
+def test_a_foreign_recording_is_refused_in_one_line_that_names_it(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    for attempt in (lambda: symbols_in([path]), lambda: list(read([path], SYMBOLS))):
+        text = refusal(attempt)
+        assert text.startswith(str(path)) and says in text
+
+
+def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
+    assert "No such file" in refusal(lambda: symbols_in([tmp_path / "none.gz"]))
+    assert "directory" in refusal(lambda: symbols_in([tmp_path]))
+    assert "none given" in refusal(lambda: symbols_in([]))
+
+
+@pytest.mark.parametrize("name", ["r.ndjson.gz", "BTCUSDT-trades-1.csv.gz"])
+def test_a_cut_off_gzip_is_found_by_the_first_look(tmp_path: Path, name: str) -> None:
+    path, f = tmp_path / name, trades(40_000)
+    lines = messages.encode_trades("BTCUSDT", f) if "ndjson" in name else [row.encode() for row in csv_rows(f)]
+    path.write_bytes(gzip.compress(b"\n".join(lines))[:-2_000])
+    for attempt in (lambda: symbols_in([path]), lambda: list(read([path], SYMBOLS))):
+        text = refusal(attempt)
+        assert str(path) in text and ("cut off" in text or "end-of-stream" in text)
+
+
+def test_a_broken_line_of_an_archive_is_named_by_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "BTCUSDT-trades-2024-08-09.csv"
+    rows = csv_rows(trades(9))
+    path.write_text("\n".join([*rows[:6], "7,abc,1", *rows[7:]]))
+    assert "#7" in refusal(lambda: list(read([path], SYMBOLS)))
+    path.write_text("\n".join([*rows[:6], rows[6].replace(",0.", ",zero."), *rows[7:]]))
+    assert "#7" in refusal(lambda: list(read([path], SYMBOLS)))
+
+
+def test_a_reader_may_stop_early_and_leaves_nothing_open(tmp_path: Path) -> None:
+    path = tmp_path / "r.ndjson.gz"
+    path.write_bytes(gzip.compress(b"\n".join(messages.encode_trades("BTCUSDT", trades(40_000)))))
+    reading = read([path], SYMBOLS)
+    assert json.dumps(len(next(iter(reading)))) != "0"
+    reading.close()  # type: ignore[attr-defined]
