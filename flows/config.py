@@ -266,18 +266,19 @@ def _source(field: Field | None) -> tuple[Source, tuple[str, ...]]:
 
 def _url(field: Field, schemes: Sequence[str]) -> str:
     what = f"an address that begins with {either([scheme + '://' for scheme in schemes])}"
-    written = field.text(what, lambda url: re.fullmatch(r"[!-~]{1,300}", url) is not None)
+    written = field.text(what)
+    if "@" in written:  # not quoted: there may be a real password in it
+        raise field.wrong("an address takes no user or password: secrets come from the environment, not from this file")
+    if "?" in written or "#" in written:
+        raise field.wrong("expected an address without ? and #: streams and parameters are added to it")
     try:
         parts = urlsplit(written)
         host, port = parts.hostname, parts.port
     except ValueError:
         raise field.expected(what) from None
-    if "@" in parts.netloc:  # not quoted: it may be a real one
-        raise field.wrong("an address takes no user or password: secrets come from the environment, not from this file")
-    if parts.scheme not in schemes or not host or not re.fullmatch(r"[A-Za-z0-9.:_-]+", host) or port == 0:
+    characters = re.fullmatch(r"[A-Za-z0-9._~:/\[\]-]{1,300}", written)
+    if not characters or parts.scheme not in schemes or not host or not _is_host(host) or port == 0:
         raise field.expected(what)
-    if re.search(r"[^A-Za-z0-9._~/-]", parts.path) or "?" in written or "#" in written:
-        raise field.expected("an address without a query: streams and parameters are added to it")
     return written.rstrip("/")
 
 
@@ -507,7 +508,7 @@ def _by_timeframe(pair: Field, leaf: str, field: Field, timeframes: tuple[str, .
 # --- alerts -------------------------------------------------------------------------------------------------------------------
 
 _NUMBER_OF: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "zscore": ("a number", lambda _: True),
+    "zscore": ("a finite number", lambda _: True),
     "correlation": ("a number between -1 and 1", lambda r: -1 < r < 1),
     "adf_pvalue": ("a number between 0 and 1", lambda p: 0 < p < 1),
     "coint_pvalue": ("a number between 0 and 1", lambda p: 0 < p < 1),

@@ -11,7 +11,7 @@ import re
 import reprlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from typing import cast
 
 import yaml
 
@@ -19,19 +19,18 @@ from flows.errors import UserError
 
 TAG = "tag:yaml.org,2002:"
 LONGEST_GOT = 60  # characters of a wrong value that are quoted back
-SECRETS = ("password", "token", "secret", "api_key", "apikey", "username", "user", "auth")
+MOST_GOT = 4  # elements of a wrong list
+SECRETS = ("password", "token", "secret", "api_key", "apikey", "user", "webhook")
 
 _shortened = reprlib.Repr()
-_shortened.maxlevel = 2
 _shortened.maxstring = _shortened.maxother = _shortened.maxlong = LONGEST_GOT
 
 
 class _Loader(yaml.SafeLoader):
     """Resolves the core schema of YAML 1.2, less octal and hexadecimal numbers."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
-
+_Loader.yaml_implicit_resolvers = {}
 _DECIMAL = r"(0|[1-9][0-9]*)"
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -39,7 +38,7 @@ for _tag, _pattern, _first in (
     ("int", rf"[-+]?{_DECIMAL}", list("-+0123456789")),
     ("float", rf"[-+]?(\.[0-9]+|{_DECIMAL}(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+0123456789.")),
 ):
-    _Loader.add_implicit_resolver(TAG + _tag, re.compile(rf"(?:{_pattern})\Z", re.ASCII), _first)  # type: ignore[no-untyped-call]
+    _Loader.add_implicit_resolver(TAG + _tag, re.compile(rf"(?:{_pattern})\Z", re.ASCII), _first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class Field:
         for key in entries:
             if key in known:
                 continue
-            if key.lower() in SECRETS:  # the value is not quoted: it may be a real one
+            if any(secret in key.lower() for secret in SECRETS):  # the value is not quoted: it may be a real one
                 raise self.child(key, None).wrong("secrets come from the environment, not from this file: remove it")
             if key == "<<":
                 raise self.wrong("unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under defaults")
@@ -124,11 +123,16 @@ class Field:
 
 
 def shown(content: object) -> str:
-    """What was got, as it looks in YAML where that is short, on one line."""
+    """What was got, as it looks in YAML where that is short, on one line. What a mapping holds is not told: it may be a password."""
     if content is None:
         return "nothing"
     if isinstance(content, bool):
         return "true" if content else "false"
+    if isinstance(content, dict):
+        return "a mapping"
+    if isinstance(content, list):
+        some = ", ".join("[…]" if isinstance(element, list) else shown(element) for element in content[:MOST_GOT])
+        return f"[{some}, …]" if len(content) > MOST_GOT else f"[{some}]"
     return _shortened.repr(content)
 
 
