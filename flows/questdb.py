@@ -1,17 +1,28 @@
 """QuestDB: where it is, its tables, and the writer that loses no row."""
 
+import base64
+import http.client
+import json
 import os
 import re
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import numpy as np
+
+from flows.columns import Column, Rows, Symbols
 from flows.errors import UserError
 
 SCHEMA = Path(__file__).parent.parent / "questdb" / "schema.sql"
 CONNECT_S = 10
+DAY_US = 86_400_000_000
+NEVER = np.iinfo(np.int64).min  # NULL of LONG and TIMESTAMP
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +129,368 @@ def _verify(connection: Any, table: Table) -> None:
         raise refuse("deduplication", f"keys {', '.join(sorted(keys))}" if keys else "none", f"DEDUP UPSERT KEYS({', '.join(table.keys)})")
 
 
-def newest(connection: Any, names: Sequence[str] | None = None) -> dict[str, int | None]:
-    """The newest `ts` of each table, µs since the epoch; None where it has no row."""
-    return {
-        name: connection.execute(f"SELECT max(ts)::LONG FROM {tables()[name].name}").fetchone()[0]
-        for name in (tables() if names is None else names)
-    }
+def newest(connection: Any, table: str) -> int | None:
+    """The newest `ts` of a table, µs since the epoch; None where it has no row."""
+    found = connection.execute(f"SELECT max(ts)::LONG FROM {tables()[table].name}").fetchone()
+    return found[0] if found else None  # of an empty table the server answers no row at all
+
+
+def counts(connection: Any) -> dict[str, int]:
+    """Rows of each table that SQL can see."""
+    return {name: connection.execute(f"SELECT count() FROM {name}").fetchone()[0] for name in tables()}
+
+
+def suspended(connection: Any) -> list[tuple[str, str]]:
+    """Tables that still take rows but show none of them, each with the server's reason."""
+    return [(name, reason) for name, is_suspended, reason, *_ in _wal(connection) if is_suspended]
+
+
+def _wal(connection: Any) -> list[tuple[str, bool, str, int, int]]:
+    found = connection.execute("SELECT name, suspended, errorTag, errorMessage, writerTxn, sequencerTxn FROM wal_tables()").fetchall()
+    return [(name, is_suspended, tag or error, done, todo) for name, is_suspended, tag, error, done, todo in found if name in tables()]
+
+
+def settle(endpoint: Endpoint, deadline_s: float = 60.0) -> None:
+    """Return when all that was acknowledged before this call is visible to SQL."""
+    until = time.monotonic() + deadline_s
+    with connect(endpoint) as connection:
+        aims = {name: todo for name, *_, todo in _wal(connection)}
+        while True:
+            late = []
+            for name, is_suspended, reason, done, _ in _wal(connection):
+                if is_suspended:
+                    raise UserError(
+                        f"table {name}: suspended ({reason or 'no reason given'}): it takes rows but shows none of them: "
+                        f"see to the cause (disk space?), then ALTER TABLE {name} RESUME WAL"
+                    )
+                if done < aims.get(name, 0):
+                    late.append(name)
+            if not late:
+                return
+            if time.monotonic() > until:
+                raise UserError(f"table {late[0]}: rows written are not visible after {deadline_s:g} s: see the server's log")
+            time.sleep(SETTLE_POLL_S)
+
+
+def _days(retention: str) -> int:
+    match = re.fullmatch(r"(\d+)([hdw])", retention)
+    hours = int(match[1]) * {"h": 1, "d": 24, "w": 168}[match[2]] if match else 0
+    if hours <= 0 or hours % 24:
+        raise UserError(f"retention: expected whole days such as 7d, got {retention!r}")
+    return hours // 24
+
+
+def set_retention(endpoint: Endpoint, trades: str, bars: str, signals: str) -> None:
+    """Set every table's TTL: QuestDB drops whole days, counted from the table's newest row. For `run` only."""
+    wanted = {"trades": _days(trades), "bars": _days(bars)}
+    with connect(endpoint) as connection:
+        have = _ttl_us(connection)
+        for name in tables():
+            days = wanted.get(name, _days(signals))
+            if have.get(name) != days * DAY_US:
+                connection.execute(f"ALTER TABLE {name} SET TTL {days} DAYS")
+
+
+def _ttl_us(connection: Any) -> dict[str, int]:
+    """Tables with a TTL, in µs; a month counts as its shortest."""
+    days = {"HOUR": 1 / 24, "DAY": 1, "WEEK": 7, "MONTH": 28, "YEAR": 365}
+    found = connection.execute("SELECT table_name, ttlValue, ttlUnit FROM tables() WHERE ttlValue > 0").fetchall()
+    return {name: round(count * days[unit] * DAY_US) for name, count, unit in found if name in tables()}
+
+
+def ttl_would_drop(endpoint: Endpoint, first_us: int, last_us: int | None = None) -> str | None:
+    """Why rows from `first_us` to `last_us` (µs since the epoch) would not stay in this database: one line, or None if they would."""
+    with connect(endpoint) as connection:
+        for name, ttl_us in _ttl_us(connection).items():
+            last = max(newest(connection, name) or first_us, first_us if last_us is None else last_us)
+            if (first_us // DAY_US + 1) * DAY_US <= last - ttl_us:
+                first_day, last_day = (np.datetime64(us, "us").astype("datetime64[D]") for us in (first_us, last))
+                return (
+                    f"table {name}: keeps {ttl_us // DAY_US} days before its newest row ({last_day}): rows of {first_day} would be deleted "
+                    "at once: use a database of its own (--dir DIR), or a longer retention"
+                )
+    return None
+
+
+# Writing: InfluxDB line protocol over HTTP. Deduplication makes a second delivery harmless, so whatever is in doubt is sent again.
+
+REQUEST_ROWS = 50_000  # about 5 MB
+FRAME_ROWS = 1_000  # from here on a DataFrame is faster than a call per row
+REQUEST_S = 30.0
+FIRST_PAUSE_S = 0.1
+MAX_PAUSE_S = 5.0
+SETTLE_POLL_S = 0.002
+
+
+@cache
+def _encoder() -> Any:
+    """Makes buffers; told the protocol's version it connects to nothing. Version 2 sends doubles bit for bit."""
+    from questdb import Protocol, Sender
+
+    sender = Sender(Protocol.Http, "127.0.0.1", 9000, protocol_version=2, auto_flush=False)
+    sender.establish()  # type: ignore[no-untyped-call]
+    return sender
+
+
+@lru_cache(maxsize=256)
+def _categories(names: tuple[str, ...]) -> Any:
+    import pandas as pd
+
+    return pd.CategoricalDtype(names)
+
+
+def _pieces(column: Column, start: int, stop: int) -> Column:
+    return Symbols(column.codes[start:stop], column.names) if isinstance(column, Symbols) else column[start:stop]
+
+
+def _slices(rows: Rows, size: int) -> Iterator[Rows]:
+    if len(rows) <= size:
+        yield rows
+        return
+    for start in range(0, len(rows), size):
+        yield Rows(rows.table, {name: _pieces(column, start, start + size) for name, column in rows.columns.items()})
+
+
+def _joined(many: Sequence[Rows]) -> Rows:
+    if len(many) == 1:
+        return many[0]
+    columns: dict[str, Column] = {}
+    for name, column in many[0].columns.items():
+        parts: list[Any] = [rows.columns[name] for rows in many]
+        if isinstance(column, Symbols):
+            columns[name] = Symbols(np.concatenate([part.codes for part in parts]), column.names)
+        else:
+            columns[name] = np.concatenate(parts)
+    return Rows(many[0].table, columns)
+
+
+def _gathered(many: Iterable[Rows]) -> list[Rows]:
+    """Small batches joined to few large ones; rows of one table stay in their order, for the last of equal keys wins."""
+    runs: dict[str, list[tuple[object, list[Rows]]]] = {}
+    for rows in many:
+        shape = tuple((name, column.names if isinstance(column, Symbols) else None) for name, column in rows.columns.items())
+        table = runs.setdefault(rows.table, [])
+        if table and table[-1][0] == shape:
+            table[-1][1].append(rows)
+        else:
+            table.append((shape, [rows]))
+    return [_joined(run) for table in runs.values() for _, run in table]
+
+
+def _checked(rows: Rows) -> Rows:
+    """Refuse what no retry and no server would put right: these are mistakes of the program, not of its user."""
+    table = tables()[rows.table]
+    for name, column in rows.columns.items():
+        kind = {"SYMBOL": "symbols", "DOUBLE": "float64", "BOOLEAN": "bool"}.get(table.columns[name], "int64")
+        found = "symbols" if isinstance(column, Symbols) else str(column.dtype)
+        if found != kind:
+            raise TypeError(f"{rows.table}.{name}: {found} is not {kind}")
+        if len(column.codes if isinstance(column, Symbols) else column) != len(rows):
+            raise ValueError(f"{rows.table}.{name}: its length is not that of ts")
+    ts = rows.columns["ts"]
+    if not isinstance(ts, Symbols) and len(ts) and ts.min() < 0:
+        raise ValueError(f"{rows.table}.ts: {ts.min()} is before 1970")
+    return rows
+
+
+def _finite(values: Any) -> Any:
+    return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.nan)
+
+
+def encode(rows: Rows, buffer: Any) -> None:
+    """Append the rows to a client's buffer in their order: NaN, infinity, NEVER and symbol code -1 become NULL."""
+    types = tables()[rows.table].columns
+    if len(rows) < FRAME_ROWS:
+        _encode_rows(rows, types, buffer)
+    else:
+        _encode_frame(rows, types, buffer)
+
+
+def _encode_frame(rows: Rows, types: dict[str, str], buffer: Any) -> None:
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for name, column in rows.columns.items():
+        if isinstance(column, Symbols):
+            columns[name] = pd.Categorical.from_codes(column.codes, dtype=_categories(column.names), validate=False)
+        elif types[name] == "TIMESTAMP":
+            columns[name] = np.ascontiguousarray(column).view("datetime64[us]")
+        elif types[name] == "DOUBLE":
+            columns[name] = _finite(column)
+        else:
+            columns[name] = column
+    symbols = [name for name in columns if types[name] == "SYMBOL"]
+    buffer.dataframe(pd.DataFrame(columns, copy=False), table_name=rows.table, symbols=symbols, at="ts")
+
+
+def _encode_rows(rows: Rows, types: dict[str, str], buffer: Any) -> None:
+    from questdb import TimestampMicros, TimestampNanos
+
+    symbols, columns = [], []
+    for name, column in rows.columns.items():
+        if isinstance(column, Symbols):
+            names: tuple[str | None, ...] = (*column.names, None)  # so that code -1 is NULL
+            symbols.append((name, [names[code] for code in column.codes.tolist()]))
+        elif types[name] == "DOUBLE":
+            columns.append((name, _finite(column).tolist()))
+        elif name != "ts":
+            column_list = column.tolist()
+            if types[name] != "BOOLEAN":
+                as_time = types[name] == "TIMESTAMP"
+                column_list = [None if each == NEVER else TimestampMicros(each) if as_time else each for each in column_list]
+            columns.append((name, column_list))
+    for index, ts in enumerate(rows.columns["ts"].tolist()):  # type: ignore[union-attr]
+        buffer.row(
+            rows.table,
+            symbols={name: texts[index] for name, texts in symbols},
+            columns={name: numbers[index] for name, numbers in columns},
+            at=TimestampNanos(ts * 1000),
+        )
+
+
+def _row_text(rows: Rows, index: int) -> str:
+    """One row for a person to read."""
+    words = []
+    for name, column in rows.columns.items():
+        if isinstance(column, Symbols):
+            words.append(f"{name}={(*column.names, None)[column.codes[index]]}")
+        elif name == "ts":
+            words.append(f"ts={np.datetime64(int(column[index]), 'us')}Z")
+        else:
+            words.append(f"{name}={'NULL' if column[index] == NEVER else column[index]}")
+    return " ".join(words)
+
+
+class _InDoubt(Exception):
+    """The request failed in a way that leaves open whether the rows are in."""
+
+
+class Writer:
+    """Rows to the database, each at least once, so that deduplication makes it once.
+
+    `write` keeps the rows and sends whenever REQUEST_ROWS are together; `flush` returns only when the server has acknowledged all. Both
+    block while the database is away, for as long as it takes: nothing is dropped and nothing grows. Once `stop` is set a failure is not
+    tried again. Not for use by several threads.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        log: Callable[[str], None] = print,
+        stop: threading.Event | None = None,
+        request_s: float = REQUEST_S,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self.waiting = 0  # rows that are not acknowledged
+        self.acknowledged = 0  # rows
+        self.away_since: float | None = None  # by `now`; None while the database answers
+        self._endpoint, self._log, self._request_s, self._now = endpoint, log, request_s, now
+        self._stop = stop or threading.Event()
+        self._sleep = sleep or self._stop.wait
+        self._random = random or Random()
+        self._rows: list[Rows] = []
+        self._connection: http.client.HTTPConnection | None = None
+        self._headers = {"Content-Type": "text/plain; charset=utf-8"}
+        if password := os.environ.get("QDB_HTTP_PASSWORD"):
+            user = os.environ.get("QDB_HTTP_USER") or "admin"
+            self._headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+    def write(self, many: Sequence[Rows]) -> None:
+        """Take the rows; block while more than a request of them waits for the database."""
+        for rows in many:
+            if len(rows):
+                self._rows.append(_checked(rows))
+                self.waiting += len(rows)
+        if self.waiting >= REQUEST_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Return when every row written so far is acknowledged."""
+        self._rows = [part for rows in _gathered(self._rows) for part in _slices(rows, REQUEST_ROWS)]
+        while self._rows:
+            request: list[Rows] = []
+            count = 0
+            for rows in self._rows:
+                if request and count + len(rows) > REQUEST_ROWS:
+                    break
+                request.append(rows)
+                count += len(rows)
+            self._deliver(request, count)
+            del self._rows[: len(request)]
+            self.waiting -= count
+            self.acknowledged += count
+
+    def close(self) -> None:
+        """Drop the connection; rows that wait are not sent."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def _deliver(self, request: Sequence[Rows], count: int) -> None:
+        buffer = _encoder().new_buffer()
+        for rows in request:
+            encode(rows, buffer)
+        body = bytes(buffer)
+        where = f"questdb {self._endpoint.host}:{self._endpoint.http_port}"
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                self._post(body, request)
+            except _InDoubt as failure:
+                if self.away_since is None:
+                    self.away_since = self._now()
+                    self._log(f"{where}: away ({failure}): {count} rows wait, trying again")
+                if self._stop.is_set():
+                    away = f"away for {self._now() - self.away_since:.0f} s ({failure})"
+                    raise UserError(f"{where}: {away}: stopped with {self.waiting} rows not written: start again when it answers") from None
+                self._sleep(pause_s * (0.5 + 0.5 * self._random.random()))
+                pause_s = min(2 * pause_s, MAX_PAUSE_S)
+            else:
+                if self.away_since is not None:
+                    self._log(f"{where}: back after {self._now() - self.away_since:.0f} s, {count} rows written")
+                    self.away_since = None
+                return
+
+    def _post(self, body: bytes, request: Sequence[Rows]) -> None:
+        reused = self._connection is not None
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(self._endpoint.host, self._endpoint.http_port, timeout=self._request_s)
+        try:
+            self._connection.request("POST", "/write", body, self._headers)
+            response = self._connection.getresponse()
+            status, answer = response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            self._connection = None
+            if reused and isinstance(error, ConnectionError):  # the server may hang up on an idle connection: no failure yet
+                return self._post(body, request)
+            raise _InDoubt("no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__) from None
+        if status not in (http.client.OK, http.client.NO_CONTENT):
+            self._connection.close()
+            self._connection = None
+            raise _refusal(self._endpoint, status, answer, request)
+
+
+def _refusal(endpoint: Endpoint, status: int, answer: bytes, request: Sequence[Rows]) -> Exception:
+    """What an answer other than success means: try again, or stop with the server's words and the row."""
+    where = f"questdb {endpoint.host}:{endpoint.http_port}"
+    try:
+        told = json.loads(answer)
+        words, line = " ".join(str(told["message"]).split()), int(told.get("line") or 1)
+    except (ValueError, KeyError, TypeError):
+        words, line = " ".join(answer.decode(errors="replace").split())[:300], 1
+    if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
+        return UserError(f"{where}: user or password refused (HTTP {status}): set QDB_HTTP_USER and QDB_HTTP_PASSWORD to the server's")
+    if status == http.client.NOT_FOUND:
+        return UserError(f"{where}: takes no rows (HTTP 404 on /write): is it QuestDB's HTTP port?")
+    if status == http.client.BAD_REQUEST:
+        for rows in request:
+            if line <= len(rows):
+                row = _row_text(rows, line - 1)
+                return UserError(f"table {rows.table}: refused by the database: {words}: row {row}: correct the table, then start again")
+            line -= len(rows)
+        return UserError(f"{where}: refused: {words}")
+    return _InDoubt(f"HTTP {status} {words}".strip())

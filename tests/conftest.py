@@ -1,17 +1,18 @@
-"""One real QuestDB for the whole session."""
+"""One real QuestDB for the whole session, and a proxy that fails on request."""
 
+import contextlib
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from flows.config import QuestDB
 from flows.embedded import running
-from flows.questdb import Endpoint, connect, prepare, tables
+from flows.questdb import Endpoint, connect, prepare
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all different."""
+def _free_ports(count: int) -> list[int]:
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:
@@ -23,22 +24,93 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.fixture(scope="session")
+def free_ports() -> Callable[[int], list[int]]:
+    """`free_ports(n)`: n different ports that nobody listens on."""
+    return _free_ports
+
+
+@pytest.fixture(scope="session")
 def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """A real QuestDB with Pairflow's tables, shared by the session: tests that write use `database`."""
-    http_port, pg_port = free_ports(2)
+    http_port, pg_port = _free_ports(2)
     directory = tmp_path_factory.mktemp("questdb")
-    with running(QuestDB(dir=directory, http_port=http_port, pg_port=pg_port)) as endpoint:
-        prepare(endpoint)
-        yield endpoint
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QDB_DEV_MODE_ENABLED", "true")  # lets a test suspend a table
+        with running(QuestDB(dir=directory, http_port=http_port, pg_port=pg_port)) as endpoint:
+            patch.undo()
+            prepare(endpoint)
+            yield endpoint
 
 
 @pytest.fixture
 def database(questdb: Endpoint) -> Iterator[Endpoint]:
     """The session's QuestDB with empty tables."""
-    prepare(questdb)
     with connect(questdb) as connection:
-        for name in tables():
-            if connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone():
-                connection.execute(f"DROP TABLE {name}")  # unlike TRUNCATE also forgets its TTL and its symbols
+        for name, transactions in connection.execute("SELECT name, sequencerTxn FROM wal_tables()").fetchall():
+            if transactions:  # a new table has none; DROP also forgets a TTL, which TRUNCATE keeps
+                connection.execute(f"DROP TABLE '{name}'")
     prepare(questdb)
     yield questdb
+
+
+class Proxy:
+    """A TCP proxy to one port; `fault` says what happens to answers: None, "drop", "hang", or bytes to send instead of forwarding."""
+
+    def __init__(self, port: int) -> None:
+        self.fault: str | bytes | None = None
+        self.faults = 0  # how many requests met the fault
+        self._upstream = ("127.0.0.1", port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = [self._listener]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def close(self) -> None:
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                upstream = socket.create_connection(self._upstream)
+                self._sockets += [client, upstream]
+                for target in (self._requests, self._answers):
+                    thread = threading.Thread(target=target, args=(client, upstream))
+                    self._threads.append(thread)
+                    thread.start()
+
+    def _requests(self, client: socket.socket, upstream: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := client.recv(65536):
+                if isinstance(self.fault, bytes):
+                    if chunk.startswith(b"POST"):
+                        self.faults += 1
+                        client.sendall(self.fault)
+                else:
+                    upstream.sendall(chunk)
+            upstream.shutdown(socket.SHUT_WR)
+
+    def _answers(self, client: socket.socket, upstream: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := upstream.recv(65536):
+                if self.fault == "drop":
+                    self.faults += 1
+                    client.shutdown(socket.SHUT_RDWR)
+                elif self.fault == "hang":
+                    self.faults += 1
+                else:
+                    client.sendall(chunk)
+            client.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[int], Proxy]]:
+    """`proxy(port)` puts a Proxy in front of a port."""
+    with contextlib.ExitStack() as stack:
+        yield lambda port: stack.enter_context(contextlib.closing(Proxy(port)))
