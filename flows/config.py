@@ -50,7 +50,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     quiet_us: int = 3_000_000
     stream: str = "trade"  # trade | aggTrade
     ws_url: str = "wss://data-stream.binance.vision"
-    rest_url: str = "https://data-api.binance.vision"
+    rest_url: str = "https://api.binance.com"
 
 
 class Costs(msgspec.Struct, frozen=True):

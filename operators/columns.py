@@ -59,3 +59,8 @@ class Bars:
 
     def __len__(self) -> int:
         return len(self.ts)
+
+    def rows(self, chosen: Flags) -> "Bars":
+        """The chosen rows."""
+        columns = {name: getattr(self, name)[chosen] for name in Bars.__slots__ if name != "watermark"}
+        return Bars(**columns, watermark=self.watermark)

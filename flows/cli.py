@@ -1,0 +1,308 @@
+"""The `pairflow` command."""
+
+import argparse
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import msgspec
+
+from flows.errors import UserError
+
+REPORT_S: Final = 10.0
+REPLAY_EPOCH: Final = timedelta(seconds=10)
+DEMO: Final = Path(__file__).with_name("demo.yaml")
+FAR: Final = timedelta(days=36_500)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 1 after one line that says what is wrong."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("websockets").setLevel(logging.WARNING)
+    try:
+        code: int = options.verb(options)
+    except UserError as error:
+        print(f"pairflow: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt:
+        print("pairflow: interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every verb and its options, with the text that `-h` shows."""
+    top = argparse.ArgumentParser(
+        prog="pairflow",
+        description="Live trades of an exchange to statistical-arbitrage signals in QuestDB, watched in Grafana.",
+        epilog="examples:\n"
+        "  pairflow demo                                  everything, on a simulated market; nothing to set up\n"
+        "  pairflow check && pairflow run                 the pipeline on pipeline.yaml\n"
+        "  pairflow replay --dir /tmp/day trades.csv.gz   recorded trades through the same flow\n"
+        "  pairflow export signals --format parquet -o signals.parquet --pair BTCUSDT-ETHUSDT\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--config", type=Path, metavar="FILE", help="the configuration (default: pipeline.yaml in this directory)")
+    verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def verb(name: str, function: Callable[[argparse.Namespace], int], text: str, more: str = "") -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip())
+        added.set_defaults(verb=function)
+        return added
+
+    run_ = verb("run", run, "the pipeline, live", "Resumes where it stopped; Ctrl-C writes what is under way and ends it.")
+    run_.add_argument("--fresh", action="store_true", help="forget the recovery store and begin at the newest trade")
+    add_workers(run_)
+    replay_ = verb(
+        "replay", replay, "recorded trades through the same flow", "Event time only: the speed changes no row, and a second replay changes none."
+    )
+    replay_.add_argument("files", nargs="+", type=Path, metavar="FILE", help="recorded frames (.ndjson[.gz]), trade archives (.csv, .zip), Parquet")
+    replay_.add_argument("--speed", type=positive, metavar="N", help="times the market's own speed (default: as fast as possible)")
+    replay_.add_argument("--dir", type=Path, metavar="DIR", help="an embedded database of its own in DIR")
+    add_workers(replay_)
+    demo_ = verb("demo", demo, "everything on a simulated market", "Its database is its own (.pairflow/demo) and begins empty each time.")
+    demo_.add_argument("--seconds", type=positive, metavar="N", help="end by itself after N seconds")
+    demo_.add_argument("--http-port", type=port, metavar="P", help="of its QuestDB (default 9000)")
+    demo_.add_argument("--pg-port", type=port, metavar="P", help="of its QuestDB (default 8812)")
+    add_exchange(verb("exchange", exchange, "the local exchange alone", "Speaks Binance's streams and REST on one port of 127.0.0.1."))
+    verb("check", check, "what is ready and what is not", "Exit code 0 when everything is.")
+    export_ = verb("export", export_table, "a table to CSV or Parquet")
+    export_.add_argument("table", metavar="TABLE")
+    export_.add_argument("--format", choices=("csv", "parquet"), default="csv")
+    export_.add_argument("-o", "--output", required=True, metavar="FILE", help="- for standard output (CSV only)")
+    export_.add_argument("--start", type=when, metavar="TIME", help="first ts, such as 2024-08-09 or 2024-08-09T00:05:00Z")
+    export_.add_argument("--end", type=when, metavar="TIME", help="ts before this time")
+    for name in ("symbol", "pair", "timeframe"):
+        export_.add_argument(f"--{name}")
+    verb("questdb", questdb, "the embedded database alone")
+    return top
+
+
+def add_workers(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--workers", type=count, default=1, metavar="N", help="worker threads (default 1: the fastest for one connection)")
+
+
+def add_exchange(to: argparse.ArgumentParser) -> None:
+    from flows.exchange import add_arguments
+
+    add_arguments(to)
+
+
+def positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
+    return int(text)
+
+
+def when(text: str) -> int:
+    """A time as µs since the epoch; without a zone it is UTC."""
+    try:
+        time_ = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a time such as 2024-08-09T00:05:00Z, got {text!r}") from None
+    return round((time_ if time_.tzinfo else time_.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def load(options: argparse.Namespace) -> Any:
+    from flows.config import load as load_settings
+
+    return load_settings(options.config or Path("pipeline.yaml"))
+
+
+def run(options: argparse.Namespace) -> int:
+    from flows.running import forget_recovery
+
+    settings = load(options)
+    if options.fresh:
+        forget_recovery(settings)
+    with simulated(settings) if settings.source.exchange == "simulated" else contextlib.nullcontext(settings) as settings:
+        return stream(settings, options.workers, None)
+
+
+def stream(settings: Any, workers: int, seconds: float | None) -> int:
+    """Run the pipeline on the exchange of the settings until a signal, or for so many seconds."""
+    import threading
+
+    from flows.binance.rest import check_symbols
+    from flows.embedded import running
+    from flows.pipeline import pipeline
+    from flows.questdb import Writer, prepare, set_retention
+    from flows.running import Tally, execute, open_recovery, stopping_on_signals
+    from flows.sink import QuestDBSink
+    from flows.source import ExchangeSource, Stop
+
+    stop, tally = Stop(), Tally()
+    with stopping_on_signals(stop):
+        check_symbols(settings.source.rest_url, settings.symbols)
+        recovery = open_recovery(settings)
+        with running(settings.questdb, say) as endpoint:
+            prepare(endpoint)
+            set_retention(endpoint, **msgspec.to_builtins(settings.retention))
+            say(where_to_look(settings, endpoint))
+            flow = pipeline(settings, ExchangeSource(settings, stop), QuestDBSink(lambda: Writer(endpoint, log=say), tally))
+            timer = threading.Timer(seconds, stop.set) if seconds else None
+            if timer:
+                timer.start()
+            try:
+                with tally.reported(say, REPORT_S):
+                    execute(flow, recovery=recovery, every=timedelta(microseconds=settings.recovery.every_us), workers=workers)
+            finally:
+                if timer:
+                    timer.cancel()
+            say(f"stopped; written: {tally.summary()}")
+    return 0
+
+
+def where_to_look(settings: Any, endpoint: Any) -> str:
+    pairs = ", ".join(pair.name for pair in settings.pairs)
+    return (
+        f"streaming {', '.join(settings.symbols)} from {settings.source.ws_url}; pairs {pairs or 'none'}\n"
+        f"look: QuestDB's console http://{endpoint.host}:{endpoint.http_port} (try: SELECT * FROM signals LIMIT -20), "
+        f"PostgreSQL at {endpoint.host}:{endpoint.pg_port}, Grafana as README.md says; Ctrl-C stops"
+    )
+
+
+def replay(options: argparse.Namespace) -> int:
+    from flows.embedded import running
+    from flows.pipeline import pipeline
+    from flows.questdb import Writer, prepare, settle, ttl_would_drop
+    from flows.recordings import read, symbols_in
+    from flows.running import Tally, execute, stopping_on_signals
+    from flows.sink import QuestDBSink
+    from flows.source import RecordingSource, Stop
+
+    settings = load(options)
+    look = symbols_in(options.files, progress(sys.stderr, "looking"))
+    known = sorted(set(look.symbols) & set(settings.symbols))
+    if not known:
+        raise UserError(
+            f"replay: the recordings hold {', '.join(look.symbols[:5])}, the configuration {', '.join(settings.symbols)}: "
+            "add the pair or source.symbols to the configuration"
+        )
+    if left := sorted(set(look.symbols) - set(settings.symbols)):
+        say(f"left out, not in the configuration: {', '.join(left)}")
+    settings = msgspec.structs.replace(settings, source=msgspec.structs.replace(settings.source, stream=look.stream))
+    if options.dir is not None:
+        from flows.embedded import free_ports
+
+        http_port, pg_port = free_ports(settings.questdb.http_port, settings.questdb.pg_port)
+        database = msgspec.structs.replace(settings.questdb, embedded=True, dir=options.dir.absolute(), http_port=http_port, pg_port=pg_port)
+        settings = msgspec.structs.replace(settings, questdb=database)
+    stop, tally = Stop(), Tally()
+    with stopping_on_signals(stop), running(settings.questdb, say) as endpoint:
+        prepare(endpoint)
+        if why := ttl_would_drop(endpoint, look.first_us):
+            raise UserError(f"replay: {why}")
+        recording = read(options.files, settings.symbols, None if options.speed else progress(sys.stderr, "replaying"), look.stream)
+        source = RecordingSource(settings, recording, stop, options.speed)
+        flow = pipeline(settings, source, QuestDBSink(lambda: Writer(endpoint, log=say), tally))
+        began = time.monotonic()
+        with tally.reported(say, REPORT_S) if options.speed else contextlib.nullcontext():
+            execute(flow, recovery=None, every=REPLAY_EPOCH, workers=options.workers)
+        settle(endpoint)
+        took = time.monotonic() - began
+        print(f"{'interrupted' if stop else 'replayed'}: {tally.summary()} in {took:.1f} s ({tally.rows['trades'] / took:,.0f} trades/s)")
+        if settings.questdb.embedded:
+            print(f"look: the database is in {settings.questdb.dir}; `pairflow questdb` serves it, `pairflow export` writes CSV or Parquet")
+    return 0
+
+
+def progress(to: TextIO, what: str) -> Callable[[int, int], None]:
+    """A line on a terminal that shows how far a long work has come; nothing where nobody watches."""
+    shown = -1
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        percent = 100 * done // max(total, 1)
+        if to.isatty() and percent != shown:
+            shown = percent
+            print(f"\r{what} {percent} %", end="\n" if done >= total else "", file=to, flush=True)
+
+    return show
+
+
+def demo(options: argparse.Namespace) -> int:
+    import shutil
+
+    from flows.config import load as load_settings
+    from flows.embedded import Found
+
+    raise NotImplementedError
+
+
+@contextlib.contextmanager
+def simulated(settings: Any) -> Iterator[Any]:
+    """The settings, pointed at a simulated market that a child process plays for the length of the block."""
+    raise NotImplementedError
+    yield settings
+
+
+def exchange(options: argparse.Namespace) -> int:
+    from flows.exchange import serve
+
+    return serve(options)
+
+
+def questdb(options: argparse.Namespace) -> int:
+    from flows.embedded import serve
+
+    settings = load(options)
+    if not settings.questdb.embedded:
+        raise UserError("questdb: the configuration names a server elsewhere (questdb.embedded: false): start that one")
+    return serve(settings.questdb, say)
+
+
+def export_table(options: argparse.Namespace) -> int:
+    from flows.embedded import running
+    from flows.export import export
+
+    with running(load(options).questdb, say) as endpoint:
+        export(
+            endpoint,
+            options.table,
+            options.format,
+            options.output,
+            start=options.start,
+            end=options.end,
+            symbol=options.symbol,
+            pair=options.pair,
+            timeframe=options.timeframe,
+            progress=say,
+        )
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    from flows.check import report
+
+    return report(options.config or Path("pipeline.yaml"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

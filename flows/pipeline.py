@@ -1,0 +1,174 @@
+"""The dataflow: trades to bars to measures to alerts, and all of them to the database."""
+
+import pickle
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import bytewax.operators as op
+import numpy as np
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.operators import StatefulBatchLogic
+from bytewax.outputs import Sink
+
+from flows.columns import Rows
+from flows.config import Pair, Settings, timeframe_us
+from flows.rows import Tables
+from flows.sink import PARTITION
+from flows.source import Feed
+from operators.bars import BarBuilder
+from operators.columns import Bars
+from operators.measures import Measurer, Measures, PairSpec
+from operators.watch import PAIR_METRICS, AlertSpec, Watch
+
+SIDES = {"above": 1, "below": -1, "outside": 0}
+
+
+# fmt: off
+def pipeline(settings: Settings, source: Source[tuple[str, Feed]], sink: Sink[tuple[str, Rows]]) -> Dataflow:
+    """The whole line. Step ids are part of the recovery store: renaming one loses its state."""
+    tables = Tables(settings)
+    flow = Dataflow("pairflow")
+    feed = op.input("trades", flow, source)                                               # ("binance-0", Feed)
+    bars = op.stateful_batch("bars", feed, stateful(lambda _: bar_builder(settings)))     # ("binance-0", Bars)
+    by_timeframe = op.flat_map("by_timeframe", bars, split(settings))                     # ("1s", Bars)
+    measures = op.stateful_batch("measures", by_timeframe, stateful(measurer(settings)))  # ("1s", Measures)
+    alerts = op.stateful_batch("alerts", measures, stateful(watch(settings)))             # ("1s", Watched)
+    rows = op.merge(                                                                      # ("questdb", Rows)
+        "rows",
+        op.flat_map("feed_rows", feed, rows_of(lambda feed: [tables.trades(feed.trades), feed.gaps, feed.health])),
+        op.flat_map("bar_rows", bars, rows_of(lambda bars: [tables.bars(bars)])),
+        op.flat_map("measure_rows", measures, rows_of(tables.measures)),
+        op.flat_map("alert_rows", alerts, rows_of(lambda watched: [tables.alerts(watched)])),
+    )
+    op.output("questdb", rows, sink)
+    return flow
+# fmt: on
+
+
+class Operator(Protocol):
+    """What operators/ has: `update` takes what comes and returns what follows; the object pickles, and takes over an older one's state."""
+
+    def update(self, upstream: Any, /) -> Any: ...
+
+    def resume(self, before: Any, /) -> None: ...
+
+
+class Stateful(StatefulBatchLogic[Any, Any, bytes]):
+    """An operator as a step, built from the first item of its key. Its snapshot is its pickle: a copy, and one blob for the store.
+
+    A resumed operator is built from the settings of today and takes over the state of before.
+    """
+
+    def __init__(self, build: Callable[[Any], Operator], snapshot: bytes | None) -> None:
+        self._build, self._snapshot = build, snapshot
+        self._operator: Operator | None = None
+
+    def on_batch(self, values: list[Any]) -> tuple[Iterable[Any], bool]:
+        if self._operator is None:
+            self._operator = self._build(values[0])
+            if self._snapshot is not None:
+                self._operator.resume(pickle.loads(self._snapshot))
+                self._snapshot = None
+        return [self._operator.update(value) for value in values], StatefulBatchLogic.RETAIN
+
+    def snapshot(self) -> bytes:
+        return pickle.dumps(self._operator, pickle.HIGHEST_PROTOCOL) if self._snapshot is None else self._snapshot
+
+
+def stateful(build: Callable[[Any], Operator]) -> Callable[[bytes | None], Stateful]:
+    return lambda snapshot: Stateful(build, snapshot)
+
+
+class FeedBars:
+    """Bars from the trades of a feed."""
+
+    def __init__(self, builder: BarBuilder) -> None:
+        self._builder = builder
+
+    def update(self, feed: Feed, /) -> Bars:
+        return self._builder.update(feed.trades)
+
+    def resume(self, before: "FeedBars", /) -> None:
+        self._builder = before._builder
+
+
+def bar_builder(settings: Settings) -> FeedBars:
+    return FeedBars(BarBuilder.of(len(settings.symbols), [timeframe_us(word) for word in settings.timeframes]))
+
+
+def words(settings: Settings) -> dict[int, str]:
+    """The timeframes' words by their lengths in µs."""
+    return {timeframe_us(word): word for word in settings.timeframes}
+
+
+def split(settings: Settings) -> Callable[[tuple[str, Bars]], Iterable[tuple[str, Bars]]]:
+    """Bars of one timeframe at a time, keyed by its word."""
+    word = words(settings)
+    return lambda keyed: [(word[n], keyed[1].rows(keyed[1].timeframe == n)) for n in np.unique(keyed[1].timeframe).tolist()]
+
+
+def rows_of(convert: Callable[[Any], Iterable[Rows]]) -> Callable[[tuple[str, Any]], list[tuple[str, Rows]]]:
+    """Rows for the sink's partition, empty ones left out."""
+    return lambda keyed: [(PARTITION, rows) for rows in convert(keyed[1]) if len(rows)]
+
+
+def measurer(settings: Settings) -> Callable[[Bars], Measurer]:
+    def build(bars: Bars) -> Measurer:
+        length = int(bars.timeframe[0])
+        return Measurer(len(settings.symbols), length, pair_specs(settings, words(settings)[length]))
+
+    return build
+
+
+def watch(settings: Settings) -> Callable[[Measures], Watch]:
+    def build(measures: Measures) -> Watch:
+        word = words(settings)[measures.timeframe]
+        pairs = {name: k for k, name in enumerate(pair.name for pair in settings.pairs if on(pair, word))}
+        codes = {symbol: code for code, symbol in enumerate(settings.symbols)}
+        specs = [
+            AlertSpec(
+                alert=k,
+                metric=alert.metric,
+                subject=pairs[alert.subject] if alert.metric in PAIR_METRICS else codes[alert.subject],
+                side=SIDES[alert.side],
+                threshold=alert.threshold,
+                exit=alert.exit,
+                only_stationary=alert.only_stationary,
+            )
+            for k, alert in enumerate(settings.alerts)
+            if alert.timeframe == word
+        ]
+        return Watch(measures.timeframe, specs, len(pairs), len(settings.symbols), settings.alerts_tolerate)
+
+    return build
+
+
+def pair_specs(settings: Settings, timeframe: str) -> list[PairSpec]:
+    """The pairs that are measured on a timeframe, in the order of the settings."""
+    codes = {symbol: code for code, symbol in enumerate(settings.symbols)}
+    return [
+        PairSpec(
+            y=codes[pair.y],
+            x=codes[pair.x],
+            log_prices=pair.prices == "log",
+            methods=pair.methods,
+            hedge=window.hedge,
+            zscore=window.zscore,
+            correlation=window.correlation,
+            correlation_of_returns=pair.correlation_of == "returns",
+            adf=window.adf,
+            adf_every=window.adf_every,
+            adf_lags=pair.adf_lags,
+            fee_bps=pair.costs.fee_bps,
+            slippage_bps=pair.costs.slippage_bps,
+        )
+        for pair in settings.pairs
+        for window in pair.windows
+        if window.timeframe == timeframe
+    ]
+
+
+def on(pair: Pair, timeframe: str) -> bool:
+    """Whether the pair is measured on the timeframe."""
+    return any(window.timeframe == timeframe for window in pair.windows)

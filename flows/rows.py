@@ -1,0 +1,123 @@
+"""What the operators give, as rows of the tables."""
+
+from typing import Final
+
+import numpy as np
+
+from flows.columns import Column, Rows, Symbols
+from flows.config import Settings, timeframe_us
+from operators.columns import NEVER, Bars, Trades
+from operators.measures import Measures
+from operators.watch import Watched
+
+SIDES: Final = ("buy", "sell")  # of the taker
+
+
+class Tables:
+    """The rows of trades, bars, measures and alerts, with the names that the settings give to codes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._symbols = settings.symbols
+        self._timeframes = settings.timeframes
+        self._lengths = np.array([timeframe_us(word) for word in settings.timeframes], np.int64)
+        self._pairs = tuple(pair.name for pair in settings.pairs)
+        self._methods = tuple(sorted({method for pair in settings.pairs for method in pair.methods}))
+        # per timeframe, the pairs that are measured on it; and of each, its methods as codes
+        self._on = {
+            length: [p for p, pair in enumerate(settings.pairs) if any(w.timeframe == word for w in pair.windows)]
+            for word, length in zip(settings.timeframes, self._lengths.tolist(), strict=True)
+        }
+        widest = max([len(pair.methods) for pair in settings.pairs], default=1)
+        self._method_codes = np.zeros((len(settings.pairs), widest), np.int32)
+        for p, pair in enumerate(settings.pairs):
+            self._method_codes[p, : len(pair.methods)] = [self._methods.index(method) for method in pair.methods]
+        self._alerts = settings.alerts
+
+    def trades(self, trades: Trades) -> Rows:
+        return Rows(
+            "trades",
+            {
+                "ts": trades.ts,
+                "symbol": Symbols(trades.symbol, self._symbols),
+                "id": trades.id,
+                "price": trades.price,
+                "qty": trades.qty,
+                "side": Symbols(trades.is_buyer_maker.astype(np.int32), SIDES),
+            },
+        )
+
+    def bars(self, bars: Bars) -> Rows:
+        timeframe = np.searchsorted(self._lengths, bars.timeframe).astype(np.int32)
+        return Rows(
+            "bars",
+            {
+                "ts": bars.ts,
+                "symbol": Symbols(bars.symbol, self._symbols),
+                "timeframe": Symbols(timeframe, self._timeframes),
+                "open": bars.open,
+                "high": bars.high,
+                "low": bars.low,
+                "close": bars.close,
+                "volume": bars.volume,
+                "quote_volume": bars.quote_volume,
+                "vwap": np.divide(bars.quote_volume, bars.volume, out=np.full(len(bars), np.nan), where=bars.volume > 0),
+                "trades": bars.trades,
+                "buy_volume": bars.buy_volume,
+                "complete": bars.complete,
+            },
+        )
+
+    def measures(self, measures: Measures) -> list[Rows]:
+        signals, tests, activity = measures.signals, measures.tests, measures.activity
+        names = ("hedge_ratio", "intercept", "r2", "spread", "spread_mean", "spread_std", "deviation", "zscore", "edge_bps", "correlation")
+        found = {name: getattr(signals, name) for name in names}
+        tested = {name: getattr(tests, name) for name in ("adf_stat", "adf_pvalue")}
+        tested["adf_lags"] = np.where(tests.adf_lags < 0, NEVER, tests.adf_lags)
+        tested |= {name: getattr(tests, name) for name in ("coint_stat", "coint_pvalue", "coint_share", "half_life", "stationary")}
+        numbers = {name: getattr(activity, name) for name in ("log_return", "volatility", "volatility_ratio", "volume_ratio")}
+        symbol: dict[str, Column] = {
+            "ts": activity.ts,
+            "symbol": Symbols(activity.symbol, self._symbols),
+            "timeframe": self._timeframe(measures.timeframe, len(activity.ts)),
+        }
+        return [
+            Rows("signals", self._pair_keys(measures.timeframe, signals.pair, signals.method, signals.ts) | found | {"complete": signals.incomplete == 0}),
+            Rows("cointegration", self._pair_keys(measures.timeframe, tests.pair, tests.method, tests.ts) | tested),
+            Rows("activity", symbol | numbers),
+        ]
+
+    def alerts(self, watched: Watched) -> Rows:
+        of = [self._alerts[k] for k in watched.alert.tolist()]
+        return Rows(
+            "alerts",
+            {
+                "ts": watched.ts,
+                "rule": symbols([alert.rule for alert in of]),
+                "subject": symbols([alert.subject for alert in of]),
+                "timeframe": symbols([alert.timeframe for alert in of]),
+                "priority": symbols([alert.priority for alert in of]),
+                "metric": symbols([alert.metric for alert in of]),
+                "value": watched.value,
+                "threshold": np.array([alert.threshold for alert in of], np.float64),
+                "active": watched.active,
+                "episode": watched.episode,
+            },
+        )
+
+    def _pair_keys(self, timeframe: int, pair: np.ndarray, method: np.ndarray, ts: np.ndarray) -> dict[str, Column]:
+        of = np.array(self._on[timeframe], np.int32)[pair]
+        return {
+            "ts": ts,
+            "pair": Symbols(of, self._pairs),
+            "timeframe": self._timeframe(timeframe, len(ts)),
+            "method": Symbols(self._method_codes[of, method], self._methods),
+        }
+
+    def _timeframe(self, length: int, n: int) -> Symbols:
+        return Symbols(np.full(n, np.searchsorted(self._lengths, length), np.int32), self._timeframes)
+
+
+def symbols(words: list[str]) -> Symbols:
+    """A SYMBOL column of these words."""
+    names, codes = np.unique(np.array(words, dtype=object).astype(str), return_inverse=True) if words else (np.empty(0, str), np.empty(0))
+    return Symbols(codes.astype(np.int32), tuple(names.tolist()))

@@ -1,0 +1,52 @@
+"""Rows into QuestDB as a Bytewax sink: whatever an epoch wrote is acknowledged before the epoch is committed."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+
+from flows.columns import Rows
+from flows.questdb import Writer
+from flows.running import Tally
+
+PARTITION: Final = "questdb"
+LINGER_S: Final = 0.1  # rows wait so long for company
+
+
+class QuestDBPartition(StatefulSinkPartition[Rows, None]):
+    def __init__(self, writer: Writer, tally: Tally | None) -> None:
+        self._writer, self._tally = writer, tally
+        self._flushed = time.monotonic()
+
+    def write_batch(self, values: list[Rows]) -> None:
+        self._writer.write(values)
+        if self._tally is not None:
+            for rows in values:
+                self._tally.count(rows.table, len(rows))
+        if time.monotonic() - self._flushed >= LINGER_S:
+            self._flush()
+
+    def snapshot(self) -> None:
+        self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.flush()
+        self._flushed = time.monotonic()
+
+
+class QuestDBSink(FixedPartitionedSink[Rows, None]):
+    """One partition, so that rows of one key are written in the order in which they were made."""
+
+    def __init__(self, writer: Callable[[], Writer], tally: Tally | None = None) -> None:
+        self._writer, self._tally = writer, tally
+
+    def list_parts(self) -> list[str]:
+        return [PARTITION]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> QuestDBPartition:
+        return QuestDBPartition(self._writer(), self._tally)

@@ -1,0 +1,321 @@
+"""Where trades come from: the exchange, live, or a recording. Both give the dataflow the same batches."""
+
+import json
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+
+from flows.binance.messages import AGG_TRADE, Frames, decode
+from flows.binance.rest import Rest
+from flows.binance.sequencer import Gap, Patience, Request, Sequencer
+from flows.binance.stream import STREAMS_PER_CONNECTION, Connected, Disconnected, Inbox, Stream, Timing
+from flows.columns import Rows, Symbols
+from flows.config import Settings
+from operators.columns import NEVER, SECOND_US, Longs, Trades
+
+log = logging.getLogger(__name__)
+
+WAIT_S: Final = 0.05  # next_batch waits so long for the first message
+MOST: Final = 20_000  # messages in a batch
+QUEUE: Final = 200_000  # messages between the socket and the dataflow
+FIRST_IDS: Final = "first_ids.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What a source partition gives at a time: trades, and rows about itself."""
+
+    trades: Trades
+    gaps: Rows
+    health: Rows
+
+
+class Stop:
+    """Set by a signal; sources then end, and with them the flow."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+
+class Health:
+    """Counts of the source, a row per symbol and second of the wall clock."""
+
+    def __init__(self, symbols: tuple[str, ...], codes: Longs, now_us: Callable[[], int]) -> None:
+        self._symbols, self._codes, self._now_us = symbols, codes, now_us
+        self._second = now_us() // SECOND_US
+        self._clear()
+
+    def _clear(self) -> None:
+        size = len(self._symbols)
+        self._trades, self._rejected, self._duplicates = (np.zeros(size, np.int64) for _ in range(3))
+        self._lag_us, self._arrived = np.zeros(size), np.zeros(size, np.int64)
+        self._reconnects = 0
+
+    def arrived(self, frames: Frames, live: bool) -> None:
+        self._rejected += frames.rejected
+        if live and len(frames):
+            self._lag_us += np.bincount(frames.symbol, self._now_us() - frames.event_ts, len(self._symbols))
+            self._arrived += np.bincount(frames.symbol, minlength=len(self._symbols))
+
+    def released(self, trades: Trades, duplicates: Longs) -> None:
+        self._trades += np.bincount(trades.symbol, trades.count, len(self._symbols)).astype(np.int64)
+        self._duplicates += duplicates
+
+    def reconnected(self) -> None:
+        self._reconnects += 1
+
+    def rows(self, queued: int) -> Rows:
+        """The rows of the second that has ended, if one has."""
+        second = self._now_us() // SECOND_US
+        codes = self._codes if second != self._second else self._codes[:0]
+        n = len(codes)
+        with np.errstate(invalid="ignore"):
+            lag_ms = self._lag_us[codes] / self._arrived[codes] / 1_000
+        rows = Rows(
+            "health",
+            {
+                "ts": np.full(n, self._second * SECOND_US),
+                "symbol": Symbols(codes.astype(np.int32), self._symbols),
+                "trades": self._trades[codes],
+                "lag_ms": lag_ms,
+                "queued": np.full(n, queued),
+                "duplicates": self._duplicates[codes],
+                "rejected": self._rejected[codes],
+                "reconnects": np.full(n, self._reconnects),
+            },
+        )
+        if n:
+            self._second = second
+            self._clear()
+        return rows
+
+
+def gap_rows(gaps: list[Gap], symbols: tuple[str, ...], now_us: int) -> Rows:
+    """The ledger's lines as rows."""
+    causes, statuses = ("lost", "disconnect", "restart", "recording"), ("open", "filled", "unfillable")
+    first_id, last_id = (np.array([getattr(gap, name) for gap in gaps], np.int64) for name in ("first_id", "last_id"))
+    return Rows(
+        "gaps",
+        {
+            "ts": np.array([gap.ts for gap in gaps], np.int64),
+            "symbol": Symbols(np.array([gap.symbol for gap in gaps], np.int32), symbols),
+            "first_id": first_id,
+            "last_id": last_id,
+            "trades": last_id - first_id + 1,
+            "cause": Symbols(np.array([causes.index(gap.cause) for gap in gaps], np.int32), causes),
+            "status": Symbols(np.array([statuses.index(gap.status) for gap in gaps], np.int32), statuses),
+            "filled_at": np.array([now_us if gap.status == "filled" else NEVER for gap in gaps], np.int64),
+        },
+    )
+
+
+def wall_us() -> int:
+    return time.time_ns() // 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What tests scale."""
+
+    patience: Patience = Patience()
+    timing: Timing = Timing()
+    queue: int = QUEUE
+
+
+class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]]):
+    """One connection to the exchange and what is needed to lose nothing of it."""
+
+    def __init__(self, name: str, settings: Settings, codes: list[int], state: dict[str, Any] | None, stop: Stop, options: Options) -> None:
+        self._name, self._settings, self._stop = name, settings, stop
+        symbols, source = settings.symbols, settings.source
+        self._codes = {symbol: code for code, symbol in enumerate(symbols)}
+        self._sequencer = Sequencer(len(symbols), source.quiet_us, options.patience)
+        self._first_ids = settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None
+        if state is not None:
+            self._sequencer.resume(state)
+        elif self._first_ids is not None and self._first_ids.exists():
+            for symbol, first_id in json.loads(self._first_ids.read_text()).items():
+                if symbol in self._codes:
+                    self._sequencer.begin(self._codes[symbol], first_id)
+        self._inbox = Inbox(options.queue)
+        self._rest = Rest(source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer))
+        streams = [f"{symbols[code].lower()}@{source.stream}" for code in codes]
+        self._stream = Stream(source.ws_url, streams, self._inbox, random.Random(), options.timing)
+        self._health = Health(symbols, np.array(codes, np.int64), wall_us)
+        self._rest.start()
+        self._stream.start()
+
+    def next_batch(self) -> Iterable[tuple[str, Feed]]:
+        if self._stop:
+            self.close()
+            raise StopIteration
+        now = time.monotonic()
+        run: list[bytes] = []
+        for entry in self._inbox.drain(WAIT_S, MOST):
+            if isinstance(entry, bytes):
+                run.append(entry)
+            else:
+                self._arrive(run)
+                run = []
+                self._heed(entry, now)
+        self._arrive(run)
+        began = self._sequencer.last < 0
+        before = self._sequencer.watermark.copy()
+        trades = self._sequencer.release(now)
+        for request in self._sequencer.requests(now):
+            self._rest.ask(request)
+        self._note_first_ids(trades, began)
+        self._health.released(trades, self._sequencer.take_duplicates())
+        gaps = gap_rows(self._sequencer.take_gaps(), self._settings.symbols, wall_us())
+        health = self._health.rows(len(self._inbox))
+        if not (len(trades) or len(gaps) or len(health) or (trades.watermark != before).any()):
+            return []
+        return [(self._name, Feed(trades, gaps, health))]
+
+    def snapshot(self) -> dict[str, Any]:
+        return self._sequencer.snapshot()
+
+    def close(self) -> None:
+        self._stream.stop()
+        self._rest.stop()
+
+    def _arrive(self, run: list[bytes]) -> None:
+        if not run:
+            return
+        frames = decode(run, self._codes, self._settings.source.stream)
+        self._health.arrived(frames, live=True)
+        self._sequencer.feed(frames)
+        for control in frames.controls:
+            if control.get("e") == "serverShutdown":
+                log.warning("%s: the exchange is about to close this connection; opening another", self._name)
+                self._stream.renew()
+            elif "error" in control or "code" in control:
+                log.error("%s: the exchange refuses a subscription: %s", self._name, control)
+
+    def _heed(self, entry: Connected | Disconnected | tuple[Request, Frames | None, bool], now: float) -> None:
+        match entry:
+            case Connected(again):
+                self._sequencer.connect(now, "disconnect" if again else "restart")
+                if again:
+                    self._health.reconnected()
+                log.info("%s: %s to %s", self._name, "connected again" if again else "connected", self._settings.source.ws_url)
+            case Disconnected():
+                self._sequencer.disconnect()
+            case (request, None, _):
+                self._sequencer.failed(request, now)
+            case (request, frames, more):
+                self._health.arrived(frames, live=False)
+                self._sequencer.answer(request, frames, more, now)
+
+    def _note_first_ids(self, trades: Trades, unbegun: np.ndarray[Any, Any]) -> None:
+        """Before a symbol's first trade is released, its id is on disk: a restart before the first snapshot resumes there."""
+        new = np.flatnonzero(unbegun[trades.symbol])
+        if not len(new) or self._first_ids is None:
+            return
+        first = json.loads(self._first_ids.read_text()) if self._first_ids.exists() else {}
+        for row in new.tolist():
+            first.setdefault(self._settings.symbols[trades.symbol[row]], int(trades.id[row]))
+        write_durably(self._first_ids, json.dumps(first))
+
+
+class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
+    """The exchange's live trades; one partition per connection."""
+
+    def __init__(self, settings: Settings, stop: Stop, options: Options | None = None) -> None:
+        self._settings, self._stop, self._options = settings, stop, options or Options()
+
+    def list_parts(self) -> list[str]:
+        connections = -(-len(self._settings.symbols) // STREAMS_PER_CONNECTION)
+        return [f"binance-{i}" for i in range(connections)]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: dict[str, Any] | None) -> ExchangePartition:
+        start = int(for_part.rsplit("-", 1)[1]) * STREAMS_PER_CONNECTION
+        codes = list(range(len(self._settings.symbols)))[start : start + STREAMS_PER_CONNECTION]
+        return ExchangePartition(for_part, self._settings, codes, resume_state, self._stop, self._options)
+
+
+class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
+    """Recorded trades in event time: as fast as the flow takes them, or at `speed` times the market's."""
+
+    def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None) -> None:
+        self._symbols, self._recording, self._stop, self._speed = settings.symbols, recording, stop, speed
+        self._sequencer = Sequencer(len(settings.symbols), settings.source.quiet_us, patience=None)
+        self._health = Health(settings.symbols, np.arange(len(settings.symbols)), wall_us)
+        self._start: tuple[float, int] | None = None
+        self._pending: Frames | None = None
+        self._ended = False
+
+    def next_batch(self) -> Iterable[tuple[str, Feed]]:
+        if self._stop or self._ended:
+            raise StopIteration
+        frames = self._next_frames()
+        if frames is not None:
+            self._health.arrived(frames, live=False)
+            self._sequencer.feed(frames)
+        self._ended = frames is None
+        trades = self._sequencer.release(0.0, end=self._ended)
+        self._health.released(trades, self._sequencer.take_duplicates())
+        gaps = gap_rows(self._sequencer.take_gaps(), self._symbols, wall_us())
+        return [("recording", Feed(trades, gaps, self._health.rows(0)))]
+
+    def _next_frames(self) -> Frames | None:
+        frames = self._pending if self._pending is not None else next(self._recording, None)
+        self._pending = None
+        if frames is None or self._speed is None or not len(frames):
+            return frames
+        if self._start is None:
+            self._start = time.monotonic(), int(frames.ts[0])
+        began, first_ts = self._start
+        market_us = first_ts + int((time.monotonic() - began) * self._speed * SECOND_US)
+        due = int(np.argmax(np.append(frames.ts > market_us, True)))
+        if due == 0:
+            time.sleep(min(WAIT_S, (int(frames.ts[0]) - market_us) / self._speed / SECOND_US))
+        self._pending = frames.rows(slice(due, None)) if due < len(frames) else None
+        return frames.rows(slice(0, due))
+
+    def snapshot(self) -> None:
+        return None
+
+
+class RecordingSource(FixedPartitionedSource[tuple[str, Feed], None]):
+    """A recording as a source of one partition. It keeps no position: a replay begins at the beginning."""
+
+    def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None = None) -> None:
+        self._settings, self._recording, self._stop, self._speed = settings, recording, stop, speed
+
+    def list_parts(self) -> list[str]:
+        return ["recording"]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> RecordingPartition:
+        return RecordingPartition(self._settings, self._recording, self._stop, self._speed)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Replace the file's content so that after a crash it is the old or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".new")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

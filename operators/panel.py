@@ -1,0 +1,95 @@
+"""The closes of all symbols of one timeframe on a common time grid."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from operators.columns import NEVER, Bars, Flags, Floats, Longs
+
+GROWTH = 2  # a panel holds this many times the rows it must keep, so that it moves its memory once per `keep` rows
+
+
+@dataclass(slots=True)
+class Panel:
+    """A matrix of closes: one column per bar time, one row per symbol; every rolling statistic is a function of a window of it.
+
+    Column j of `values` is the bar that opens at `origin + j · timeframe`. Rows 0 … S−1 are log closes, rows S … 2S−1 the closes
+    themselves. A cell is NaN until its bar is there: a symbol never seen has no cells and holds nobody up. `filled[s]` is the first
+    column that symbol s has not reached yet; bars of a symbol come without holes, so all columns from `begun[s]` to there are set.
+    The newest `keep` columns before a symbol's `filled` stay; older ones are forgotten when room is needed.
+
+    >>> panel = Panel(symbols=1, timeframe=1_000_000, keep=2)
+    >>> second = np.array([5_000_000, 6_000_000])
+    >>> ones, flags, close = np.ones(2), np.ones(2, np.bool_), np.array([1.0, np.e])
+    >>> bars = Bars(np.zeros(2, np.int32), second, second, ones, ones, ones, close, ones, ones, second, ones, flags, second)
+    >>> panel.append(bars)
+    >>> panel.values[:, :2].round(6).tolist(), panel.filled.tolist()
+    ([[0.0, 1.0], [1.0, 2.718282]], [2])
+    """
+
+    symbols: int
+    timeframe: int  # µs
+    keep: int  # columns
+    origin: int = NEVER  # µs, opening time of column 0
+    values: Floats = field(init=False)  # (2 · symbols, columns)
+    volume: Floats = field(init=False)  # (symbols, columns), NaN until there
+    incomplete: Flags = field(init=False)  # (symbols, columns), False until there
+    begun: Longs = field(init=False)  # (symbols,) column of the first bar ever; may be negative once forgotten
+    filled: Longs = field(init=False)  # (symbols,) 0 before the first bar
+
+    def __post_init__(self) -> None:
+        columns = GROWTH * self.keep
+        self.values = np.full((2 * self.symbols, columns), np.nan)
+        self.volume = np.full((self.symbols, columns), np.nan)
+        self.incomplete = np.zeros((self.symbols, columns), np.bool_)
+        self.begun = np.zeros(self.symbols, np.int64)
+        self.filled = np.zeros(self.symbols, np.int64)
+
+    def append(self, bars: Bars) -> None:
+        """Set the cells of these bars, all of this timeframe."""
+        if not len(bars):
+            return
+        if self.origin == NEVER:
+            self.origin = int(bars.ts.min())
+        column = (bars.ts - self.origin) // self.timeframe
+        self._make_room(int(column.min()), int(column.max()))
+        column = (bars.ts - self.origin) // self.timeframe
+        self.values[bars.symbol, column] = np.log(bars.close)
+        self.values[bars.symbol + self.symbols, column] = bars.close
+        self.volume[bars.symbol, column] = bars.volume
+        self.incomplete[bars.symbol, column] = ~bars.complete
+        seen = self.seen()
+        first = np.full(self.symbols, np.iinfo(np.int64).max)
+        np.minimum.at(first, bars.symbol, column)
+        came = first != np.iinfo(np.int64).max
+        self.begun[came & ~seen] = first[came & ~seen]
+        np.maximum.at(self.filled, bars.symbol, column + 1)
+
+    def seen(self) -> Flags:
+        """(symbols,) which symbols have had a bar."""
+        return self.filled != self.begun
+
+    def ts(self, column: Longs) -> Longs:
+        """Opening times of columns, µs."""
+        return self.origin + column * self.timeframe
+
+    def _make_room(self, lowest: int, highest: int) -> None:
+        """Make columns `lowest` … `highest` fit: forget old ones first, grow when a symbol that lags still needs them."""
+        columns = self.values.shape[1]
+        if lowest >= 0 and highest < columns:
+            return
+        needed = [lowest, *(self.filled[self.seen()] - self.keep).tolist()]
+        shift = min(*needed, highest + 1 - self.keep)
+        width = max(columns, highest + 1 - shift + (0 if highest + 1 - shift <= columns else self.keep))
+        source = slice(max(shift, 0), columns)
+        kept = max(columns - max(shift, 0), 0)
+        target = slice(max(-shift, 0), max(-shift, 0) + kept)
+        for name, empty in (("values", np.nan), ("volume", np.nan), ("incomplete", False)):
+            old = getattr(self, name)
+            new = np.full((old.shape[0], max(width, target.stop)), empty, old.dtype)
+            new[:, target] = old[:, source]
+            setattr(self, name, new)
+        self.origin += shift * self.timeframe
+        seen = self.seen()
+        self.begun[seen] -= shift
+        self.filled[seen] -= shift
