@@ -1,0 +1,66 @@
+#!/bin/sh
+# Assembles the provisioning from this folder and the secrets that exist, then starts Grafana with what it was called with
+# (in the container: the image's own /run.sh). Any error in an alerting file stops Grafana, an empty Slack URL included, so a contact
+# point is written only when its secret is there. Secrets are never written to a file: the files name the variables, Grafana expands them.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+: "${QDB_PG_READONLY_PASSWORD:?set it in .env: the password of the read-only user of QuestDB}"
+export QDB_PG_READONLY_USER="${QDB_PG_READONLY_USER:-grafana}"
+export PAIRFLOW_QUESTDB="${PAIRFLOW_QUESTDB:-questdb:8812}"
+export PAIRFLOW_DASHBOARDS="$here/dashboards"
+export GF_PATHS_PROVISIONING="${PAIRFLOW_PROVISIONING:-/tmp/pairflow-provisioning}"
+
+rm -rf "$GF_PATHS_PROVISIONING"
+mkdir -p "$GF_PATHS_PROVISIONING/plugins" "$GF_PATHS_PROVISIONING/alerting"
+cp -R "$here/provisioning/." "$GF_PATHS_PROVISIONING/"
+
+# SMTP is on when a host and an addressee are there; Grafana's own names are set from ours.
+mail=
+if [ -n "${SMTP_HOST:-}" ] && [ -n "${ALERT_EMAIL_TO:-}" ]; then
+    mail=yes
+    export GF_SMTP_ENABLED=true GF_SMTP_HOST="$SMTP_HOST" GF_SMTP_USER="${SMTP_USER:-}" GF_SMTP_PASSWORD="${SMTP_PASSWORD:-}"
+    export GF_SMTP_FROM_ADDRESS="${SMTP_FROM:-pairflow@localhost}" GF_SMTP_FROM_NAME=Pairflow
+fi
+
+receivers=
+gone=
+receiver() { # uid type secret setting-lines...
+    if [ -n "$3" ]; then
+        receivers="$receivers
+      - uid: $1
+        type: $2
+        settings:
+$4"
+    else
+        gone="$gone
+  - {orgId: 1, uid: $1}"
+    fi
+}
+receiver pairflow-slack slack "${SLACK_WEBHOOK_URL:-}" '          url: $SLACK_WEBHOOK_URL
+          title: "{{ len .Alerts.Firing }} firing, {{ len .Alerts.Resolved }} over: {{ .CommonLabels.alertname }}"
+          text: "{{ range .Alerts }}{{ .Status }}: {{ .Annotations.summary }}\n{{ end }}"'
+receiver pairflow-email email "$mail" '          addresses: $ALERT_EMAIL_TO
+          singleEmail: true'
+receiver pairflow-webhook webhook "${ALERT_WEBHOOK_URL:-}" '          url: $ALERT_WEBHOOK_URL'
+
+muted=
+if [ -z "$receivers" ]; then
+    muted=always
+    echo "grafana: neither SLACK_WEBHOOK_URL nor SMTP_HOST with ALERT_EMAIL_TO is set: alerts are shown, nobody is told" >&2
+    receiver pairflow-nobody webhook yes '          url: http://127.0.0.1:9/nobody-is-told'
+else
+    receiver pairflow-nobody webhook '' ''
+fi
+sed -i "s/__MUTED__/$muted/" "$GF_PATHS_PROVISIONING/alerting/policies.yaml"
+
+cat > "$GF_PATHS_PROVISIONING/alerting/contact-points.yaml" <<EOF
+apiVersion: 1
+contactPoints:
+  - orgId: 1
+    name: pairflow
+    receivers:$receivers
+deleteContactPoints:$gone
+EOF
+
+exec "$@"
