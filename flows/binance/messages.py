@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -321,17 +321,6 @@ def _rest_columns(events: list[Any], code: int, stream: str, symbols: int) -> Fr
     return sound(symbol, symbols, id=ids, ts=ts, price=price, qty=qty, is_buyer_maker=is_buyer_maker, count=count, event_ts=ts)
 
 
-class TradeColumns(Protocol):
-    """What the encoders need of `Frames`; an aggregate's first trade comes separately."""
-
-    id: Longs
-    ts: Longs
-    price: Floats
-    qty: Floats
-    is_buyer_maker: Flags
-    event_ts: Longs
-
-
 _M: Final = ("false", "true")
 
 
@@ -339,7 +328,7 @@ def _times(us: Longs, in_microseconds: bool) -> list[int]:
     return (us if in_microseconds else us // 1000).tolist()  # type: ignore[no-any-return]
 
 
-def encode_trades(symbol: str, trades: TradeColumns, combined: bool = True, in_microseconds: bool = False) -> list[bytes]:
+def encode_trades(symbol: str, trades: Frames, combined: bool = True, in_microseconds: bool = False) -> list[bytes]:
     """`@trade` frames of one symbol, byte for byte as Binance lays them out."""
     frame = '{"e":"trade","E":%d,"s":"' + symbol + '","t":%d,"p":"%.8f","q":"%.8f","T":%d,"m":%s,"M":true}'
     if combined:
@@ -357,7 +346,7 @@ def encode_trades(symbol: str, trades: TradeColumns, combined: bool = True, in_m
 
 
 def encode_agg_trades(
-    symbol: str, trades: TradeColumns, first: Longs, last: Longs, *, combined: bool = True, in_microseconds: bool = False
+    symbol: str, trades: Frames, first: Longs, last: Longs, *, combined: bool = True, in_microseconds: bool = False
 ) -> list[bytes]:
     """`@aggTrade` frames of one symbol; `first` and `last` are the ids of the aggregates' trades."""
     frame = '{"e":"aggTrade","E":%d,"s":"' + symbol + '","a":%d,"p":"%.8f","q":"%.8f","f":%d,"l":%d,"T":%d,"m":%s,"M":true}'
@@ -377,7 +366,7 @@ def encode_agg_trades(
     return [(frame % row).encode() for row in columns]
 
 
-def encode_rest_trades(trades: TradeColumns, in_microseconds: bool = False) -> bytes:
+def encode_rest_trades(trades: Frames, in_microseconds: bool = False) -> bytes:
     """The answer of `trades` and `historicalTrades`."""
     row = '{"id":%d,"price":"%.8f","qty":"%.8f","quoteQty":"%.8f","time":%d,"isBuyerMaker":%s,"isBestMatch":true}'
     columns = zip(
@@ -392,7 +381,7 @@ def encode_rest_trades(trades: TradeColumns, in_microseconds: bool = False) -> b
     return ("[" + ",".join([row % values for values in columns]) + "]").encode()
 
 
-def encode_rest_agg_trades(trades: TradeColumns, first: Longs, last: Longs, in_microseconds: bool = False) -> bytes:
+def encode_rest_agg_trades(trades: Frames, first: Longs, last: Longs, in_microseconds: bool = False) -> bytes:
     """The answer of `aggTrades`."""
     row = '{"a":%d,"p":"%.8f","q":"%.8f","f":%d,"l":%d,"T":%d,"m":%s,"M":true}'
     columns = zip(
