@@ -1,0 +1,104 @@
+"""Alert states: which rules are active, since when, and the rows that say so.
+
+    above:    opens when value > threshold,    closes when value <= exit
+    below:    opens when value < threshold,    closes when value >= exit
+    outside:  opens when |value| > threshold,  closes when |value| <= exit
+
+An exit short of the threshold keeps a value that flaps around the threshold from opening an episode at every flap. A row is written at
+every change of `active`, and at each evaluation or mark whose time is a whole minute.
+
+Shapes: one alert is one rule on one subject and timeframe; `side` int64 (alerts,) of ABOVE, BELOW, OUTSIDE, `threshold` and `exit` float64
+(alerts,) in the metric's unit. `update` takes columns of n rows, each alert's in event-time order: `ts` in µs since the epoch.
+
+Undefined: a value that is NaN (or infinite) keeps the state, and its row says NaN.
+
+Reference: Schmitt, "A thermionic trigger" (1938).
+
+>>> states = AlertStates(np.array([ABOVE]), np.array([2.0]), np.array([1.0]), np.array([False]))
+>>> value, may = np.array([1.9, 2.1, 1.9, 2.1, 1.0]), np.ones(5, bool)
+>>> _, ts, value, active, episode, _ = states.update(np.zeros(5, np.int64), np.arange(1, 6), value, may, ~may)
+>>> ts.tolist(), value.tolist(), active.tolist(), episode.tolist()
+([2, 5], [2.1, 1.0], [True, False], [2, 2])
+"""
+
+import numpy as np
+from numba import njit
+
+from operators.columns import MINUTE_US, NEVER, Flags, Floats, Longs
+
+ABOVE, BELOW, OUTSIDE = 1, -1, 0
+
+
+class AlertStates:
+    """State of every alert: `active`, `episode` (µs of the opening, NEVER while closed) and the last defined `value`. Pickles.
+
+    `only_stationary` (alerts,) is kept for the caller, who knows which pairs are stationary and says so in `may_open`.
+    """
+
+    def __init__(self, side: Longs, threshold: Floats, exit: Floats, only_stationary: Flags) -> None:
+        self.side = np.asarray(side, np.int64)
+        self.threshold = np.asarray(threshold, np.float64)
+        self.exit = np.asarray(exit, np.float64)
+        self.only_stationary = np.asarray(only_stationary, np.bool_)
+        self.active: Flags = np.zeros(len(self.side), np.bool_)
+        self.episode: Longs = np.full(len(self.side), NEVER)
+        self.value: Floats = np.full(len(self.side), np.nan)
+
+    def update(
+        self, alert: Longs, ts: Longs, value: Floats, may_open: Flags, mark: Flags
+    ) -> tuple[Longs, Longs, Floats, Flags, Longs, Flags]:
+        """`alert, ts, value, active, episode, changed` of the rows to write, in the order given.
+
+        Without `may_open` no episode opens, though one may close. A `mark` evaluates nothing: its time alone counts, and its row
+        repeats the last defined value. `episode` is the µs of the opening while active and on the closing row, else NEVER.
+        """
+        n = len(alert)
+        written, shown = np.zeros(n, np.bool_), np.full(n, np.nan)
+        active, episode, changed = np.zeros(n, np.bool_), np.full(n, NEVER), np.zeros(n, np.bool_)
+        rules = self.side, self.threshold, self.exit
+        _update(*rules, self.active, self.episode, self.value, alert, ts, value, may_open, mark, written, shown, active, episode, changed)
+        return alert[written], ts[written], shown[written], active[written], episode[written], changed[written]
+
+
+@njit(cache=True, nogil=True)
+def _update(
+    side: Longs,
+    threshold: Floats,
+    exit: Floats,
+    is_active: Flags,
+    opening: Longs,
+    last: Floats,
+    alert: Longs,
+    ts: Longs,
+    value: Floats,
+    may_open: Flags,
+    mark: Flags,
+    written: Flags,
+    shown: Floats,
+    active: Flags,
+    episode: Longs,
+    changed: Flags,
+) -> None:
+    for row in range(len(alert)):
+        k = alert[row]
+        shown[row] = last[k]
+        if not mark[row]:
+            shown[row] = np.nan
+            if np.isfinite(value[row]):
+                shown[row] = value[row]
+                last[k] = value[row]
+                # mirrored, `below` is `above`
+                sign = -1.0 if side[k] == BELOW else 1.0
+                level = abs(value[row]) if side[k] == OUTSIDE else sign * value[row]
+                if is_active[k]:
+                    changed[row] = level <= sign * exit[k]
+                else:
+                    changed[row] = may_open[row] and level > sign * threshold[k]
+                    if changed[row]:
+                        opening[k] = ts[row]
+                is_active[k] = is_active[k] != changed[row]
+        written[row] = changed[row] or ts[row] % MINUTE_US == 0
+        active[row] = is_active[k]
+        episode[row] = opening[k]
+        if not is_active[k]:
+            opening[k] = NEVER
