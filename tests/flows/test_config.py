@@ -39,7 +39,7 @@ source:
   quiet: 3s
   stream: trade                  # trade | aggTrade
   ws_url: wss://data-stream.binance.vision
-  rest_url: https://data-api.binance.vision
+  rest_url: https://api.binance.com
   symbols: [BNBUSDT, SOLUSDT]    # beyond the legs of the pairs
 bars: {timeframes: [1s, 5s, 10s, 30s, 1m, 5m]}
 defaults:                        # for every pair, overridable in each; a window is a number, or one per timeframe
@@ -100,7 +100,7 @@ def test_the_documented_example_is_understood() -> None:
             quiet_us=3_000_000,
             stream="trade",
             ws_url="wss://data-stream.binance.vision",
-            rest_url="https://data-api.binance.vision",
+            rest_url="https://api.binance.com",
         ),
         symbols=("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT"),
         timeframes=("1s", "5s", "10s", "30s", "1m", "5m"),
