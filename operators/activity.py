@@ -25,10 +25,9 @@ from numba import njit
 
 from operators.columns import Floats, Longs
 
-VOLATILITY_RETURNS = 60
-SHORT_RETURNS = 20
-LONG_RETURNS = 120
-VOLUME_BARS = 120
+VOLATILITY_WINDOW = 60  # returns
+SHORT_WINDOW = 20
+LONG_WINDOW = 120  # returns, and bars of volume before the newest
 ROUNDING = 2.0 * np.finfo(np.float64).eps  # of a return: closes that grow by the same factor differ by that with nothing behind it
 
 
@@ -55,29 +54,28 @@ def _sd(returns: Floats) -> float:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _activity(closes: Floats, volumes: Floats, symbol: Longs, end: Longs, results: Floats) -> None:
-    returns = np.empty(LONG_RETURNS)
+    returns = np.empty(LONG_WINDOW)
     for k in range(len(symbol)):
         now = end[k] - 1
         if now < 1 or now >= closes.shape[1]:
             continue
         close = closes[symbol[k]]
         volume = volumes[symbol[k]]
-        for back in range(min(LONG_RETURNS, now)):
+        for back in range(min(LONG_WINDOW, now)):
             before, after = close[now - back - 1], close[now - back]
             defined = before > 0 and after > 0 and np.isfinite(before) and np.isfinite(after)
-            returns[LONG_RETURNS - 1 - back] = np.log(after / before) if defined else np.nan
-        results[0, k] = returns[LONG_RETURNS - 1]
-        if now >= VOLATILITY_RETURNS:
-            results[1, k] = _sd(returns[LONG_RETURNS - VOLATILITY_RETURNS :])
-        if now >= LONG_RETURNS:
+            returns[LONG_WINDOW - 1 - back] = np.log(after / before) if defined else np.nan
+        results[0, k] = returns[LONG_WINDOW - 1]
+        if now >= VOLATILITY_WINDOW:
+            results[1, k] = _sd(returns[LONG_WINDOW - VOLATILITY_WINDOW :])
+        if now >= LONG_WINDOW:
             long = _sd(returns)
             if long > 0:
-                results[2, k] = _sd(returns[LONG_RETURNS - SHORT_RETURNS :]) / long
-        if now >= VOLUME_BARS:
+                results[2, k] = _sd(returns[LONG_WINDOW - SHORT_WINDOW :]) / long
             mean = 0.0
-            for back in range(1, VOLUME_BARS + 1):
+            for back in range(1, LONG_WINDOW + 1):
                 mean += volume[now - back]
-            mean /= VOLUME_BARS
+            mean /= LONG_WINDOW
             ratio = volume[now] / mean if mean > 0 else np.nan
             if np.isfinite(ratio):
                 results[3, k] = ratio

@@ -18,22 +18,17 @@ References: Said and Dickey (1984); Greene, Econometric Analysis, ch. 21; MacKin
 (-2.485251, 0.1191, 0)
 """
 
-from typing import Literal
-
 import numpy as np
 
 from operators.columns import Floats
-from operators.unit_root import Criterion, mackinnon_pvalue, most_lags, unit_root
+from operators.unit_root import mackinnon_pvalue, most_lags, unit_root
 
 
-def adf(series: Floats, lags: int | Literal["aic", "bic"] = "aic") -> tuple[float, float, int]:
+def adf(series: Floats, lags: int | str = "aic") -> tuple[float, float, int]:
     """stat, p-value and lags of the test with a constant."""
     series = np.asarray(series, dtype=np.float64)
-    most = most_lags(len(series), constant=True)
-    criterion: Criterion
-    if isinstance(lags, str):
-        criterion = lags
+    if isinstance(lags, int):
+        _, stat, used = unit_root(series, lags, "fixed", constant=True)  # itself refuses more than n/2 − 2
     else:
-        most, criterion = lags if lags <= len(series) // 2 - 2 else -1, "fixed"
-    _, stat, used = unit_root(series, most, criterion, constant=True)
+        _, stat, used = unit_root(series, most_lags(len(series), constant=True), lags, constant=True)
     return stat, mackinnon_pvalue(stat, 1), used

@@ -14,12 +14,14 @@ Undefined: a value that is NaN (or infinite) keeps the state, and its row says N
 
 Reference: Schmitt, "A thermionic trigger" (1938).
 
->>> states = AlertStates(np.array([ABOVE]), np.array([2.0]), np.array([1.0]), np.array([False]))
+>>> states = AlertStates(np.array([ABOVE]), np.array([2.0]), np.array([1.0]))
 >>> value, may = np.array([1.9, 2.1, 1.9, 2.1, 1.0]), np.ones(5, bool)
 >>> _, ts, value, active, episode, _ = states.update(np.zeros(5, np.int64), np.arange(1, 6), value, may, ~may)
 >>> ts.tolist(), value.tolist(), active.tolist(), episode.tolist()
 ([2, 5], [2.1, 1.0], [True, False], [2, 2])
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -29,25 +31,30 @@ from operators.columns import MINUTE_US, NEVER, Flags, Floats, Longs
 ABOVE, BELOW, OUTSIDE = 1, -1, 0
 
 
+class AlertRows(NamedTuple):
+    """Rows of the alerts table. Shapes (n,)."""
+
+    alert: Longs
+    ts: Longs  # µs since the epoch
+    value: Floats
+    active: Flags
+    episode: Longs  # µs of the opening; NEVER while none
+    changed: Flags  # `active` changed here
+
+
 class AlertStates:
-    """State of every alert: `active`, `episode` (µs of the opening, NEVER while closed) and the last defined `value`. Pickles.
+    """State of every alert: `active`, `episode` (µs of the opening, NEVER while closed) and the last defined `value`. Pickles."""
 
-    `only_stationary` (alerts,) is kept for the caller, who knows which pairs are stationary and says so in `may_open`.
-    """
-
-    def __init__(self, side: Longs, threshold: Floats, exit: Floats, only_stationary: Flags) -> None:
+    def __init__(self, side: Longs, threshold: Floats, exit: Floats) -> None:
         self.side = np.asarray(side, np.int64)
         self.threshold = np.asarray(threshold, np.float64)
         self.exit = np.asarray(exit, np.float64)
-        self.only_stationary = np.asarray(only_stationary, np.bool_)
         self.active: Flags = np.zeros(len(self.side), np.bool_)
         self.episode: Longs = np.full(len(self.side), NEVER)
         self.value: Floats = np.full(len(self.side), np.nan)
 
-    def update(
-        self, alert: Longs, ts: Longs, value: Floats, may_open: Flags, mark: Flags
-    ) -> tuple[Longs, Longs, Floats, Flags, Longs, Flags]:
-        """`alert, ts, value, active, episode, changed` of the rows to write, in the order given.
+    def update(self, alert: Longs, ts: Longs, value: Floats, may_open: Flags, mark: Flags) -> "AlertRows":
+        """The rows to write, in the order given.
 
         Without `may_open` no episode opens, though one may close. A `mark` evaluates nothing: its time alone counts, and its row
         repeats the last defined value. `episode` is the µs of the opening while active and on the closing row, else NEVER.
@@ -57,7 +64,7 @@ class AlertStates:
         active, episode, changed = np.zeros(n, np.bool_), np.full(n, NEVER), np.zeros(n, np.bool_)
         rules = self.side, self.threshold, self.exit
         _update(*rules, self.active, self.episode, self.value, alert, ts, value, may_open, mark, written, shown, active, episode, changed)
-        return alert[written], ts[written], shown[written], active[written], episode[written], changed[written]
+        return AlertRows(alert[written], ts[written], shown[written], active[written], episode[written], changed[written])
 
 
 @njit(cache=True, nogil=True)

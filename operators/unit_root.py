@@ -25,14 +25,13 @@ asymptotic distribution functions for unit-root and cointegration tests", J. Bus
 """
 
 from math import ceil, erfc, isfinite, sqrt
-from typing import Literal
 
 import numpy as np
 from numba import njit
 
 from operators.columns import Floats
 
-Criterion = Literal["fixed", "aic", "bic"]
+CRITERIA = ("fixed", "aic", "bic")
 
 ROUNDING = 2.0 * np.finfo(np.float64).eps  # relative to the level; what a rounded logarithm or product may wobble with nothing behind it
 DEPENDENT = 1e-12  # share of a column's square that the columns before it leave, below which it is one of them; of the residual likewise
@@ -43,7 +42,7 @@ LEFT = {1: (2.1659, 1.4412, 0.038269), 2: (2.92, 1.5012, 0.039796)}
 RIGHT = {1: (1.7339, 0.93202, -0.12745, -0.010368), 2: (2.1945, 0.64695, -0.29198, -0.042377)}
 
 
-def mackinnon_pvalue(stat: float, integrated: Literal[1, 2]) -> float:
+def mackinnon_pvalue(stat: float, integrated: int) -> float:
     """Probability of a smaller `stat` if the series (1), or each of two series (2), is a random walk.
 
     >>> round(mackinnon_pvalue(-2.86154, 1), 3), round(mackinnon_pvalue(-3.33613, 2), 3)
@@ -68,9 +67,9 @@ def most_lags(rows: int, constant: bool) -> int:
     return max(min(ceil(12.0 * sqrt(sqrt(rows / 100.0))), rows // 2 - (2 if constant else 1)), -1)
 
 
-def unit_root(series: Floats, max_lag: int, criterion: Criterion, constant: bool) -> tuple[float, float, int]:
-    """λ, its t statistic and the number of lags."""
-    information = ("fixed", "aic", "bic").index(criterion)
+def unit_root(series: Floats, max_lag: int, criterion: str, constant: bool) -> tuple[float, float, int]:
+    """λ, its t statistic and the number of lags; `criterion` "fixed", "aic" or "bic"."""
+    information = CRITERIA.index(criterion)
     slope, stat, lag = _unit_root(np.ascontiguousarray(series, dtype=np.float64), max_lag, information, constant)
     return float(slope), float(stat), int(lag)
 

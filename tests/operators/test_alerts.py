@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 def states(side: int, threshold: float, exit: float) -> AlertStates:
-    return AlertStates(np.array([side]), np.array([threshold]), np.array([exit]), np.array([False]))
+    return AlertStates(np.array([side]), np.array([threshold]), np.array([exit]))
 
 
 def update(alerts: AlertStates, evaluations: list[Evaluation]) -> list[Row]:
@@ -118,7 +118,7 @@ SIDES, THRESHOLDS, EXITS = [ABOVE, BELOW, OUTSIDE, ABOVE], [2.0, -2.0, 2.0, 0.5]
 
 
 def four() -> AlertStates:
-    return AlertStates(np.array(SIDES), np.array(THRESHOLDS), np.array(EXITS), np.array([True, False, False, False]))
+    return AlertStates(np.array(SIDES), np.array(THRESHOLDS), np.array(EXITS))
 
 
 @dataclass
