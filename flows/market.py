@@ -1,7 +1,7 @@
 """A simulated market: trades of several symbols that move together, deterministic by seed.
 
 The log price of symbol i is log P_i + β_i·F + S_i: a common factor F (a random walk) and a spread S_i of its own, the sum of a fast and
-a slow Ornstein–Uhlenbeck process (half-lives 20 s and 2 min), both with rare shocks of several σ: so every pair is cointegrated, and its
+a slow Ornstein–Uhlenbeck process (half-lives 10 s and 45 s), both with rare shocks of several σ: so every pair is cointegrated, and its
 z-score passes ±3 every few minutes. Now and then a symbol's slow spread loses its reversion for some minutes and wanders off
 (cointegration breaks), and where it ends is its new level. Orders come in bursts (their rate follows its own past and a volatile
 activity), fill in several trades of one microsecond, and takers' sides persist.
@@ -27,10 +27,10 @@ BP: Final = 1e-4
 FACTOR_VOL: Final = 1.3 * BP  # of the common factor in one second: 73 % a year
 FAST_SD: Final = 2.5 * BP
 SLOW_SD: Final = 5.0 * BP
-FAST_HALF_LIFE_S: Final = 20.0
-SLOW_HALF_LIFE_S: Final = 120.0
+FAST_HALF_LIFE_S: Final = 10.0
+SLOW_HALF_LIFE_S: Final = 45.0
 FAST_SHOCK_EVERY_S: Final = 300.0
-SLOW_SHOCK_EVERY_S: Final = 1500.0
+SLOW_SHOCK_EVERY_S: Final = 900.0
 SHOCK_SD: Final = 7.0  # a shock in standard deviations of its process
 BREAK_EVERY_S: Final = 7200.0
 BREAK_S: Final = (240, 600)
@@ -51,8 +51,8 @@ IDS_PER_SECOND: Final = 1_000  # a market that begins later has greater ids
 KNOWN: Final = {
     "BTCUSDT": (64_000.0, 1.00, 0.01, 1e-5, 1.4, 0.4),
     "ETHUSDT": (3_200.0, 1.20, 0.01, 1e-4, 1.2, 1.0),
-    "BNBUSDT": (590.0, 0.80, 0.01, 1e-3, 0.6, 1.0),
-    "SOLUSDT": (150.0, 1.40, 0.01, 1e-3, 0.8, 1.2),
+    "BNBUSDT": (590.0, 0.90, 0.01, 1e-3, 0.6, 0.7),
+    "SOLUSDT": (150.0, 1.40, 0.01, 1e-3, 0.8, 0.9),
     "XRPUSDT": (0.55, 1.10, 1e-4, 1.0, 0.8, 1.1),
     "ADAUSDT": (0.40, 1.20, 1e-4, 0.1, 0.6, 1.1),
     "DOGEUSDT": (0.12, 1.40, 1e-5, 1.0, 0.8, 1.2),
