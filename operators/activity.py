@@ -10,7 +10,7 @@ Shapes: `closes`, `volumes` float64 (symbols, T), prices (not their logarithms) 
 Undefined (NaN), each on its own: its window is not full or holds a NaN, an infinity or a close that is not above 0; for the ratios, what
 they divide by is 0. The volatility of closes that do not move is 0, which is a fact and not a gap.
 
-Two passes over each window: exact, no drift, two starts agree bit for bit. A task costs 1 µs.
+Two passes over each window: exact, no drift, two starts agree bit for bit. A task costs 1.3 µs.
 
 Reference: Andersen and Bollerslev, "Answering the skeptics: yes, standard volatility models do provide accurate forecasts" (1998).
 
@@ -77,5 +77,5 @@ def _activity(closes: Floats, volumes: Floats, symbol: Longs, end: Longs, result
                 mean += volume[now - back]
             mean /= LONG_WINDOW
             ratio = volume[now] / mean if mean > 0 else np.nan
-            if np.isfinite(ratio):
+            if np.isfinite(ratio) and np.isfinite(mean):
                 results[3, k] = ratio

@@ -83,6 +83,15 @@ def test_a_bad_close_leaves_its_windows_undefined_and_no_others(bad: float) -> N
     assert np.isfinite(columns[3, 120:]).all()
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_bad_volume_leaves_its_windows_undefined_and_no_others(bad: float) -> None:
+    closes, volumes = market(3, 400)
+    volumes[200] = bad
+    columns = columns_of(closes, volumes)
+    assert np.isnan(columns[3, 200:321]).all() and np.isfinite(columns[3, 120:200]).all() and np.isfinite(columns[3, 321:]).all()
+    assert np.isfinite(columns[:3, 120:]).all()
+
+
 def test_a_bar_outside_the_columns_is_undefined() -> None:
     assert np.isnan(columns_of(*market(4, 150), np.array([-1, 0, 1, 151]))).all()
 
