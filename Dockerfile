@@ -1,7 +1,7 @@
 # The pipeline alone: QuestDB and Grafana are images of their own (docker-compose.yml).
 FROM python:3.12-slim
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/home/pairflow/.cache/numba
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/home/pairflow/.pairflow/numba
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin pairflow
 WORKDIR /home/pairflow
 
@@ -13,7 +13,7 @@ COPY flows flows
 COPY operators operators
 COPY questdb questdb
 RUN pip install --no-cache-dir --no-deps -e . \
-    && mkdir -p .pairflow .cache/numba && chown -R pairflow:pairflow .pairflow .cache
+    && mkdir -p .pairflow && chown pairflow:pairflow .pairflow
 
 USER pairflow
 VOLUME /home/pairflow/.pairflow

@@ -51,6 +51,20 @@ def override(name: str, /, *, regex: bool = False, **properties: Any) -> Json:
     return {"matcher": matcher, "properties": [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]}
 
 
+def words(colors: dict[str, str], texts: dict[str, str] | None = None) -> list[Json]:
+    """Mappings of a field whose values are words: the colour of each, and what is shown instead."""
+    shown = texts or {}
+    options = {
+        word: {"color": color, "index": index, **({"text": shown[word]} if word in shown else {})}
+        for index, (word, color) in enumerate(colors.items())
+    }
+    return [{"type": "value", "options": options}]
+
+
+def pattern(regex: str, text: str, color: str) -> list[Json]:
+    return [{"type": "regex", "options": {"pattern": regex, "result": {"text": text, "color": color, "index": 0}}}]
+
+
 def panel(
     kind: str,
     title: str,
@@ -172,12 +186,16 @@ def annotation(name: str, color: str, priority: str) -> Json:
     }
 
 
-def dashboard(uid: str, title: str, description: str, variables: list[Json], panels: list[Json], annotations: list[Json], since: str) -> Json:
+def dashboard(
+    uid: str, title: str, description: str, variables: list[Json], panels: list[Json], annotations: list[Json], since: str
+) -> Json:
     for number, each in enumerate(panels, start=1):
         each["id"] = number
     link = {"type": "link", "icon": "dashboard", "includeVars": False, "keepTime": True, "targetBlank": False, "tooltip": ""}
     links = [
-        {**link, "title": name, "url": f"/d/{other}"} for other, name in (("pairflow-market", "Market"), ("pairflow-pair", "Pair")) if other != uid
+        {**link, "title": name, "url": f"/d/{other}"}
+        for other, name in (("pairflow-market", "Market"), ("pairflow-pair", "Pair"))
+        if other != uid
     ]
     links.append({**link, "title": "Alerts", "icon": "bell", "url": "/alerting/list?search=folder:Pairflow", "keepTime": False})
     return {
@@ -247,7 +265,9 @@ def market() -> Json:
             "SELECT DISTINCT symbol FROM bars WHERE $__timeFilter(ts) ORDER BY symbol",
             "BTCUSDT",
         ),
-        variable("timeframe", "Timeframe", "Length of a candle: every timeframe that has bars in this time range", timeframes("bars"), "10s"),
+        variable(
+            "timeframe", "Timeframe", "Length of a candle: every timeframe that has bars in this time range", timeframes("bars"), "10s"
+        ),
     ]
     panels = [
         panel(
@@ -273,9 +293,7 @@ def market() -> Json:
             overrides=[
                 override("Price|High|Low", regex=True, unit="none"),
                 override("Price", color=fixed(PLAIN)),
-                override(
-                    "Change", unit="percentunit", decimals=2, color={"mode": "thresholds"}, thresholds=steps((None, DOWN), (0, UP))
-                ),
+                override("Change", unit="percentunit", decimals=2, color={"mode": "thresholds"}, thresholds=steps((None, DOWN), (0, UP))),
                 override("Turnover", unit="currencyUSD", decimals=1),
                 override("Trades", unit="short", decimals=1),
                 override("Taker buys", unit="percentunit", decimals=1),
@@ -311,8 +329,8 @@ def market() -> Json:
         panel(
             "candlestick",
             "$symbol · $timeframe",
-            "Open, high, low and close with volume below, and the volume-weighted price (VWAP) of each candle as a line. The last candle is "
-            f"the one in progress, made of its seconds so far. Over long ranges candles are merged, so that about {POINTS} remain. "
+            "Open, high, low and close with volume below, and the volume-weighted price (VWAP) of each candle as a line. The last candle "
+            f"is the one in progress, made of its seconds so far. Over long ranges candles are merged, so that about {POINTS} remain. "
             "Empty: no bars of this symbol and timeframe in this range.",
             [
                 query(
@@ -367,7 +385,7 @@ def market() -> Json:
                     "Side",
                     custom__width=60,
                     custom__cellOptions={"type": "color-text"},
-                    mappings=[{"type": "value", "options": {"buy": {"color": UP, "index": 0}, "sell": {"color": DOWN, "index": 1}}}],
+                    mappings=words({"buy": UP, "sell": DOWN}),
                 ),
             ],
         ),
@@ -458,7 +476,8 @@ def market() -> Json:
             [
                 query(
                     """
-                    SELECT ts AS "After", symbol AS "Symbol", trades AS "Trades", cause AS "Cause", status AS "Status", filled_at AS "Filled"
+                    SELECT ts AS "After", symbol AS "Symbol", trades AS "Trades", cause AS "Cause", status AS "Status",
+                        filled_at AS "Filled"
                     FROM gaps WHERE $__timeFilter(ts) ORDER BY ts DESC LIMIT 100
                     """,
                     "table",
@@ -472,39 +491,35 @@ def market() -> Json:
                 override(
                     "Status",
                     custom__cellOptions={"type": "color-text"},
-                    mappings=[
-                        {
-                            "type": "value",
-                            "options": {
-                                "filled": {"color": CALM, "index": 0},
-                                "open": {"color": ALARM, "index": 1},
-                                "unfillable": {"color": WARN, "index": 2},
-                            },
-                        }
-                    ],
+                    mappings=words({"filled": CALM, "open": ALARM, "unfillable": WARN}),
                 )
             ],
         ),
         panel(
             "table",
             "Tables",
-            "For every table: how long ago its newest row's own time was, and whether the database still applies what is written to it. A suspended table takes rows but "
-            "does not show them: see Troubleshooting in the README.",
+            "For every table: how long ago its newest row's own time was, and whether the database still applies what is written to it. A "
+            "suspended table takes rows but does not show them: see Troubleshooting in the README.",
             [
                 query(
                     " UNION ALL ".join(
-                        f"SELECT '{name}' AS \"Table\", datediff('s', max(ts), now()) AS \"Newest row\" FROM {name} WHERE ts > dateadd('d', -2, now())"
+                        f"SELECT '{name}' AS \"Table\", datediff('s', max(ts), now()) AS \"Newest row\" "
+                        f"FROM {name} WHERE ts > dateadd('d', -2, now())"
                         for name in ("trades", "bars", "signals", "cointegration", "activity", "alerts", "health")
                     ),
                     "table",
                 ),
-                query('SELECT name AS "Table", writerTxn - sequencerTxn AS "Behind", CAST(suspended AS INT) AS "Writes" FROM wal_tables()', "table", "B"),
+                query(
+                    'SELECT name AS "Table", writerTxn - sequencerTxn AS "Behind", CAST(suspended AS INT) AS "Writes" FROM wal_tables()',
+                    "table",
+                    "B",
+                ),
             ],
             (12, 29, 12, 8),
             options={"showHeader": True, "cellHeight": "sm"},
             custom={"align": "auto", "filterable": False, "cellOptions": {"type": "auto"}},
             transformations=[
-                {"id": "joinByField", "options": {"byField": "Table", "mode": "inner"}},
+                {"id": "joinByField", "options": {"byField": "Table", "mode": "outer"}},
             ],
             overrides=[
                 override("Newest row", unit="s", decimals=0, custom__align="right", noValue="no rows in two days"),
@@ -512,12 +527,7 @@ def market() -> Json:
                 override(
                     "Writes",
                     custom__cellOptions={"type": "color-text"},
-                    mappings=[
-                        {
-                            "type": "value",
-                            "options": {"0": {"text": "applied", "color": CALM, "index": 0}, "1": {"text": "suspended", "color": ALARM, "index": 1}},
-                        }
-                    ],
+                    mappings=words({"0": CALM, "1": ALARM}, {"0": "applied", "1": "suspended"}),
                 ),
             ],
         ),
@@ -537,7 +547,7 @@ Y, X = f"split_part({PAIR}, '-', 1)", f"split_part({PAIR}, '-', 2)"
 # spread = ln(y) − β·ln(x). One row: what to multiply by to get basis points of y.
 SCALE = f"""
     SELECT CASE WHEN abs(s.spread + s.hedge_ratio * ln(x.close) - ln(y.close)) < 0.000001 THEN 10000.0 ELSE 10000.0 / y.close END AS bps
-    FROM (SELECT ts, spread, hedge_ratio {SIGNALS} AND spread IS NOT NULL ORDER BY ts DESC LIMIT 1) s
+    FROM (SELECT ts, spread, hedge_ratio {SIGNALS} AND spread IS NOT NULL LATEST ON ts PARTITION BY pair) s
     JOIN (SELECT ts, close FROM bars WHERE symbol = {X} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts)) x ON x.ts = s.ts
     JOIN (SELECT ts, close FROM bars WHERE symbol = {Y} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts)) y ON y.ts = s.ts
 """
@@ -549,23 +559,33 @@ Z_COLORS = steps((None, ALARM), (-3, WARN), (-2, CALM), (2, WARN), (3, ALARM))
 def pair() -> Json:
     in_range = "FROM signals WHERE $__timeFilter(ts)"
     variables = [
-        variable("pair", "Pair", "Every pair that has signals in this time range: y first, then x", f"SELECT DISTINCT pair {in_range} ORDER BY pair", "BTCUSDT-ETHUSDT"),
+        variable(
+            "pair",
+            "Pair",
+            "Every pair that has signals in this time range: y first, then x",
+            f"SELECT DISTINCT pair {in_range} ORDER BY pair",
+            "BTCUSDT-ETHUSDT",
+        ),
         variable("timeframe", "Timeframe", "The bars the statistics count", timeframes("signals"), "1s"),
-        variable("method", "Method", "How the hedge ratio is estimated", f"SELECT DISTINCT method {in_range} AND pair = {PAIR} ORDER BY method DESC", "ols"),
+        variable(
+            "method",
+            "Method",
+            "How the hedge ratio is estimated",
+            f"SELECT DISTINCT method {in_range} AND pair = {PAIR} ORDER BY method DESC",
+            "ols",
+        ),
     ]
     panels = [
         panel(
             "stat",
             "$pair · $timeframe · $method",
-            "The newest values. Side: what a reversion to the mean would ask for, from |z| ≥ 2. Edge: the deviation in basis points less a "
+            "The newest values. Edge: the deviation in basis points less a "
             "round trip's cost on both legs; below 0 there is nothing to earn. Cointegrated: at least half of the last 20 tests passed. "
             "Half-life: bars until half of a deviation is gone, shown only while cointegrated.",
             [
                 query(
                     f"""
                     SELECT zscore AS "z-score",
-                        CASE WHEN zscore >= 2 THEN concat('sell ', {Y}, ', buy ', {X}) WHEN zscore <= -2 THEN concat('buy ', {Y}, ', sell ', {X})
-                            WHEN zscore IS NULL THEN 'window filling' ELSE 'wait' END AS "Side",
                         edge_bps AS "Edge after costs", correlation AS "Correlation", hedge_ratio AS "Hedge ratio", r2 AS "R²",
                         CASE WHEN complete THEN 'complete' ELSE 'incomplete' END AS "Data"
                     {SIGNALS} LATEST ON ts PARTITION BY pair, timeframe, method
@@ -582,7 +602,7 @@ def pair() -> Json:
                     "B",
                 ),
             ],
-            (0, 0, 24, 4),
+            (0, 0, 19, 4),
             options=numbers(),
             field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET))},
             empty="–",
@@ -596,17 +616,43 @@ def pair() -> Json:
                 override("Half-life", unit="suffix: bars", decimals=0),
                 override(
                     "Cointegrated",
-                    mappings=[{"type": "value", "options": {"yes": {"color": CALM, "index": 0}, "no": {"color": WARN, "index": 1}}}],
+                    mappings=words({"yes": CALM, "no": WARN}),
                 ),
-                override("Data", mappings=[{"type": "value", "options": {"complete": {"color": CALM, "index": 0}, "incomplete": {"color": WARN, "index": 1}}}]),
-                override("Side", mappings=[{"type": "regex", "options": {"pattern": "^(sell|buy) (.*)", "result": {"text": "$1 $2", "color": WARN, "index": 0}}}]),
+                override(
+                    "Data",
+                    mappings=words({"complete": CALM, "incomplete": WARN}),
+                ),
             ],
+        ),
+        panel(
+            "stat",
+            "Side",
+            "What a return to the mean would ask for once |z| reaches 2. Look at the edge and at whether the pair is cointegrated first.",
+            [
+                query(
+                    f"""
+                    SELECT CASE WHEN zscore >= 2 THEN concat('sell ', {Y}, ', buy ', {X})
+                        WHEN zscore <= -2 THEN concat('buy ', {Y}, ', sell ', {X})
+                        WHEN zscore IS NULL THEN 'window filling' ELSE 'wait: |z| < 2' END AS "Side"
+                    {SIGNALS} LATEST ON ts PARTITION BY pair, timeframe, method
+                    """,
+                    "table",
+                )
+            ],
+            (19, 0, 5, 4),
+            options={**numbers(18), "textMode": "value"},
+            field={
+                "color": {"mode": "thresholds"},
+                "thresholds": steps((None, QUIET)),
+                "mappings": pattern("^(sell|buy) (.*)", "$1 $2", WARN),
+            },
+            empty="no signals in this range",
         ),
         panel(
             "timeseries",
             "z-score",
-            "Deviation of the spread from its mean, in standard deviations. Above +2: y is dear relative to x (sell y, buy x); below −2 "
-            "the reverse; ±3 is extreme. It means something only while the pair is cointegrated. Shaded times: alert episodes of this pair.",
+            "Deviation of the spread from its mean, in standard deviations. Above +2: y is dear relative to x (sell y, buy x); below "
+            "−2 the reverse; ±3 is extreme. It means something only while the pair is cointegrated. Shaded: alert episodes of this pair.",
             [query(f'SELECT ts AS time, last(zscore) AS "z" {SIGNALS} SAMPLE BY $__interval')],
             (0, 4, 24, 10),
             options=chart("hidden"),
@@ -628,7 +674,8 @@ def pair() -> Json:
             [
                 query(
                     f"""
-                    SELECT time, bps * dev AS "Deviation", 2 * bps * std AS "+2σ", -2 * bps * std AS "−2σ", 3 * bps * std AS "+3σ", -3 * bps * std AS "−3σ"
+                    SELECT time, bps * dev AS "Deviation", 2 * bps * std AS "+2σ", -2 * bps * std AS "−2σ",
+                        3 * bps * std AS "+3σ", -3 * bps * std AS "−3σ"
                     FROM (SELECT ts AS time, last(deviation) AS dev, last(spread_std) AS std {SIGNALS} SAMPLE BY $__interval)
                     CROSS JOIN ({SCALE})
                     ORDER BY time
@@ -655,7 +702,8 @@ def pair() -> Json:
             [
                 query(
                     f"""
-                    SELECT time, metric, close / first_value(close) OVER (PARTITION BY metric ORDER BY time ROWS UNBOUNDED PRECEDING) - 1 AS change
+                    SELECT time, metric,
+                        close / first_value(close) OVER (PARTITION BY metric ORDER BY time ROWS UNBOUNDED PRECEDING) - 1 AS change
                     FROM (
                     SELECT ts AS time, symbol AS metric, last(close) AS close FROM bars
                     WHERE (symbol = {Y} OR symbol = {X}) AND timeframe = {TIMEFRAME} AND $__timeFilter(ts) SAMPLE BY $__interval
@@ -723,9 +771,9 @@ def pair() -> Json:
         panel(
             "timeseries",
             "Cointegration: p-values and tests passed",
-            "p-values of the augmented Dickey–Fuller test on the spread and of the Engle–Granger test (logarithmic axis; the line is 0.05), "
-            "and the share of the last 20 Engle–Granger tests that passed. One p below 0.05 proves nothing: tested this often, "
-            "almost any two prices pass now and then. Half of 20 does.",
+            "p-values of the augmented Dickey–Fuller test on the spread and of the Engle–Granger test (logarithmic axis; the line is 0.05) "
+            "and the share of the last 20 Engle–Granger tests that passed. One p below 0.05 proves nothing: tested this often, almost "
+            "any two prices pass now and then. Half of 20 does.",
             [
                 query(
                     f"""
@@ -738,7 +786,11 @@ def pair() -> Json:
             options=chart(),
             field={"unit": "none", "min": 0.001, "max": 1, "thresholds": steps((None, CALM), (0.05, "transparent"))},
             custom=lines(
-                lineWidth=2, spanNulls=True, scaleDistribution={"type": "log", "log": 10}, thresholdsStyle={"mode": "dashed"}, showPoints="auto"
+                lineWidth=2,
+                spanNulls=True,
+                scaleDistribution={"type": "log", "log": 10},
+                thresholdsStyle={"mode": "dashed"},
+                showPoints="auto",
             ),
             interval="$timeframe",
             empty="no test yet: the window is still filling",
@@ -792,31 +844,24 @@ def pair() -> Json:
                 override(
                     "Priority",
                     custom__cellOptions={"type": "color-text"},
-                    mappings=[
-                        {
-                            "type": "value",
-                            "options": {
-                                "high": {"color": ALARM, "index": 0},
-                                "medium": {"color": WARN, "index": 1},
-                                "low": {"color": PLAIN, "index": 2},
-                            },
-                        }
-                    ],
+                    mappings=words({"high": ALARM, "medium": WARN, "low": PLAIN}),
                 ),
                 override(
                     "State",
                     custom__cellOptions={"type": "color-text"},
-                    mappings=[{"type": "value", "options": {"active": {"color": ALARM, "index": 0}, "over": {"color": QUIET, "index": 1}}}],
+                    mappings=words({"active": ALARM, "over": QUIET}),
                 ),
             ],
         ),
     ]
     annotations = [
         annotation("High alerts", ALARM, "high"),
-        annotation("Medium alerts", WARN, "medium"),
-        annotation("Low alerts", PLAIN, "low"),
+        annotation("Medium", WARN, "medium"),
+        annotation("Low", PLAIN, "low"),
     ]
-    return dashboard("pairflow-pair", "Pair", "One pair: its spread, z-score, hedge ratio and cointegration", variables, panels, annotations, "now-1h")
+    return dashboard(
+        "pairflow-pair", "Pair", "One pair: its spread, z-score, hedge ratio and cointegration", variables, panels, annotations, "now-1h"
+    )
 
 
 DASHBOARDS = {"market": market, "pair": pair}

@@ -1,0 +1,182 @@
+"""Every statement of the dashboards and rules, on a real QuestDB: with rows, and with none."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Query, Stack
+
+
+def _sibling(name: str) -> ModuleType:
+    """conftest.py as a module, whatever pytest's import mode: the statements are collected before any fixture exists."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"grafana_{name}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+files = _sibling("conftest")
+QUERIES: list[Any] = files.queries()
+EVERY = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
+
+# These have no rows in a database that is well: nothing is of low priority in the rows made here.
+MAY_BE_EMPTY = {"Pair, annotation Low", *(f"rule Signal, low priority, {ref}" for ref in "ABD")}
+# These answer even from empty tables: a count, an age, a state.
+ALWAYS = {
+    "Market, panel $symbol, A",
+    "Market, panel Data health, newest second, B",
+    "Market, panel Data health, newest second, C",
+    "Market, panel Tables, B",
+    "rule No new bars, A",
+    "rule Table suspended, A",
+}
+
+
+def test_statements_are_found() -> None:
+    assert len(QUERIES) > 30
+
+
+def test_every_statement_answers_with_rows(filled: "Stack") -> None:
+    silent = {query.where for query in QUERIES if not filled.rows(query)}
+    assert silent == MAY_BE_EMPTY
+
+
+def test_every_statement_survives_empty_tables(empty: "Stack") -> None:
+    answered = {query.where for query in QUERIES if empty.rows(query)}
+    assert answered == ALWAYS
+
+
+def test_every_time_series_has_a_time_and_numbers_in_order_of_time(filled: "Stack") -> None:
+    for query in (each for each in QUERIES if each.shape == "time_series"):
+        rows = filled.rows(query)
+        times = [row.pop("time") for row in rows]
+        assert times == sorted(times), query.where
+        for row in rows:
+            row.pop("metric", None)
+            assert all(value is None or isinstance(value, int | float) for value in row.values()), query.where
+
+
+def test_every_statement_is_harmless_to_a_hostile_name(filled: "Stack") -> None:
+    hostile = "x' OR 1=1--"
+    for query in QUERIES:
+        if "sqlstring" in query.text:
+            assert not rows_of_trade(filled.rows(query, symbol=hostile, pair=hostile, method=hostile)), query.where
+
+
+def rows_of_trade(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that say something: a statistic of no rows is a row of NULLs."""
+    return [row for row in rows if any(value is not None for value in row.values())]
+
+
+@EVERY
+def test_a_variable_reaches_sql_only_quoted(query: "Query") -> None:
+    bare = re.findall(r"\$(?!__timeFilter\(ts\)|__timeFrom\(\)|__timeTo\(\)|__interval\b|\{\w+:sqlstring\})\w*", query.text)
+    assert not bare
+
+
+def named(where: str) -> Any:
+    return next(query for query in QUERIES if query.where == where)
+
+
+def test_the_last_candle_is_the_one_in_progress(filled: "Stack") -> None:
+    candles = filled.rows(named("Market, panel $symbol · $timeframe, A"))
+    closed = filled.connection.execute("SELECT max(ts), count() FROM bars WHERE symbol = 'BTCUSDT' AND timeframe = '1m'").fetchone()
+    seconds = filled.connection.execute(
+        "SELECT first(open), max(high), min(low), last(close), sum(volume) FROM bars WHERE symbol = 'BTCUSDT' AND timeframe = '1s'"
+    ).fetchone()
+    assert closed is not None
+    assert len(candles) == closed[1] + 1
+    last = candles[-1]
+    assert (last["time"] - closed[0]).total_seconds() == 60
+    assert (last["open"], last["high"], last["low"], last["close"], last["volume"]) == seconds
+
+
+def test_a_symbol_without_a_closed_candle_yet_has_the_one_in_progress(filled: "Stack") -> None:
+    candles = filled.rows(named("Market, panel $symbol · $timeframe, A"), timeframe="5m")
+    assert [candle["volume"] for candle in candles][-1] > 0
+    assert sum(candle["volume"] for candle in candles) == 40  # 20 seconds of 2
+
+
+@pytest.mark.parametrize("prices", ["log", "raw"])
+def test_the_deviation_is_in_basis_points_whatever_prices_the_pair_uses(filled: "Stack", prices: str) -> None:
+    query = named("Pair, panel Deviation of the spread, A")
+    if prices == "log":
+        last = filled.connection.execute("SELECT deviation, spread_std FROM signals ORDER BY ts DESC LIMIT 1").fetchone()
+        assert last is not None
+        shown = filled.rows(query)[-1]
+        assert shown["Deviation"] == pytest.approx(1e4 * last[0])
+        assert shown["+3σ"] == pytest.approx(3e4 * last[1])
+    else:
+        filled.connection.execute(
+            "INSERT INTO signals (ts, pair, timeframe, method, hedge_ratio, spread, spread_std, deviation) "
+            "SELECT y.ts, 'BTCUSDT-ETHUSDT', '1m', 'tls', 20.0, y.close - 20.0 * x.close, 10.0, 30.0 "
+            "FROM (SELECT ts, close FROM bars WHERE symbol = 'BTCUSDT' AND timeframe = '1m') y "
+            "JOIN (SELECT ts, close FROM bars WHERE symbol = 'ETHUSDT' AND timeframe = '1m') x ON x.ts = y.ts"
+        )
+        wait(filled, "signals", "method = 'tls'")
+        close = filled.connection.execute(
+            "SELECT close FROM bars WHERE symbol = 'BTCUSDT' AND timeframe = '1m' ORDER BY ts DESC LIMIT 1"
+        ).fetchone()
+        assert close is not None
+        assert filled.rows(query, method="tls")[-1]["Deviation"] == pytest.approx(30 / close[0] * 1e4)
+
+
+def wait(stack: "Stack", table: str, where: str) -> None:
+    for _ in range(10_000):
+        counted = stack.connection.execute(f"SELECT count() FROM {table} WHERE {where}".encode()).fetchone()
+        if counted and counted[0]:
+            return
+    raise AssertionError(f"no row of {table} where {where}")
+
+
+def test_both_legs_start_at_nought(filled: "Stack") -> None:
+    rows = filled.rows(named("Pair, panel Both legs, rebased, A"))
+    firsts = {row["metric"]: row["change"] for row in reversed(rows)}
+    assert firsts == {"BTCUSDT": 0, "ETHUSDT": 0}
+
+
+def test_an_episode_is_one_region_that_ends_where_its_rule_ends(filled: "Stack") -> None:
+    regions = filled.rows(named("Pair, annotation Medium"))
+    assert {(region["title"], (region["timeend"] - region["time"]).total_seconds()) for region in regions} == {
+        ("z high", 600),
+        ("z low", 600),
+    }
+    assert len(filled.rows(named("Pair, annotation High alerts"))) == 1
+    states = {row["Rule"]: row["State"] for row in filled.rows(named("Pair, panel Alert episodes of $pair, A"))}
+    assert states == {"z high": "over", "z low": "over", "z extreme": "active"}
+
+
+def test_a_rule_has_one_row_per_subject_with_one_number_and_no_time(filled: "Stack") -> None:
+    for query in (each for each in QUERIES if each.where.startswith("rule ")):
+        rows = filled.rows(query)
+        for row in rows:
+            kinds = [type(value) for value in row.values()]
+            assert sum(kind in (int, float) for kind in kinds) == 1, query.where
+            assert all(kind in (int, float, str) for kind in kinds), query.where
+        labels = [tuple(value for value in row.values() if isinstance(value, str)) for row in rows]
+        assert len(set(labels)) == len(labels), query.where
+
+
+def test_the_rule_of_a_priority_says_active_while_the_episode_lasts(filled: "Stack") -> None:
+    high = filled.rows(named("rule Signal, high priority, A"))
+    assert [(row["rule"], row["active"]) for row in high] == [("z extreme", 1)]
+    medium = filled.rows(named("rule Signal, medium priority, A"))
+    assert {(row["rule"], row["active"]) for row in medium} == {("z high", 0), ("z low", 0)}
+
+
+def test_the_freshness_rule_counts_from_the_close_of_the_newest_bar(filled: "Stack", database: Any) -> None:
+    (row,) = filled.rows(named("rule No new bars, A"))
+    assert -5 <= row["age"] <= 300  # the rows end at the start of this test
+
+
+def test_the_freshness_rule_says_an_hour_when_there_is_no_bar(empty: "Stack") -> None:
+    assert empty.rows(named("rule No new bars, A")) == [{"age": 3600}]
