@@ -173,9 +173,9 @@ class Recording:
         self.speed = speed if np.isfinite(speed) else 0.0
         whole = messages.join(list(read(paths, look.symbols, progress, look.stream)), len(look.symbols))
         for code, tape in enumerate(self.tapes.values()):
-            mine = whole.rows(whole.symbol == code)
-            _, first = np.unique(mine.id, return_index=True)  # in id order, each once
-            (tape.append if look.stream == TRADE else tape.append_aggregates)(mine.rows(first))
+            turn = np.flatnonzero(whole.symbol == code)
+            turn = turn[np.unique(whole.id[turn], return_index=True)[1]]  # in id order, each once
+            (tape.append if look.stream == TRADE else tape.append_aggregates)(whole.rows(turn), turn)
         self._timeline = np.sort(np.concatenate([tape.rows(look.stream)["at"] for tape in self.tapes.values()]))
         self.first_us, self.end_us = int(self._timeline[0]), int(self._timeline[-1])
 
@@ -209,7 +209,8 @@ class Simulation:
         while self._market.next_us <= now_us:
             trades = self._market.second()
             for code, tape in enumerate(self.tapes.values()):
-                tape.append(trades.rows(trades.symbol == code))
+                turn = np.flatnonzero(trades.symbol == code)
+                tape.append(trades.rows(turn), turn)
 
     def advance(self, now_us: int, wall_s: float) -> int:
         return max(now_us, min(self._wall_us(), now_us + int(wall_s * self._catch_up * 1e6)))
@@ -288,7 +289,7 @@ class Exchange:
         self._clients: dict[_Connection, _Client] = {}
         self._begun = asyncio.Event()
         self._refuse_until = 0.0
-        self._used, self._window_began, self._over, self._banned_until = 0, 0.0, 0, 0.0
+        self._used, self._window_began, self._over, self._banned_until = 0, -np.inf, 0, 0.0
         self._born = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
@@ -418,10 +419,10 @@ class Exchange:
             else:
                 first, last = rows["first"][chosen], rows["last"][chosen]
                 texts += messages.encode_agg_trades(symbol, frames, first, last, combined=combined, in_microseconds=in_microseconds)
-            times.append(rows["at"][chosen])
+            times.append(np.stack([rows["turn"][chosen], rows["at"][chosen]]))
         if len(news) == 1:
             return texts
-        return [texts[k] for k in np.argsort(np.concatenate(times), kind="stable").tolist()]
+        return [texts[k] for k in np.lexsort(np.concatenate(times, axis=1)).tolist()]
 
     def _push(self, client: _Client, texts: list[bytes]) -> None:
         faults = self.faults

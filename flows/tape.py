@@ -20,7 +20,7 @@ INTERVALS_US: Final = {
     "1w": 7 * DAY_US,
 }
 MONDAY_US: Final = 4 * DAY_US  # the epoch began on a Thursday; weeks begin on Mondays
-EXTRA: Final = ("first", "last", "at")
+EXTRA: Final = ("first", "last", "at", "turn")
 
 Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -67,13 +67,16 @@ class Tape:
         self.aggs = _Columns()
         self._next_agg_id = first_agg_id
 
-    def append(self, trades: Frames) -> None:
-        """Add trades in id order, whole milliseconds at a time (a run that goes on in the next call is not seen)."""
+    def append(self, trades: Frames, turn: Longs | None = None) -> None:
+        """Add trades in id order, whole milliseconds at a time (a run that goes on in the next call is not seen).
+
+        `turn` orders them among the trades of other symbols that happen at the same time.
+        """
         if not len(trades):
             return
-        self.trades.append(
-            **{name: getattr(trades, name) for name in COLUMNS}, first=trades.id, last=trades.id, at=self._at(trades.ts, self.trades)
-        )
+        turns = np.zeros(len(trades), np.int64) if turn is None else np.maximum.accumulate(turn)
+        columns = {name: getattr(trades, name) for name in COLUMNS}
+        self.trades.append(**columns, first=trades.id, last=trades.id, at=self._at(trades.ts, self.trades), turn=turns)
         ms = trades.ts // 1000
         begins = np.ones(len(trades), np.bool_)
         begins[1:] = (
@@ -85,20 +88,20 @@ class Tape:
         start = np.flatnonzero(begins)
         end = np.append(start[1:], len(trades)) - 1
         runs = trades.rows(end)
-        self._append_aggs(runs, np.add.reduceat(trades.qty, start), end - start + 1, trades.id[start], trades.id[end])
+        columns = {"qty": np.add.reduceat(trades.qty, start), "count": end - start + 1, "first": trades.id[start], "last": trades.id[end]}
+        ids = self._next_agg_id + np.arange(len(runs), dtype=np.int64)
+        self._next_agg_id += len(runs)
+        self._append_aggs(runs, turns[end], columns | {"id": ids})
 
-    def append_aggregates(self, aggs: Frames) -> None:
+    def append_aggregates(self, aggs: Frames, turn: Longs | None = None) -> None:
         """Add the aggregates of a recording that has no single trades; their trades are numbered from 1."""
         last = np.cumsum(aggs.count) + (int(self.aggs["last"][-1]) if self.aggs.size else 0)
-        self._next_agg_id = 0
-        self._append_aggs(aggs, aggs.qty, aggs.count, last - aggs.count + 1, last, aggs.id)
+        turns = np.zeros(len(aggs), np.int64) if turn is None else np.maximum.accumulate(turn)
+        self._append_aggs(aggs, turns, {"first": last - aggs.count + 1, "last": last})
 
-    def _append_aggs(self, runs: Frames, qty: Floats, count: Longs, first: Longs, last: Longs, ids: Longs | None = None) -> None:
-        if ids is None:
-            ids = self._next_agg_id + np.arange(len(runs), dtype=np.int64)
-            self._next_agg_id += len(runs)
-        columns = {name: getattr(runs, name) for name in COLUMNS} | {"id": ids, "qty": qty, "count": count}
-        self.aggs.append(**columns, first=first, last=last, at=self._at(runs.ts, self.aggs))
+    def _append_aggs(self, runs: Frames, turn: Longs, changed: dict[str, Any]) -> None:
+        columns = {name: getattr(runs, name) for name in COLUMNS} | changed
+        self.aggs.append(**columns, at=self._at(runs.ts, self.aggs), turn=turn)
 
     @staticmethod
     def _at(ts: Longs, before: _Columns) -> Longs:
