@@ -1,0 +1,228 @@
+"""A table of the database to CSV or Parquet, a slice of time after another, so that any table fits into little memory.
+
+CSV: times as YYYY-MM-DDTHH:MM:SS.ffffffZ, NULL empty, booleans true or false, doubles with the fewest digits that read back as the same
+number. Rows by ts, then by the table's other keys. Parquet: the same columns, times as UTC microseconds.
+"""
+
+import contextlib
+import csv
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from flows.errors import UserError
+from flows.questdb import Endpoint, Table, connect, tables
+
+SLICE_ROWS = 50_000
+PROGRESS_S = 1.0
+FORMATS = ("csv", "parquet")
+STDOUT = "-"
+
+
+def export(
+    endpoint: Endpoint,
+    table: str,
+    format: str = "csv",
+    out: str | Path = STDOUT,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    symbol: str | None = None,
+    pair: str | None = None,
+    timeframe: str | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Write the rows from `start` up to, not including, `end` (ISO 8601, UTC unless said otherwise) and return how many they were.
+
+    The file appears when it is complete. Rows that are written after the start of the export and later than it are left out.
+    """
+    if table not in tables():
+        raise UserError(f"export: there is no table {table!r}: choose one of {', '.join(tables())}")
+    if format not in FORMATS:
+        raise UserError(f"export: --format {format}: choose one of {', '.join(FORMATS)}")
+    if format == "parquet" and str(out) == STDOUT:
+        raise UserError("export: Parquet cannot be written to the terminal: name a file with -o FILE")
+    spec = tables()[table]
+    where, bound = _filters(spec, symbol=symbol, pair=pair, timeframe=timeframe)
+    first_us = _micros("--start", start) if start else 0
+    end_us = _micros("--end", end) if end else None
+    if end_us is not None and end_us <= first_us:
+        raise UserError(f"export: --end {end} is not after --start {start or '1970-01-01'}")
+    import psycopg
+
+    with connect(endpoint) as connection, _output(out, format) as target:
+        writer = _Csv(target, spec) if format == "csv" else _Parquet(target, spec)
+        try:
+            return _copy(connection, spec, where, bound, first_us, end_us, writer, progress)
+        except psycopg.Error as error:
+            raise UserError(f"export: table {table}: {str(error).strip().splitlines()[0]}: run `pairflow check`") from None
+        finally:
+            writer.close()
+
+
+def _filters(spec: Table, **wanted: str | None) -> tuple[str, list[str]]:
+    conditions, bound = [], []
+    for name, text in wanted.items():
+        if text is None:
+            continue
+        column = "subject" if name in ("symbol", "pair") and "subject" in spec.columns else name
+        if column not in spec.columns:
+            raise UserError(f"export: --{name}: table {spec.name} has no {name}: leave it out")
+        conditions.append(f" AND {column} = %s")
+        bound.append(text)
+    return "".join(conditions), bound
+
+
+def _micros(option: str, text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"export: {option}: expected a time such as 2024-08-09 or 2024-08-09T12:30:00Z, got {text!r}") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    since_epoch = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return max(0, (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000 + since_epoch.microseconds)
+
+
+def _literal(us: int) -> str:
+    return f"'{np.datetime64(us, 'us')}Z'"  # a literal, so that the server looks at the partitions concerned only
+
+
+def _copy(
+    connection: Any,
+    spec: Table,
+    where: str,
+    bound: list[str],
+    first_us: int,
+    end_us: int | None,
+    writer: "_Csv | _Parquet",
+    progress: Callable[[str], None],
+) -> int:
+    def one(select: str, since_us: int, suffix: str = "") -> int | None:
+        until = "" if end_us is None else f" AND ts < {_literal(end_us)}"
+        found = connection.execute(
+            f"SELECT {select} FROM {spec.name} WHERE ts >= {_literal(since_us)}{until}{where} {suffix}", bound
+        ).fetchone()
+        return found[0] if found else None  # of no rows the server answers no row, whatever the aggregate
+
+    newest_us = one("max(ts)::LONG", first_us)
+    if newest_us is None:
+        progress(f"{spec.name}: 0 rows")
+        return 0
+    end_us = newest_us + 1
+    total = one("count()", first_us) or 0
+    columns = ", ".join(f"{name}::LONG" if type_ == "TIMESTAMP" else name for name, type_ in spec.columns.items())
+    order = ", ".join(spec.keys)
+    written, told, from_us = 0, time.monotonic(), first_us
+    cursor = connection.cursor(binary=True)
+    while from_us < end_us:
+        # A slice ends between two times, never within one: all rows of a time come with one query.
+        border_us = one("ts::LONG", from_us, f"ORDER BY ts LIMIT {SLICE_ROWS}, {SLICE_ROWS + 1}")
+        to_us = end_us
+        if border_us is not None:
+            oldest_us = one("ts::LONG", from_us, "ORDER BY ts LIMIT 1")
+            to_us = border_us + 1 if border_us == oldest_us else border_us
+        span = f"ts >= {_literal(from_us)} AND ts < {_literal(to_us)}"
+        cursor.execute(f"SELECT {columns} FROM {spec.name} WHERE {span}{where} ORDER BY {order}", bound)
+        if rows := cursor.fetchall():
+            writer.write(rows)
+            written += len(rows)
+        from_us = to_us
+        if time.monotonic() - told > PROGRESS_S:
+            told = time.monotonic()
+            progress(f"{spec.name}: {written:,} of {max(total, written):,} rows")
+    progress(f"{spec.name}: {written:,} rows")
+    return written
+
+
+class _Csv:
+    def __init__(self, target: TextIO, spec: Table) -> None:
+        self._types = tuple(spec.columns.values())
+        self._writer = csv.writer(target, lineterminator="\n")
+        self._writer.writerow(spec.columns)
+
+    def write(self, rows: list[tuple[Any, ...]]) -> None:
+        columns = [_texts(column, type_) for column, type_ in zip(zip(*rows, strict=True), self._types, strict=True)]
+        self._writer.writerows(zip(*columns, strict=True))  # a float is written by its repr, the shortest that reads back equal
+
+    def close(self) -> None:
+        pass
+
+
+def _texts(column: tuple[Any, ...], type_: str) -> Any:
+    if type_ == "TIMESTAMP":
+        instants = np.array([np.datetime64("NaT") if us is None else us for us in column], "datetime64[us]")
+        texts = np.char.add(np.datetime_as_string(instants, unit="us"), "Z")
+        return np.where(np.isnat(instants), "", texts).tolist()
+    if type_ == "BOOLEAN":
+        return ["true" if flag else "false" for flag in column]
+    return column
+
+
+class _Parquet:
+    def __init__(self, target: Any, spec: Table) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        kinds = {
+            "TIMESTAMP": pa.timestamp("us", "UTC"),
+            "SYMBOL": pa.dictionary(pa.int32(), pa.string()),
+            "DOUBLE": pa.float64(),
+            "LONG": pa.int64(),
+            "BOOLEAN": pa.bool_(),
+        }
+        self._schema = pa.schema([(name, kinds[type_]) for name, type_ in spec.columns.items()])
+        self._writer = parquet.ParquetWriter(target, self._schema, compression="zstd")
+
+    def write(self, rows: list[tuple[Any, ...]]) -> None:
+        import pyarrow as pa
+
+        arrays = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), self._schema, strict=True)]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@contextlib.contextmanager
+def _output(out: str | Path, format: str) -> Iterator[Any]:
+    """Where to write: the terminal, or a file that appears under its name only when it is whole."""
+    if str(out) == STDOUT:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    path = Path(out)
+    mode = {"mode": "w", "encoding": "utf-8", "newline": ""} if format == "csv" else {"mode": "wb"}
+    try:
+        if path.exists() and not path.is_file():
+            if path.is_dir():
+                raise IsADirectoryError(0, "it is a directory")
+            with path.open(**mode) as device:  # type: ignore[call-overload]  # /dev/null, a named pipe: nothing to rename
+                yield device
+            return
+        handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise UserError(f"export: {path} cannot be written ({error.strerror}): name another file with -o FILE") from None
+    try:
+        with os.fdopen(handle, **mode) as file:  # type: ignore[call-overload]
+            yield file
+        Path(fresh).chmod(0o666 & ~_umask())
+        Path(fresh).replace(path)
+    except BaseException as error:
+        Path(fresh).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UserError(f"export: {path} cannot be written ({error.strerror or error}): nothing was kept") from None
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
