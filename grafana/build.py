@@ -159,9 +159,10 @@ def variable(name: str, label: str, description: str, text: str, default: str) -
     }
 
 
-def annotation(name: str, color: str, priority: str) -> Json:
+def annotation(name: str, color: str, *priorities: str) -> Json:
     # A row is written at every change and every whole minute. The end of an episode is the next row of its rule, whether or not that row
     # still carries the episode's number; an episode that is still open ends at its newest row.
+    chosen = ", ".join(f"'{priority}'" for priority in priorities)
     text = f"""
         SELECT min(ts) AS time, max(until) AS timeend, rule AS title,
             concat('threshold ', threshold, ', furthest ', CASE WHEN threshold < 0 THEN min(value) ELSE max(value) END) AS text,
@@ -170,7 +171,7 @@ def annotation(name: str, color: str, priority: str) -> Json:
             SELECT ts, rule, priority, timeframe, threshold, value, active, episode,
                 coalesce(lead(ts) OVER (PARTITION BY rule, subject, timeframe ORDER BY ts), ts) AS until
             FROM alerts
-            WHERE subject = ${{pair:sqlstring}} AND priority = '{priority}' AND $__timeFilter(ts)
+            WHERE subject = ${{pair:sqlstring}} AND priority IN ({chosen}) AND $__timeFilter(ts)
         )
         WHERE active
         GROUP BY rule, priority, timeframe, threshold, episode
@@ -291,7 +292,7 @@ def market() -> Json:
             field={"color": fixed(QUIET), "thresholds": steps((None, QUIET)), "unit": "none"},
             interval="1s",
             overrides=[
-                override("Price|High|Low", regex=True, unit="none"),
+                override("Price|High|Low", regex=True, unit="string"),
                 override("Price", color=fixed(PLAIN)),
                 override("Change", unit="percentunit", decimals=2, color={"mode": "thresholds"}, thresholds=steps((None, DOWN), (0, UP))),
                 override("Turnover", unit="currencyUSD", decimals=1),
@@ -376,14 +377,14 @@ def market() -> Json:
             ],
             (18, 4, 6, 17),
             options={"showHeader": True, "cellHeight": "sm"},
-            custom={"align": "right", "filterable": False, "cellOptions": {"type": "auto"}},
+            custom={"align": "right", "filterable": False, "cellOptions": {"type": "auto"}, "minWidth": 50},
             empty="no trades in this range",
             overrides=[
-                override("Time", unit="time:HH:mm:ss.SSS", custom__width=105, custom__align="left"),
-                override("Quantity", unit="none"),
+                override("Time", unit="time:HH:mm:ss.SSS", custom__width=102, custom__align="left"),
+                override("Price|Quantity", regex=True, unit="string"),  # every digit of it
                 override(
                     "Side",
-                    custom__width=60,
+                    custom__width=52,
                     custom__cellOptions={"type": "color-text"},
                     mappings=words({"buy": UP, "sell": DOWN}),
                 ),
@@ -454,14 +455,14 @@ def market() -> Json:
             options=chart(),
             field={"unit": "ms", "min": 0},
             custom=lines(),
-            interval="1s",
+            interval="10s",
             overrides=[
                 override(
                     "Trades/s",
                     unit="short",
                     color=fixed(DIM),
                     custom__drawStyle="bars",
-                    custom__fillOpacity=60,
+                    custom__fillOpacity=25,
                     custom__lineWidth=0,
                     custom__axisPlacement="left",
                 ),
@@ -483,16 +484,17 @@ def market() -> Json:
                     "table",
                 )
             ],
-            (0, 29, 12, 8),
+            (0, 29, 12, 9),
             options={"showHeader": True, "cellHeight": "sm"},
-            custom={"align": "auto", "filterable": True, "cellOptions": {"type": "auto"}},
+            custom={"align": "auto", "filterable": False, "cellOptions": {"type": "auto"}, "minWidth": 60},
             empty="no gaps in this range",
             overrides=[
+                override("After|Filled", regex=True, custom__width=165),
                 override(
                     "Status",
                     custom__cellOptions={"type": "color-text"},
                     mappings=words({"filled": CALM, "open": ALARM, "unfillable": WARN}),
-                )
+                ),
             ],
         ),
         panel(
@@ -515,7 +517,7 @@ def market() -> Json:
                     "B",
                 ),
             ],
-            (12, 29, 12, 8),
+            (12, 29, 12, 9),
             options={"showHeader": True, "cellHeight": "sm"},
             custom={"align": "auto", "filterable": False, "cellOptions": {"type": "auto"}},
             transformations=[
@@ -571,7 +573,7 @@ def pair() -> Json:
             "method",
             "Method",
             "How the hedge ratio is estimated",
-            f"SELECT DISTINCT method {in_range} AND pair = {PAIR} ORDER BY method DESC",
+            f"SELECT DISTINCT method {in_range} ORDER BY method DESC",
             "ols",
         ),
     ]
@@ -856,8 +858,7 @@ def pair() -> Json:
     ]
     annotations = [
         annotation("High alerts", ALARM, "high"),
-        annotation("Medium", WARN, "medium"),
-        annotation("Low", PLAIN, "low"),
+        annotation("Other alerts", WARN, "medium", "low"),
     ]
     return dashboard(
         "pairflow-pair", "Pair", "One pair: its spread, z-score, hedge ratio and cointegration", variables, panels, annotations, "now-1h"

@@ -15,12 +15,18 @@ rm -rf "$GF_PATHS_PROVISIONING"
 mkdir -p "$GF_PATHS_PROVISIONING/plugins" "$GF_PATHS_PROVISIONING/alerting"
 cp -R "$here/provisioning/." "$GF_PATHS_PROVISIONING/"
 
-# SMTP is on when a host and an addressee are there; Grafana's own names are set from ours.
+# Mail is on when a server and an addressee are there. Grafana refuses to start with a sender that is no full address.
 mail=
 if [ -n "${SMTP_HOST:-}" ] && [ -n "${ALERT_EMAIL_TO:-}" ]; then
-    mail=yes
-    export GF_SMTP_ENABLED=true GF_SMTP_HOST="$SMTP_HOST" GF_SMTP_USER="${SMTP_USER:-}" GF_SMTP_PASSWORD="${SMTP_PASSWORD:-}"
-    export GF_SMTP_FROM_ADDRESS="${SMTP_FROM:-pairflow@localhost}" GF_SMTP_FROM_NAME=Pairflow
+    sender="${SMTP_FROM:-pairflow@localhost.localdomain}"
+    case $sender in
+    ?*@?*.?*)
+        mail=yes
+        export GF_SMTP_ENABLED=true GF_SMTP_HOST="$SMTP_HOST" GF_SMTP_USER="${SMTP_USER:-}" GF_SMTP_PASSWORD="${SMTP_PASSWORD:-}"
+        export GF_SMTP_FROM_ADDRESS="$sender" GF_SMTP_FROM_NAME=Pairflow
+        ;;
+    *) echo "grafana: SMTP_FROM: expected an address such as pairflow@example.org, got '$sender': no e-mail is sent" >&2 ;;
+    esac
 fi
 
 receivers=

@@ -340,6 +340,12 @@ def test_half_of_the_mail_settings_make_no_contact_point(tmp_path: Path) -> None
     assert "pairflow-email" not in started(tmp_path, SMTP_HOST="mail.invalid:25")["receivers"]
 
 
+def test_a_sender_that_grafana_would_not_start_with_makes_no_contact_point(tmp_path: Path) -> None:
+    made = started(tmp_path, SMTP_HOST="mail.invalid:25", ALERT_EMAIL_TO="a@mail.invalid", SMTP_FROM="pairflow@localhost")
+    assert "pairflow-email" not in made["receivers"]
+    assert "SMTP_FROM" in made["said"]
+
+
 def test_grafana_does_not_start_without_the_database_password(tmp_path: Path) -> None:
     done = subprocess.run(
         ["sh", str(GRAFANA / "start.sh"), "true"],
