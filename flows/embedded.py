@@ -258,14 +258,18 @@ def _find(directory: Path, progress: Progress, deadline: float) -> Endpoint | No
 
 
 def _stop(directory: Path) -> None:
+    """Stop the keeper, which stops its server; a server whose keeper is gone is stopped here."""
     state = _read_state(directory)
-    for pid in (state["keeper"], state["pid"]) if state else ():
-        if state and state["born"].get(str(pid)) == keeper.born(pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-                break  # the keeper stops its server; a server without a keeper is stopped here
+    pids = (state["keeper"], state["pid"]) if state else ()
+    told: set[int] = set()
     deadline = time.monotonic() + keeper.STOP_S + 5
     while _in_use(keeper.server_lock(directory)) and time.monotonic() < deadline:
+        living = [pid for pid in pids if state and keeper.alive(pid, state["born"].get(str(pid)))]
+        for pid in living[:1]:
+            if pid not in told:
+                told.add(pid)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
         time.sleep(POLL_S)
 
 
@@ -322,3 +326,22 @@ def serve(settings: QuestDB, progress: Progress = print) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0
+
+
+def in_use(directory: Path) -> bool:
+    """Whether a server runs on the directory."""
+    lock = keeper.server_lock(directory)
+    return lock.exists() and _in_use(lock)
+
+
+def free_ports(*wanted: int) -> tuple[int, ...]:
+    """The wanted ports, each replaced by any free one where it is taken."""
+
+    def free(port: int) -> int:
+        if not _port_taken(port):
+            return port
+        with socket.socket() as probe:
+            probe.bind((keeper.HOST, 0))
+            return int(probe.getsockname()[1])
+
+    return tuple(free(port) for port in wanted)

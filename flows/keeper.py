@@ -57,11 +57,21 @@ def lock(file: IO[bytes], kind: int) -> bool:
 
 
 def born(pid: int) -> int | None:
-    """When a process started, in the kernel's ticks, so that a reused process id is not mistaken for it; None where that cannot be told."""
+    """When a live process started, in the kernel's ticks: tells it from a later one with its id. None if it is gone, or cannot be told."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state == "Z" else int(fields[18])
     except (OSError, ValueError, IndexError):
         return None
+
+
+def alive(pid: int, since: int | None) -> bool:
+    """Whether the process that was born then still lives."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return born(pid) == since
 
 
 def answers(host: str, http_port: int, pg_port: int) -> bool:
