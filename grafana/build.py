@@ -192,13 +192,17 @@ def dashboard(
 ) -> Json:
     for number, each in enumerate(panels, start=1):
         each["id"] = number
+    numbered = {each["title"]: each["id"] for each in panels}
+    for each in annotations:  # on these panels only: on small ones the regions hide what is drawn
+        each["filter"] = {"exclude": False, "ids": [numbered[title] for title in ("z-score", "Deviation of the spread")]}
     link = {"type": "link", "icon": "dashboard", "includeVars": False, "keepTime": True, "targetBlank": False, "tooltip": ""}
     links = [
         {**link, "title": name, "url": f"/d/{other}"}
         for other, name in (("pairflow-market", "Market"), ("pairflow-pair", "Pair"))
         if other != uid
     ]
-    links.append({**link, "title": "Alerts", "icon": "bell", "url": "/alerting/list?search=folder:Pairflow", "keepTime": False})
+    if not annotations:  # the toolbar of the other is full
+        links.append({**link, "title": "Alerts", "icon": "bell", "url": "/alerting/list?search=folder:Pairflow", "keepTime": False})
     return {
         "uid": uid,
         "title": title,
@@ -489,7 +493,7 @@ def market() -> Json:
             custom={"align": "auto", "filterable": False, "cellOptions": {"type": "auto"}, "minWidth": 60},
             empty="no gaps in this range",
             overrides=[
-                override("After|Filled", regex=True, custom__width=165),
+                override("After|Filled", regex=True, unit="time:YYYY-MM-DD HH:mm:ss", custom__width=155),
                 override(
                     "Status",
                     custom__cellOptions={"type": "color-text"},
