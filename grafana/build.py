@@ -165,7 +165,7 @@ def annotation(name: str, color: str, *priorities: str) -> Json:
     chosen = ", ".join(f"'{priority}'" for priority in priorities)
     text = f"""
         SELECT min(ts) AS time, max(until) AS timeend, rule AS title,
-            concat('threshold ', threshold, ', furthest ', CASE WHEN threshold < 0 THEN min(value) ELSE max(value) END) AS text,
+            concat('threshold ', threshold, ', furthest ', CASE WHEN first(value) < threshold THEN min(value) ELSE max(value) END) AS text,
             concat(priority, ',', timeframe) AS tags
         FROM (
             SELECT ts, rule, priority, timeframe, threshold, value, active, episode,
@@ -291,7 +291,7 @@ def market() -> Json:
                     "table",
                 )
             ],
-            (0, 0, 15, 4),
+            (0, 0, 14, 4),
             options=numbers(),
             field={"color": fixed(QUIET), "thresholds": steps((None, QUIET)), "unit": "none"},
             interval="1s",
@@ -320,7 +320,7 @@ def market() -> Json:
                 query("SELECT count() AS \"Open gaps\" FROM gaps WHERE status = 'open' AND $__timeFilter(ts)", "table", "B"),
                 query(f'SELECT age AS "Newest bar" FROM ({NEWEST})', "table", "C"),
             ],
-            (15, 0, 9, 4),
+            (14, 0, 10, 4),
             options=numbers(),
             field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 0},
             empty="–",
@@ -619,7 +619,7 @@ def pair() -> Json:
                 override("Hedge ratio", decimals=4),
                 override("R²", decimals=3),
                 override("Tests passed", unit="percentunit", decimals=0, thresholds=steps((None, WARN), (0.5, CALM))),
-                override("Half-life", unit="suffix: bars", decimals=0),
+                override("Half-life", unit="suffix: bars", decimals=1),
                 override(
                     "Cointegrated",
                     mappings=words({"yes": CALM, "no": WARN}),
@@ -668,7 +668,7 @@ def pair() -> Json:
                 "color": fixed(PLAIN),
                 "thresholds": Z_STEPS,
             },
-            custom=lines(lineWidth=2, axisSoftMin=-3.5, axisSoftMax=3.5, thresholdsStyle={"mode": "dashed+area"}),
+            custom=lines(lineWidth=2, axisSoftMin=-3.5, axisSoftMax=3.5, thresholdsStyle={"mode": "dashed"}),
             interval="$timeframe",
             empty="no signals in this range, or the window is still filling",
         ),
@@ -779,11 +779,13 @@ def pair() -> Json:
             "Cointegration: p-values and tests passed",
             "p-values of the augmented Dickey–Fuller test on the spread and of the Engle–Granger test (logarithmic axis; the line is 0.05) "
             "and the share of the last 20 Engle–Granger tests that passed. One p below 0.05 proves nothing: tested this often, almost "
-            "any two prices pass now and then. Half of 20 does.",
+            "any two prices pass now and then. Half of 20 does. Below 0.001 is drawn at 0.001.",
             [
                 query(
                     f"""
-                    SELECT ts AS time, last(coint_pvalue) AS "Engle–Granger", last(adf_pvalue) AS "ADF", last(coint_share) AS "Tests passed"
+                    SELECT ts AS time, CASE WHEN last(coint_pvalue) < 0.001 THEN 0.001 ELSE last(coint_pvalue) END AS "Engle–Granger",
+                        CASE WHEN last(adf_pvalue) < 0.001 THEN 0.001 ELSE last(adf_pvalue) END AS "ADF",
+                        last(coint_share) AS "Tests passed"
                     {TESTS} SAMPLE BY $__interval
                     """
                 )
@@ -826,7 +828,7 @@ def pair() -> Json:
                 query(
                     f"""
                     SELECT min(ts) AS "Since", rule AS "Rule", priority AS "Priority", timeframe AS "Timeframe", threshold AS "Threshold",
-                        CASE WHEN threshold < 0 THEN min(value) ELSE max(value) END AS "Furthest",
+                        CASE WHEN first(value) < threshold THEN min(value) ELSE max(value) END AS "Furthest",
                         datediff('s', min(ts), max(until)) AS "Lasted", CASE WHEN bool_or(newest) THEN 'active' ELSE 'over' END AS "State"
                     FROM (
                     SELECT ts, rule, priority, timeframe, threshold, value, active, episode,

@@ -155,6 +155,19 @@ def test_an_episode_is_one_region_that_ends_where_its_rule_ends(filled: "Stack")
     assert states == {"z high": "over", "z low": "over", "z extreme": "active"}
 
 
+def test_an_episode_below_its_threshold_went_furthest_at_its_lowest(filled: "Stack") -> None:
+    start = int(filled.since.timestamp()) + 3_600
+    for k, value in enumerate((0.45, 0.4, 0.52)):
+        filled.connection.execute(
+            "INSERT INTO alerts (ts, rule, subject, timeframe, priority, metric, value, threshold, active, episode) VALUES "
+            f"(CAST({(start + 60 * k) * 1_000_000} AS TIMESTAMP), 'breakdown', 'BTCUSDT-ETHUSDT', '1m', 'low', "
+            f"'correlation', {value}, 0.5, true, 1)".encode()
+        )
+    wait(filled, "alerts", "rule = 'breakdown' AND value = 0.52")
+    (row,) = [row for row in filled.rows(named("Pair, panel Alert episodes of $pair, A")) if row["Rule"] == "breakdown"]
+    assert row["Furthest"] == 0.4
+
+
 def test_a_rule_has_one_row_per_subject_with_one_number_and_no_time(filled: "Stack") -> None:
     for query in (each for each in QUERIES if each.where.startswith("rule ")):
         rows = filled.rows(query)
