@@ -204,6 +204,7 @@ SQL = {
         "where",
         "and",
         "or",
+        "in",
         "as",
         "on",
         "is",
