@@ -516,7 +516,7 @@ def market() -> Json:
                     "table",
                 ),
                 query(
-                    'SELECT name AS "Table", writerTxn - sequencerTxn AS "Behind", CAST(suspended AS INT) AS "Writes" FROM wal_tables()',
+                    'SELECT name AS "Table", sequencerTxn - writerTxn AS "Behind", CAST(suspended AS INT) AS "Writes" FROM wal_tables()',
                     "table",
                     "B",
                 ),
