@@ -17,7 +17,10 @@ from flows.errors import UserError
 REPORT_S: Final = 10.0
 REPLAY_EPOCH: Final = timedelta(seconds=10)
 DEMO: Final = Path(__file__).with_name("demo.yaml")
-FAR: Final = timedelta(days=36_500)
+DEMO_RATE: Final = 15.0  # trades a second and symbol
+DEMO_HISTORY_S: Final = 7_200.0  # the market began so long ago: every window fills while one looks on
+DEMO_CATCH_UP: Final = 120.0
+CHILD_START_S: Final = 30.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,9 +95,19 @@ def add_workers(to: argparse.ArgumentParser) -> None:
 
 
 def add_exchange(to: argparse.ArgumentParser) -> None:
-    from flows.exchange import add_arguments
-
-    add_arguments(to)
+    to.add_argument("files", nargs="*", type=Path, metavar="FILE", help="recordings to play (default: a simulated market)")
+    to.add_argument("--port", type=port, default=9443, metavar="P", help="(default 9443)")
+    to.add_argument("--seed", type=int, default=1, metavar="S", help="of the simulated market and of injected faults")
+    to.add_argument("--begin", choices=("subscription", "now"), default="", help="when to begin (default: a recording at the first subscription)")
+    to.add_argument("--speed", type=positive, default=1.0, metavar="N", help="recording: times the market's own speed")
+    to.add_argument("--as-fast-as-possible", action="store_const", dest="speed", const=0.0, help="recording: as fast as clients read")
+    to.add_argument("--since", type=seconds_or_time, metavar="T", help="recording: begin at this time, or so many seconds after its first trade")
+    to.add_argument("--symbols", nargs="+", metavar="SYMBOL", help="market: (default BTCUSDT ETHUSDT BNBUSDT SOLUSDT)")
+    to.add_argument("--rate", type=positive, default=40.0, metavar="N", help="market: trades a second and symbol on average (default 40)")
+    to.add_argument("--history", type=positive, default=0.0, metavar="S", help="market: begin so many seconds ago and catch up with the clock")
+    to.add_argument("--catch-up", type=positive, default=90.0, metavar="N", help="market: times its own speed until then (default 90)")
+    to.add_argument("--fault", action="append", default=[], metavar="NAME=VALUE", help="inject a fault, such as drop=0.01 (FAULTS: see flows/exchange.py)")
+    to.add_argument("--until-eof", action="store_true", help=argparse.SUPPRESS)  # a child of `demo` ends with it, however that ends
 
 
 def positive(text: str) -> float:
@@ -125,6 +138,14 @@ def when(text: str) -> int:
     return round((time_ if time_.tzinfo else time_.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 
+def seconds_or_time(text: str) -> int:
+    """A time, or a number of seconds, in µs."""
+    try:
+        return round(float(text) * 1_000_000)
+    except ValueError:
+        return when(text)
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -151,7 +172,7 @@ def stream(settings: Any, workers: int, seconds: float | None) -> int:
 
     from flows.binance.rest import check_symbols
     from flows.embedded import running
-    from flows.pipeline import pipeline
+    from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, set_retention
     from flows.running import Tally, execute, open_recovery, stopping_on_signals
     from flows.sink import QuestDBSink
@@ -164,6 +185,7 @@ def stream(settings: Any, workers: int, seconds: float | None) -> int:
         with running(settings.questdb, say) as endpoint:
             prepare(endpoint)
             set_retention(endpoint, **msgspec.to_builtins(settings.retention))
+            warm_up(settings)
             say(where_to_look(settings, endpoint))
             flow = pipeline(settings, ExchangeSource(settings, stop), QuestDBSink(lambda: Writer(endpoint, log=say), tally))
             timer = threading.Timer(seconds, stop.set) if seconds else None
@@ -248,25 +270,113 @@ def progress(to: TextIO, what: str) -> Callable[[int, int], None]:
 
 
 def demo(options: argparse.Namespace) -> int:
+    from flows.config import load as load_settings
+
+    settings = load_settings(options.config or DEMO, directory=Path.cwd())
+    home = Path.cwd() / ".pairflow" / "demo"
+    database = msgspec.structs.replace(
+        settings.questdb,
+        embedded=True,
+        dir=home / "questdb",
+        http_port=options.http_port or settings.questdb.http_port,
+        pg_port=options.pg_port or settings.questdb.pg_port,
+    )
+    settings = msgspec.structs.replace(
+        settings,
+        questdb=database,
+        recovery=msgspec.structs.replace(settings.recovery, dir=None),
+        source=msgspec.structs.replace(settings.source, exchange="simulated"),
+    )
+    erase(database)
+    with simulated(settings) as settings:
+        return stream(settings, 1, options.seconds)
+
+
+def erase(database: Any) -> None:
+    """Empty the demo's database: its market is another one each time."""
     import shutil
 
-    from flows.config import load as load_settings
-    from flows.embedded import Found
+    from flows.embedded import in_use
 
-    raise NotImplementedError
+    if in_use(database.dir):
+        raise UserError(f"demo: another demo is running on {database.dir}: stop it first")
+    shutil.rmtree(database.dir, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def simulated(settings: Any) -> Iterator[Any]:
     """The settings, pointed at a simulated market that a child process plays for the length of the block."""
-    raise NotImplementedError
-    yield settings
+    import socket
+    import subprocess
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port_ = probe.getsockname()[1]
+    market = ["--symbols", *settings.symbols, "--rate", str(DEMO_RATE), "--history", str(DEMO_HISTORY_S), "--catch-up", str(DEMO_CATCH_UP)]
+    command = [sys.executable, "-m", "flows.cli", "exchange", "--port", str(port_), "--until-eof", *market]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        deadline = time.monotonic() + CHILD_START_S
+        while not answers(port_):
+            if child.poll() is not None or time.monotonic() > deadline:
+                raise UserError("exchange: the simulated market did not start; `pairflow exchange` says why")
+            time.sleep(0.05)
+        source = msgspec.structs.replace(settings.source, ws_url=f"ws://127.0.0.1:{port_}", rest_url=f"http://127.0.0.1:{port_}")
+        yield msgspec.structs.replace(settings, source=source)
+    finally:
+        child.terminate()
+        child.wait()
+        if child.stdin:
+            child.stdin.close()
+
+
+def answers(port_: int) -> bool:
+    import socket
+
+    try:
+        socket.create_connection(("127.0.0.1", port_), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def exchange(options: argparse.Namespace) -> int:
-    from flows.exchange import serve
+    import os
+    import signal
+    import threading
 
-    return serve(options)
+    from flows.exchange import Faults, Options, serve
+    from flows.market import DEFAULT_SYMBOLS
+
+    faults = dict(fault.partition("=")[::2] for fault in options.fault)
+    try:
+        injected = msgspec.convert({name: msgspec.json.decode(value) for name, value in faults.items()}, Faults)
+    except msgspec.MsgspecError as error:
+        raise UserError(f"exchange: --fault {' '.join(options.fault)}: {error}") from None
+    if options.until_eof:
+
+        def watch() -> None:
+            sys.stdin.read()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=watch, daemon=True).start()
+    serve(
+        Options(
+            paths=options.files,
+            port=options.port,
+            seed=options.seed,
+            speed=options.speed,
+            since_us=options.since,
+            begin=options.begin,
+            symbols=tuple(options.symbols or DEFAULT_SYMBOLS),
+            rate=options.rate,
+            history_s=options.history,
+            catch_up=options.catch_up,
+            faults=injected,
+        ),
+        say,
+    )
+    return 0
 
 
 def questdb(options: argparse.Namespace) -> int:

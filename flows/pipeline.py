@@ -17,7 +17,7 @@ from flows.rows import Tables
 from flows.sink import PARTITION
 from flows.source import Feed
 from operators.bars import BarBuilder
-from operators.columns import Bars
+from operators.columns import Bars, Trades
 from operators.measures import Measurer, Measures, PairSpec
 from operators.watch import PAIR_METRICS, AlertSpec, Watch
 
@@ -172,3 +172,14 @@ def pair_specs(settings: Settings, timeframe: str) -> list[PairSpec]:
 def on(pair: Pair, timeframe: str) -> bool:
     """Whether the pair is measured on the timeframe."""
     return any(window.timeframe == timeframe for window in pair.windows)
+
+
+def warm_up(settings: Settings) -> None:
+    """Compile the kernels on a made-up trade, before the first real one comes: numba keeps them for the next start."""
+    one, price, no = np.ones(1, np.int64), np.ones(1), np.zeros(1, np.bool_)
+    ends = np.full(len(settings.symbols), 2 * max(words(settings)), np.int64)
+    trades = Trades(np.zeros(1, np.int32), one, one, price, price, no, one, no, ends)
+    bars = bar_builder(settings)._builder.update(trades)
+    for _, of_timeframe in split(settings)(("", bars)):
+        measures = measurer(settings)(of_timeframe).update(of_timeframe)
+        watch(settings)(measures).update(measures)

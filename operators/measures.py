@@ -8,16 +8,18 @@ import numpy as np
 
 from operators.activity import LONG_WINDOW, activity
 from operators.adf import adf
-from operators.cointegration import CointegrationShare, engle_granger
+from operators.cointegration import CointShares, engle_granger
 from operators.columns import NEVER, Bars, Codes, Flags, Floats, Longs
 from operators.correlation import rolling_correlation
 from operators.edge import edge_bps
 from operators.half_life import half_life
 from operators.hedge_ratio import rolling_ols
 from operators.panel import Panel
+from operators.spread import spread_series
 from operators.zscore import spread_zscore
 
-HEDGE_RATIOS = {"ols": rolling_ols}
+OLS = "ols"  # the method whose residuals the Engle–Granger test has its critical values for
+HEDGE_RATIOS = {OLS: rolling_ols}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +120,13 @@ class Measurer:
     pairs: Sequence[PairSpec]
     panel: Panel = field(init=False)
     done: Longs = field(init=False)  # (pairs,) ts of each pair's last measured row; NEVER before the first
-    shares: list[CointegrationShare] = field(init=False)
+    shares: CointShares = field(init=False)
 
     def __post_init__(self) -> None:
         keep = max([LONG_WINDOW + 1, *(pair.rows for pair in self.pairs)])
         self.panel = Panel(self.symbols, self.timeframe, keep)
         self.done = np.full(len(self.pairs), NEVER)
-        self.shares = [CointegrationShare() for _ in self.pairs]
+        self.shares = CointShares(len(self.pairs))
 
     def update(self, bars: Bars) -> Measures:
         """Measure what these bars make measurable."""
@@ -204,15 +206,15 @@ class Measurer:
             spec = self.pairs[p]
             end = (signals.ts[row] - self.panel.origin) // self.timeframe + 1
             ys, xs = (self._window(leg, end, spec) for leg in (spec.y, spec.x))
-            spread = ys - signals.hedge_ratio[row] * xs
+            if len(ys) < spec.adf:
+                continue
+            spread = spread_series(ys, xs, signals.hedge_ratio[row])
             results[0, k], results[1, k], lags[k] = adf(spread, spec.adf_lags)
             results[5, k] = half_life(spread)
-            if spec.methods[signals.method[row]] == "ols":
+            if spec.methods[signals.method[row]] == OLS:
                 results[2:4, k] = engle_granger(ys, xs)
-                share = self.shares[p]
-                if len(ys) == spec.adf and not np.isnan(ys[0] + xs[0]):
-                    share.update(results[3, k])
-                results[4, k], stationary[k] = share.share, share.stationary
+        own = np.array([self.pairs[p].methods[m] == OLS for p, m in zip(signals.pair[rows], signals.method[rows], strict=True)], np.bool_)
+        results[4, own], stationary[own] = self.shares.update(signals.pair[rows[own]].astype(np.int64), results[3, own])
         adf_stat, adf_pvalue, coint_stat, coint_pvalue, coint_share, bars_to_half = results
         return Tests(
             pair=signals.pair[rows],
