@@ -66,9 +66,14 @@ def parser() -> argparse.ArgumentParser:
     run_.add_argument("--fresh", action="store_true", help="forget the recovery store and begin at the newest trade")
     add_workers(run_)
     replay_ = verb(
-        "replay", replay, "recorded trades through the same flow", "Event time only: the speed changes no row, and a second replay changes none."
+        "replay",
+        replay,
+        "recorded trades through the same flow",
+        "Event time only: the speed changes no row, and a second replay changes none.",
     )
-    replay_.add_argument("files", nargs="+", type=Path, metavar="FILE", help="recorded frames (.ndjson[.gz]), trade archives (.csv, .zip), Parquet")
+    replay_.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="recorded frames (.ndjson[.gz]), trade archives (.csv, .zip), Parquet"
+    )
     replay_.add_argument("--speed", type=positive, metavar="N", help="times the market's own speed (default: as fast as possible)")
     replay_.add_argument("--dir", type=Path, metavar="DIR", help="an embedded database of its own in DIR")
     add_workers(replay_)
@@ -98,15 +103,27 @@ def add_exchange(to: argparse.ArgumentParser) -> None:
     to.add_argument("files", nargs="*", type=Path, metavar="FILE", help="recordings to play (default: a simulated market)")
     to.add_argument("--port", type=port, default=9443, metavar="P", help="(default 9443)")
     to.add_argument("--seed", type=int, default=1, metavar="S", help="of the simulated market and of injected faults")
-    to.add_argument("--begin", choices=("subscription", "now"), default="", help="when to begin (default: a recording at the first subscription)")
+    to.add_argument(
+        "--begin", choices=("subscription", "now"), default="", help="when to begin (default: a recording at the first subscription)"
+    )
     to.add_argument("--speed", type=positive, default=1.0, metavar="N", help="recording: times the market's own speed")
     to.add_argument("--as-fast-as-possible", action="store_const", dest="speed", const=0.0, help="recording: as fast as clients read")
-    to.add_argument("--since", type=seconds_or_time, metavar="T", help="recording: begin at this time, or so many seconds after its first trade")
+    to.add_argument(
+        "--since", type=seconds_or_time, metavar="T", help="recording: begin at this time, or so many seconds after its first trade"
+    )
     to.add_argument("--symbols", nargs="+", metavar="SYMBOL", help="market: (default BTCUSDT ETHUSDT BNBUSDT SOLUSDT)")
     to.add_argument("--rate", type=positive, default=40.0, metavar="N", help="market: trades a second and symbol on average (default 40)")
-    to.add_argument("--history", type=positive, default=0.0, metavar="S", help="market: begin so many seconds ago and catch up with the clock")
+    to.add_argument(
+        "--history", type=positive, default=0.0, metavar="S", help="market: begin so many seconds ago and catch up with the clock"
+    )
     to.add_argument("--catch-up", type=positive, default=90.0, metavar="N", help="market: times its own speed until then (default 90)")
-    to.add_argument("--fault", action="append", default=[], metavar="NAME=VALUE", help="inject a fault, such as drop=0.01 (FAULTS: see flows/exchange.py)")
+    to.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="inject a fault, such as drop=0.01 (FAULTS: see flows/exchange.py)",
+    )
     to.add_argument("--until-eof", action="store_true", help=argparse.SUPPRESS)  # a child of `demo` ends with it, however that ends
 
 
@@ -234,7 +251,9 @@ def replay(options: argparse.Namespace) -> int:
         from flows.embedded import free_ports
 
         http_port, pg_port = free_ports(settings.questdb.http_port, settings.questdb.pg_port)
-        database = msgspec.structs.replace(settings.questdb, embedded=True, dir=options.dir.absolute(), http_port=http_port, pg_port=pg_port)
+        database = msgspec.structs.replace(
+            settings.questdb, embedded=True, dir=options.dir.absolute(), http_port=http_port, pg_port=pg_port
+        )
         settings = msgspec.structs.replace(settings, questdb=database)
     stop, tally = Stop(), Tally()
     with stopping_on_signals(stop), running(settings.questdb, say) as endpoint:
@@ -314,7 +333,7 @@ def simulated(settings: Any) -> Iterator[Any]:
         port_ = probe.getsockname()[1]
     market = ["--symbols", *settings.symbols, "--rate", str(DEMO_RATE), "--history", str(DEMO_HISTORY_S), "--catch-up", str(DEMO_CATCH_UP)]
     command = [sys.executable, "-m", "flows.cli", "exchange", "--port", str(port_), "--until-eof", *market]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         deadline = time.monotonic() + CHILD_START_S
         while not answers(port_):

@@ -902,7 +902,7 @@ class Background:
         )
 
     def stats(self) -> dict[str, Any]:
-        return self.call(self.exchange.stats)  # type: ignore[no-any-return]
+        return self.call(self.exchange.stats)
 
     def stop(self) -> None:
         if self._loop is not None and self._stop is not None and self._thread.is_alive():

@@ -228,7 +228,7 @@ def _encoder() -> Any:
     from questdb import Protocol, Sender
 
     sender = Sender(Protocol.Http, "127.0.0.1", 9000, protocol_version=2, auto_flush=False)
-    sender.establish()  # type: ignore[no-untyped-call]
+    sender.establish()
     return sender
 
 

@@ -81,7 +81,12 @@ class Tables:
             "timeframe": self._timeframe(measures.timeframe, len(activity.ts)),
         }
         return [
-            Rows("signals", self._pair_keys(measures.timeframe, signals.pair, signals.method, signals.ts) | found | {"complete": signals.incomplete == 0}),
+            Rows(
+                "signals",
+                self._pair_keys(measures.timeframe, signals.pair, signals.method, signals.ts)
+                | found
+                | {"complete": signals.incomplete == 0},
+            ),
             Rows("cointegration", self._pair_keys(measures.timeframe, tests.pair, tests.method, tests.ts) | tested),
             Rows("activity", symbol | numbers),
         ]

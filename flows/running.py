@@ -22,7 +22,19 @@ from flows.source import Stop, write_durably
 
 log = logging.getLogger(__name__)
 
-STEPS: Final = ("trades", "bars", "by_timeframe", "measures", "alerts", "feed_rows", "bar_rows", "measure_rows", "alert_rows", "rows", "questdb")
+STEPS: Final = (
+    "trades",
+    "bars",
+    "by_timeframe",
+    "measures",
+    "alerts",
+    "feed_rows",
+    "bar_rows",
+    "measure_rows",
+    "alert_rows",
+    "rows",
+    "questdb",
+)
 STATE_VERSION: Final = 1  # of what the operators pickle: raised with every change of it
 FINGERPRINT: Final = "fingerprint.json"
 
@@ -60,7 +72,9 @@ def open_recovery(settings: Settings) -> RecoveryConfig | None:
             init_db_dir(directory, 1)
         write_durably(kept, json.dumps(mine, indent=1))
     except (OSError, ValueError) as error:
-        raise UserError(f"recovery: {directory}: {error}; give recovery.dir a directory that can be written, or start with --fresh") from None
+        raise UserError(
+            f"recovery: {directory}: {error}; give recovery.dir a directory that can be written, or start with --fresh"
+        ) from None
     return RecoveryConfig(str(directory))
 
 
@@ -70,7 +84,9 @@ def _refuse_other(directory: Path, kept: dict[str, Any], mine: dict[str, Any]) -
     found = differences(kept.get("settings", {}), mine["settings"])
     if kept.get("steps") != mine["steps"] or kept.get("version") != mine["version"]:
         found.append("this version of Pairflow keeps other state")
-    raise UserError(f"recovery: {directory} is of another configuration ({'; '.join(found)}); go back to it, or start anew with `pairflow run --fresh`")
+    raise UserError(
+        f"recovery: {directory} is of another configuration ({'; '.join(found)}); go back to it, or start anew with `pairflow run --fresh`"
+    )
 
 
 def forget_recovery(settings: Settings) -> None:
@@ -84,7 +100,7 @@ def forget_recovery(settings: Settings) -> None:
 def fingerprint(settings: Settings) -> dict[str, Any]:
     """What the recovery store depends on, as JSON."""
     mine = {"version": STATE_VERSION, "steps": list(STEPS), "settings": settings_fingerprint(settings)}
-    return json.loads(json.dumps(mine))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(mine))
 
 
 @contextmanager

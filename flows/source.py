@@ -7,14 +7,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
-from flows.binance.messages import AGG_TRADE, Frames, decode
+from flows.binance.messages import Frames, decode
 from flows.binance.rest import Rest
 from flows.binance.sequencer import Gap, Patience, Request, Sequencer
 from flows.binance.stream import STREAMS_PER_CONNECTION, Connected, Disconnected, Inbox, Stream, Timing
@@ -132,8 +132,8 @@ def wall_us() -> int:
 class Options:
     """What tests scale."""
 
-    patience: Patience = Patience()
-    timing: Timing = Timing()
+    patience: Patience = field(default_factory=Patience)
+    timing: Timing = field(default_factory=Timing)
     queue: int = QUEUE
 
 

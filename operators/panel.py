@@ -67,7 +67,8 @@ class Panel:
 
     def seen(self) -> Flags:
         """(symbols,) which symbols have had a bar."""
-        return self.filled != self.begun
+        seen: Flags = self.filled != self.begun
+        return seen
 
     def ts(self, column: Longs) -> Longs:
         """Opening times of columns, µs."""

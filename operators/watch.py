@@ -129,7 +129,8 @@ class Watch:
             case "price":
                 value = bars.close[rows]
             case "staleness":
-                traded = np.maximum.accumulate(np.concatenate(([self.traded[spec.subject]], np.where(bars.trades[rows] > 0, close, NEVER))))[1:]
+                own = np.where(bars.trades[rows] > 0, close, NEVER)
+                traded = np.maximum.accumulate(np.concatenate(([self.traded[spec.subject]], own)))[1:]
                 value = np.full(len(rows), np.nan)
                 seen = traded != NEVER
                 value[seen] = (close[seen] - traded[seen]) / SECOND_US

@@ -325,7 +325,7 @@ _M: Final = ("false", "true")
 
 
 def _times(us: Longs, in_microseconds: bool) -> list[int]:
-    return (us if in_microseconds else us // 1000).tolist()  # type: ignore[no-any-return]
+    return (us if in_microseconds else us // 1000).tolist()
 
 
 def encode_trades(symbol: str, trades: Frames, combined: bool = True, in_microseconds: bool = False) -> list[bytes]:

@@ -172,7 +172,7 @@ class Stream:
         while self._arrivals != before:
             before = self._arrivals
             await asyncio.sleep(self._timing.silence_s)
-        self._loop.create_task(connection.close())  # noqa: RUF006 - it ends with the connection
+        self._loop.create_task(connection.close())
 
 
 async def _subscribe(connection: ClientConnection, batches: Sequence[Sequence[str]]) -> None:

@@ -416,14 +416,14 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a rule with two sides", SHORTEST + "alerts: [{name: z, metric: zscore, above: 2, below: -2}]",
         ": alerts[0]: expected one of above, below or outside, got above and below"),
     ("a metric that is not there", SHORTEST + "alerts: [{name: z, metric: zcore, above: 2}]",
-        ": alerts[0].metric: expected zscore, correlation, adf_pvalue, coint_pvalue, price, volume_ratio, volatility_ratio or staleness, got 'zcore'",  # noqa: E501
+        ": alerts[0].metric: expected zscore, correlation, adf_pvalue, coint_pvalue, price, volume_ratio, volatility_ratio or staleness, got 'zcore'",
     ),
     ("a threshold that is no number", SHORTEST + "alerts: [{name: z, metric: zscore, above: two}]",
         ": alerts[0].above: expected a finite number, got 'two'"),
     ("an infinite threshold", SHORTEST + "alerts: [{name: z, metric: zscore, above: .inf}]",
         ": alerts[0].above: expected a finite number, got inf"),
     ("a threshold z cannot reach", SHORTEST + "defaults: {zscore: {window: 15}}\nalerts: [{name: z, metric: zscore, below: -3}]",
-        ": alerts[0].below: out of reach of BTCUSDT-ETHUSDT at 1m: expected at most 2.89 either way (80 % of the largest |z| of zscore.window 15), got -3",  # noqa: E501
+        ": alerts[0].below: out of reach of BTCUSDT-ETHUSDT at 1m: expected at most 2.89 either way (80 % of the largest |z| of zscore.window 15), got -3",
     ),
     ("an exit beyond the threshold", SHORTEST + "alerts: [{name: z, metric: zscore, above: 2, exit: 3}]",
         ": alerts[0].exit: expected a number ≤ above (2), where the episode ends, got 3"),
