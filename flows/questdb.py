@@ -236,7 +236,7 @@ def _encoder() -> Any:
 def _categories(names: tuple[str, ...]) -> Any:
     import pandas as pd
 
-    return pd.CategoricalDtype(names)
+    return pd.CategoricalDtype(list(names))
 
 
 def _pieces(column: Column, start: int, stop: int) -> Column:
