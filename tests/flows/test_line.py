@@ -1,0 +1,162 @@
+"""The whole line: a recording through the dataflow into a real QuestDB, replayed and live, beside fresh statsmodels fits."""
+
+import csv
+import gzip
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from statsmodels.tsa.stattools import adfuller, coint
+
+from flows.embedded import free_ports
+from flows.exchange import background
+from flows.market import record
+
+TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
+REAL = Path(__file__).parents[3] / "shared" / "data" / "binance_spot_trade_btcusdt_ethusdt_20240808T2354Z_20240809T0005Z.ndjson.gz"
+CONFIGURATION = """
+source: {{ws_url: "{ws}", rest_url: "{rest}"}}
+pairs:
+  - legs: [ETHUSDT, BTCUSDT]
+    timeframes: [1s, 1m]
+    hedge: {{window: {{1s: 120, 1m: 20}}}}
+    zscore: {{window: {{1s: 60, 1m: 10}}}}
+    correlation: {{window: {{1s: 60, 1m: 5}}}}
+    adf: {{window: {{1s: 120, 1m: 30}}, every: {{1s: 30, 1m: 1}}}}
+alerts:
+  - {{name: z, metric: zscore, outside: 2, exit: 1, timeframes: [1s]}}
+questdb: {{dir: db, http_port: {http}, pg_port: {pg}}}
+recovery: {{dir: recovery}}
+"""
+
+
+def pairflow(home: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments], cwd=home, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def configure(home: Path, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> Path:
+    home.mkdir()
+    http, pg = free_ports(1, 2)  # 1 and 2 cannot be bound: any free ones
+    (home / "pipeline.yaml").write_text(CONFIGURATION.format(ws=ws, rest=rest, http=http, pg=pg))
+    return home
+
+
+def tables(home: Path) -> dict[str, str]:
+    for table in TABLES:
+        pairflow(home, "export", table, "-o", f"{table}.csv")
+    return {table: (home / f"{table}.csv").read_text() for table in TABLES}
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if REAL.exists():
+        return REAL
+    path = tmp_path_factory.mktemp("recording") / "simulated.ndjson.gz"
+    record(path, 7, ("BTCUSDT", "ETHUSDT"), 1_723_161_255_000_000, 650)
+    return path
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory, recording: Path) -> tuple[Path, dict[str, str]]:
+    home = configure(tmp_path_factory.mktemp("line") / "replayed")
+    pairflow(home, "replay", str(recording))
+    return home, tables(home)
+
+
+def rows(text: str, **of: str) -> list[dict[str, str]]:
+    return [row for row in csv.DictReader(text.splitlines()) if all(row[name] == value for name, value in of.items())]
+
+
+def test_a_second_replay_changes_no_row(replayed: tuple[Path, dict[str, str]], recording: Path) -> None:
+    home, first = replayed
+    pairflow(home, "replay", str(recording))
+    assert tables(home) == first
+
+
+def test_shuffled_and_doubled_lines_give_the_same_tables(replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path) -> None:
+    rng = random.Random(5)
+    lines = gzip.decompress(recording.read_bytes()).splitlines(keepends=True)
+    lines = [line for number, line in enumerate(lines) for line in ([line, line] if number % 10 == 0 else [line])]
+    lines = [lines[i] for i in sorted(range(len(lines)), key=lambda i: i + rng.uniform(0, 50))]
+    (tmp_path / "spoiled.ndjson.gz").write_bytes(gzip.compress(b"".join(lines)))
+    home = configure(tmp_path / "spoiled")
+    pairflow(home, "replay", str(tmp_path / "spoiled.ndjson.gz"))
+    assert tables(home) == replayed[1]
+
+
+def test_bars_of_every_timeframe_hold_the_volume_of_their_trades(replayed: tuple[Path, dict[str, str]]) -> None:
+    _, found = replayed
+    trades = rows(found["trades"])
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        for timeframe in ("1s", "5s", "10s", "30s", "1m", "5m"):
+            bars = rows(found["bars"], symbol=symbol, timeframe=timeframe)
+            length = {"1s": 1, "5s": 5, "10s": 10, "30s": 30, "1m": 60, "5m": 300}[timeframe]
+            end = np.datetime64(bars[-1]["ts"][:-1]) + np.timedelta64(length, "s")
+            of = [float(trade["qty"]) for trade in trades if trade["symbol"] == symbol and np.datetime64(trade["ts"][:-1]) < end]
+            assert sum(float(bar["volume"]) for bar in bars) == pytest.approx(sum(of), rel=1e-12)
+            assert sum(int(bar["trades"]) for bar in bars) == len(of)
+
+
+def test_every_signal_and_test_equals_a_fresh_fit_on_its_window(replayed: tuple[Path, dict[str, str]]) -> None:
+    _, found = replayed
+    closes = {
+        symbol: {bar["ts"]: np.log(float(bar["close"])) for bar in rows(found["bars"], symbol=symbol, timeframe="1s")}
+        for symbol in ("ETHUSDT", "BTCUSDT")
+    }
+    common = sorted(set(closes["ETHUSDT"]) & set(closes["BTCUSDT"]))
+    y, x = (np.array([closes[symbol][ts] for ts in common]) for symbol in ("ETHUSDT", "BTCUSDT"))
+    signals = {row["ts"]: row for row in rows(found["signals"], timeframe="1s")}
+    assert sorted(signals) == common
+    for k, ts in enumerate(common):
+        row = signals[ts]
+        if k < 119:
+            assert row["hedge_ratio"] == row["zscore"] == ""
+            continue
+        fit = sm.OLS(y[k - 119 : k + 1], sm.add_constant(x[k - 119 : k + 1])).fit()
+        spread = y[k - 59 : k + 1] - fit.params[1] * x[k - 59 : k + 1]
+        correlation = np.corrcoef(np.diff(y[k - 60 : k + 1]), np.diff(x[k - 60 : k + 1]))[0, 1]
+        expected = [fit.params[1], fit.params[0], fit.rsquared, (spread[-1] - spread.mean()) / spread.std(ddof=1), correlation]
+        got = [float(row[name]) for name in ("hedge_ratio", "intercept", "r2", "zscore", "correlation")]
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+    tested = [row for row in rows(found["cointegration"], timeframe="1s") if row["adf_stat"]]
+    assert len(tested) >= 10
+    for row in tested:
+        k = common.index(row["ts"])
+        ys, xs = (leg[k - 119 : k + 1] - leg[k - 119 : k + 1].mean() for leg in (y, x))
+        stat, pvalue, lags, *_ = adfuller(ys - float(signals[row["ts"]]["hedge_ratio"]) * xs, autolag="AIC", result_object=False)
+        np.testing.assert_allclose([float(row["adf_stat"]), float(row["adf_pvalue"])], [stat, pvalue], atol=1e-8)
+        assert int(row["adf_lags"]) == lags
+        np.testing.assert_allclose([float(row["coint_stat"]), float(row["coint_pvalue"])], coint(ys, xs)[:2], atol=1e-8)
+
+
+def test_a_live_run_gives_the_rows_of_the_replay(replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path) -> None:
+    with background(paths=[recording], speed=40.0) as exchange:
+        home = configure(tmp_path / "live", exchange.ws_url, exchange.rest_url)
+        run = subprocess.Popen([sys.executable, "-m", "flows.cli", "run"], cwd=home, stderr=subprocess.PIPE, text=True)
+        try:
+            assert run.stderr is not None
+            wanted = f"{len(rows(replayed[1]['trades'])):,} trades"
+            deadline = time.monotonic() + 180
+            for line in run.stderr:
+                if wanted in line:
+                    break
+                assert time.monotonic() < deadline
+            os.kill(run.pid, signal.SIGTERM)
+            run.stderr.read()
+            assert run.wait(timeout=30) == 0
+        finally:
+            run.kill()
+            run.wait()
+            run.stderr.close()
+    assert tables(home) == replayed[1]
