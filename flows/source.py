@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +15,25 @@ import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from flows.binance.messages import Frames, decode
-from flows.binance.rest import Rest
-from flows.binance.sequencer import Gap, Patience, Request, Sequencer
-from flows.binance.stream import STREAMS_PER_CONNECTION, Connected, Disconnected, Inbox, Stream, Timing
+from flows.binance.rest import Limits, Rest
+from flows.binance.sequencer import (
+    CAUSES,
+    DISCONNECT,
+    FILLED,
+    NONE,
+    RESTART,
+    STATUSES,
+    Gap,
+    Page,
+    Patience,
+    Request,
+    Sequencer,
+)
+from flows.binance.stream import STREAMS_PER_CONNECTION, Broken, Connected, Disconnected, Inbox, Stream, Subscribed, Timing
 from flows.columns import Rows, Symbols
 from flows.config import Settings
-from operators.columns import NEVER, SECOND_US, Longs, Trades
+from flows.errors import UserError
+from operators.columns import NEVER, SECOND_US, Flags, Longs, Trades
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +80,7 @@ class Health:
         self._reconnects = 0
 
     def arrived(self, frames: Frames, live: bool) -> None:
+        """Frames from the socket or a recording; what REST tells again was counted when it came first."""
         self._rejected += frames.rejected
         if live and len(frames):
             self._lag_us += np.bincount(frames.symbol, self._now_us() - frames.event_ts, len(self._symbols))
@@ -107,7 +121,6 @@ class Health:
 
 def gap_rows(gaps: list[Gap], symbols: tuple[str, ...], now_us: int) -> Rows:
     """The ledger's lines as rows."""
-    causes, statuses = ("lost", "disconnect", "restart", "recording"), ("open", "filled", "unfillable")
     first_id, last_id = (np.array([getattr(gap, name) for gap in gaps], np.int64) for name in ("first_id", "last_id"))
     return Rows(
         "gaps",
@@ -117,9 +130,9 @@ def gap_rows(gaps: list[Gap], symbols: tuple[str, ...], now_us: int) -> Rows:
             "first_id": first_id,
             "last_id": last_id,
             "trades": last_id - first_id + 1,
-            "cause": Symbols(np.array([causes.index(gap.cause) for gap in gaps], np.int32), causes),
-            "status": Symbols(np.array([statuses.index(gap.status) for gap in gaps], np.int32), statuses),
-            "filled_at": np.array([now_us if gap.status == "filled" else NEVER for gap in gaps], np.int64),
+            "cause": Symbols(np.array([CAUSES.index(gap.cause) for gap in gaps], np.int32), CAUSES),
+            "status": Symbols(np.array([STATUSES.index(gap.status) for gap in gaps], np.int32), STATUSES),
+            "filled_at": np.array([now_us if gap.status == FILLED else NEVER for gap in gaps], np.int64),
         },
     )
 
@@ -134,6 +147,7 @@ class Options:
 
     patience: Patience = field(default_factory=Patience)
     timing: Timing = field(default_factory=Timing)
+    limits: Limits = field(default_factory=Limits)
     queue: int = QUEUE
 
 
@@ -148,15 +162,16 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         self._first_ids = settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None
         if state is not None:
             self._sequencer.resume(state)
-        elif self._first_ids is not None and self._first_ids.exists():
-            for symbol, first_id in json.loads(self._first_ids.read_text()).items():
-                if symbol in self._codes:
-                    self._sequencer.begin(self._codes[symbol], first_id)
+        self._first = read_first_ids(self._first_ids)
+        for symbol, (first_id, ts) in self._first.items():  # one that began after the snapshot is only here
+            if symbol in self._codes:
+                self._sequencer.begin(self._codes[symbol], first_id, ts)
         self._inbox = Inbox(options.queue)
-        self._rest = Rest(source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer))
+        self._rest = Rest(source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer), options.limits)
         streams = [f"{symbols[code].lower()}@{source.stream}" for code in codes]
         self._stream = Stream(source.ws_url, streams, self._inbox, random.Random(), options.timing)
         self._health = Health(symbols, np.array(codes, np.int64), wall_us)
+        self._unreadable = 0
         self._rest.start()
         self._stream.start()
 
@@ -164,22 +179,23 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         if self._stop:
             self.close()
             raise StopIteration
+        entries = self._inbox.drain(WAIT_S, MOST)
         now = time.monotonic()
         run: list[bytes] = []
-        for entry in self._inbox.drain(WAIT_S, MOST):
+        for entry in entries:
             if isinstance(entry, bytes):
                 run.append(entry)
             else:
-                self._arrive(run)
+                self._arrive(run, now)
                 run = []
                 self._heed(entry, now)
-        self._arrive(run)
-        began = self._sequencer.last < 0
+        self._arrive(run, now)
+        begun = self._sequencer.last != NONE
         before = self._sequencer.watermark.copy()
         trades = self._sequencer.release(now)
         for request in self._sequencer.requests(now):
             self._rest.ask(request)
-        self._note_first_ids(trades, began)
+        self._note_first_ids(trades, begun)
         self._health.released(trades, self._sequencer.take_duplicates())
         gaps = gap_rows(self._sequencer.take_gaps(), self._settings.symbols, wall_us())
         health = self._health.rows(len(self._inbox))
@@ -194,43 +210,59 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         self._stream.stop()
         self._rest.stop()
 
-    def _arrive(self, run: list[bytes]) -> None:
+    def _arrive(self, run: list[bytes], now: float) -> None:
         if not run:
             return
         frames = decode(run, self._codes, self._settings.source.stream)
         self._health.arrived(frames, live=True)
-        self._sequencer.feed(frames)
+        self._sequencer.feed(frames, now)
         for control in frames.controls:
             if control.get("e") == "serverShutdown":
                 log.warning("%s: the exchange is about to close this connection; opening another", self._name)
                 self._stream.renew()
             elif "error" in control or "code" in control:
                 log.error("%s: the exchange refuses a subscription: %s", self._name, control)
+        if frames.unreadable:
+            before, self._unreadable = self._unreadable, self._unreadable + frames.unreadable
+            if self._unreadable.bit_length() > before.bit_length():  # the 1st, 2nd, 4th, 8th …: one line each, not a flood
+                log.warning("%s: %d messages so far that cannot be read", self._name, self._unreadable)
 
-    def _heed(self, entry: Connected | Disconnected | tuple[Request, Frames | None, bool], now: float) -> None:
+    def _heed(self, entry: Connected | Subscribed | Disconnected | Broken | tuple[Request, Page | None], now: float) -> None:
         match entry:
             case Connected(again):
-                self._sequencer.connect(now, "disconnect" if again else "restart")
+                self._sequencer.connect(now, DISCONNECT if again else RESTART)
                 if again:
                     self._health.reconnected()
                 log.info("%s: %s to %s", self._name, "connected again" if again else "connected", self._settings.source.ws_url)
+            case Subscribed():
+                self._sequencer.subscribed(now)
             case Disconnected():
                 self._sequencer.disconnect()
-            case (request, None, _):
-                self._sequencer.failed(request, now)
-            case (request, frames, more):
-                self._health.arrived(frames, live=False)
-                self._sequencer.answer(request, frames, more, now)
+            case Broken(error):
+                raise RuntimeError(f"{self._name}: the connection's thread has ended") from error
+            case (request, page):
+                self._sequencer.answer(request, page, now)
 
-    def _note_first_ids(self, trades: Trades, unbegun: np.ndarray[Any, Any]) -> None:
+    def _note_first_ids(self, trades: Trades, begun: Flags) -> None:
         """Before a symbol's first trade is released, its id is on disk: a restart before the first snapshot resumes there."""
-        new = np.flatnonzero(unbegun[trades.symbol])
+        new = np.flatnonzero(~begun[trades.symbol])
         if not len(new) or self._first_ids is None:
             return
-        first = json.loads(self._first_ids.read_text()) if self._first_ids.exists() else {}
         for row in new.tolist():
-            first.setdefault(self._settings.symbols[trades.symbol[row]], int(trades.id[row]))
-        write_durably(self._first_ids, json.dumps(first))
+            self._first.setdefault(self._settings.symbols[trades.symbol[row]], (int(trades.id[row]), int(trades.ts[row])))
+        try:
+            write_durably(self._first_ids, json.dumps(self._first))
+        except OSError as error:
+            raise UserError(f"recovery: {self._first_ids}: {error.strerror}; give recovery.dir a directory that can be written") from error
+
+
+def read_first_ids(path: Path | None) -> dict[str, tuple[int, int]]:
+    """Id and time of the first trade of each symbol, as an earlier run left them."""
+    try:
+        first = {} if path is None or not path.exists() else json.loads(path.read_text())
+        return {symbol: (int(first_id), int(ts)) for symbol, (first_id, ts) in first.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"recovery: {path}: cannot be read ({error}); start anew with `pairflow run --fresh`") from None
 
 
 class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
@@ -266,7 +298,7 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
         frames = self._next_frames()
         if frames is not None:
             self._health.arrived(frames, live=False)
-            self._sequencer.feed(frames)
+            self._sequencer.feed(frames, 0.0)
         self._ended = frames is None
         trades = self._sequencer.release(0.0, end=self._ended)
         self._health.released(trades, self._sequencer.take_duplicates())
@@ -284,8 +316,10 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
         market_us = first_ts + int((time.monotonic() - began) * self._speed * SECOND_US)
         due = int(np.argmax(np.append(frames.ts > market_us, True)))
         if due == 0:
-            time.sleep(min(WAIT_S, (int(frames.ts[0]) - market_us) / self._speed / SECOND_US))
-        self._pending = frames.rows(slice(due, None)) if due < len(frames) else None
+            time.sleep(min(WAIT_S, max(0.0, (int(frames.ts[0]) - market_us) / self._speed / SECOND_US)))
+        if due < len(frames):
+            counted = np.zeros_like(frames.rejected)  # what is rejected counts with the rows that are due
+            self._pending = replace(frames.rows(slice(due, None)), rejected=counted, unreadable=0, foreign=0, controls=[])
         return frames.rows(slice(0, due))
 
     def snapshot(self) -> None:

@@ -1,16 +1,24 @@
 """Ids to an unbroken sequence of trades: order, duplicates, holes, watermarks. No sockets and no clock: `now` is passed in."""
 
-from dataclasses import dataclass, field, replace
-from typing import Final
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from flows.binance.messages import Frames, join
+from flows.binance.messages import COLUMNS, Frames, join
 from operators.columns import NEVER, Flags, Longs, Trades
+
+Times = npt.NDArray[np.float64]  # seconds of the caller's clock
 
 NONE: Final = -1  # the last id of a symbol that has none
 REACH: Final = 1_000  # messages of a symbol within which ids are put in order
+HELD: Final = 1_000_000  # trades held behind holes, of all symbols: about 80 MB
+LOST, DISCONNECT, RESTART, RECORDING = "lost", "disconnect", "restart", "recording"
+CAUSES: Final = (LOST, DISCONNECT, RESTART, RECORDING)
+OPEN, FILLED, UNFILLABLE = "open", "filled", "unfillable"
+STATUSES: Final = (OPEN, FILLED, UNFILLABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,157 +26,285 @@ class Patience:
     """How long the sequencer waits for ids; seconds of the caller's clock."""
 
     grace_s: float = 0.2  # before a hole is a hole: messages may come in another order
+    settle_s: float = 1.0  # after a connect, before the exchange is asked about symbols silent since: its database lags its stream
     backoff_s: float = 0.25  # before the second try; doubled for each one after
     backoff_cap_s: float = 5.0
-    tries: int = 8  # answers without the missing ids until they count as not existing
-
-
-@dataclass(slots=True)
-class Hole:
-    """Ids of one symbol that are missing before the next trade. `last_id` is None while it is not known whether any are."""
-
-    first_id: int
-    last_id: int | None
-    ts: int  # of the trade before, µs
-    cause: str  # lost | disconnect | restart | recording
-    next_try: float
-    tries: int = 0
-    asked: bool = False  # a request is under way
-    checked: bool = False  # the exchange has said that it has nothing newer
-    opened: bool = False  # stands in the ledger
+    tries: int = 6  # answers that skip the missing ids until they count as not existing
+    lag_s: float = 300.0  # from then on answers that end before the missing ids count too
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A line of the ledger. `filled_at` is left to the caller, who has a clock."""
 
-    ts: int
+    ts: int  # of the trade before, µs
     symbol: int
     first_id: int
     last_id: int
     cause: str
-    status: str  # open | filled | unfillable
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask the exchange for: trades of the symbol from this id on."""
+    """What to ask the exchange for: trades of the symbol from an id on."""
 
     symbol: int
     from_id: int
+    to_id: int | None  # an id beyond which nothing is known to be missing; None: the socket has said nothing yet
+    connection: int  # how many there had been
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the exchange answered: `ids` are all that it lists, `frames` those that are trades."""
+
+    frames: Frames
+    ids: Longs
+    full: bool  # there may be more
+
+
+@dataclass(slots=True)
+class Hole:
+    """Ids that the socket did not bring. `last_id` is None until the first message after a connect tells where they end, if there are any."""
+
+    first_id: int
+    last_id: int | None
+    ts: int
+    cause: str
+    shown: bool = False  # stands in the ledger as open
+    stream_id: int | None = None  # the smallest that the socket brought since it may have missed some
+
+
+@dataclass(slots=True)
+class Backlog:
+    """What one symbol waits for, and the trades that wait with it."""
+
+    rows: Frames  # by id, each once, all behind the first missing id
+    arrived: Times  # (rows,)
+    parts: list[tuple[Frames, float]] = field(default_factory=list)  # came since, as they came
+    size: int = 0  # rows in both
+    since: float = np.inf  # when the oldest of them came
+    holes: list[Hole] = field(default_factory=list)  # by id
+    noted_to: int = NONE  # holes up to this id are in `holes`
+    asked: bool = False  # a request is under way
+    next_try: float = 0.0
+    attempts: int = 0  # answers in a row that did not help
+    denials: int = 0  # of them, those that say the ids do not exist
+    asking_since: float = np.inf
+    checked: bool = False  # the exchange has said what came since the last connect
+    due: float = np.inf  # when to ask it that; then, when it said so
+
+    @property
+    def unended(self) -> Hole | None:
+        return self.holes[-1] if self.holes and self.holes[-1].last_id is None else None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is known to be missing, and the exchange was asked."""
+        return not self.size and self.checked and len(self.holes) == 1 and self.holes[0].last_id is None
 
 
 @dataclass(slots=True)
 class Sequencer:
-    """Frames in whatever order, trades out in id order, each id once; a hole holds back everything behind it.
+    """Frames in whatever order, trades out in id order, each id once; a hole holds back everything of its symbol behind it.
 
-    A symbol's watermark is the time of its last released trade. With `quiet_us` set it is also the newest time seen on any symbol less
-    `quiet_us`, so that a quiet symbol gets its bars; that never while the partition is disconnected, while the symbol has a hole, or before
-    the exchange was asked what came since the last connect.
+    A symbol's watermark is the time of its last released trade, and also the newest time seen on any symbol less `quiet_us`, so that a
+    quiet symbol gets its bars; the latter never while the partition is disconnected, while the symbol has a hole, or before the exchange
+    was asked what came since the last connect.
 
-    Recorded trades need neither: with `patience=None` nothing is ever asked for, a hole is given up once `REACH` further messages of the
-    symbol have come or the recording ends, and the first id of a symbol is the smallest of its first `REACH` messages.
+    With `patience=None` the messages are a recording: nothing is asked for, and all that comes out depends on their order alone, not on
+    how they are cut into batches. A symbol's first id is the smallest of its first `REACH` messages; at every further `REACH` of them,
+    and at the end, a hole with `REACH` messages behind it is given up.
     """
 
     symbols: int
-    quiet_us: int | None
+    quiet_us: int
     patience: Patience | None
     last: Longs = field(init=False)  # (symbols,) last id released or given up
     last_ts: Longs = field(init=False)  # (symbols,) time of the last released trade
     watermark: Longs = field(init=False)  # (symbols,)
     broken: Flags = field(init=False)  # (symbols,) ids before the next trade were given up
-    seen_ts: int = NEVER
-    duplicates: Longs = field(init=False)  # (symbols,) since the last take_duplicates()
+    seen_ts: int = NEVER  # newest time of any message
     connected: bool = False
-    _held: Frames | None = None  # waiting, unsorted
-    _since: npt.NDArray[np.float64] = field(init=False)  # (symbols,) when the first message came
-    _holes: dict[int, Hole] = field(default_factory=dict)
+    _duplicates: Longs = field(init=False)  # (symbols,) since the last take_duplicates()
+    _connections: int = 0
+    _waits: Flags = field(init=False)  # (symbols,) whether there is a backlog
+    _backlogs: dict[int, Backlog] = field(default_factory=dict)
+    _released: list[tuple[Frames, Flags]] = field(default_factory=list)  # and whether a hole came before
     _gaps: list[Gap] = field(default_factory=list)
+    # Of a recording: messages so far; and the newest time on any symbol after each symbol's own last message: as of now, of a while ago,
+    # and of at least 2 · REACH messages ago. The last moves watermarks: what is out of order may come until then.
+    _messages: Longs = field(init=False)  # (symbols,)
+    _after: list[Longs] = field(init=False)  # 3 × (symbols,)
+    _aged: int = 0  # messages since they were last passed on
 
     def __post_init__(self) -> None:
-        self.last = np.full(self.symbols, NONE)
-        self.last_ts = np.full(self.symbols, NEVER)
-        self.watermark = np.full(self.symbols, NEVER)
-        self.broken = np.zeros(self.symbols, np.bool_)
-        self.duplicates = np.zeros(self.symbols, np.int64)
-        self._since = np.full(self.symbols, np.inf)
+        n = self.symbols
+        self.last = np.full(n, NONE)
+        self.last_ts, self.watermark = np.full(n, NEVER), np.full(n, NEVER)
+        self.broken, self._waits = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+        self._duplicates, self._messages = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._after = [np.full(n, NEVER) for _ in range(3)]
 
-    def snapshot(self) -> dict[str, object]:
-        """What a restart needs: held trades are asked for again."""
+    # what the caller tells
+
+    def snapshot(self) -> dict[str, Any]:
+        """What a restart needs; held trades are asked for again."""
         arrays = {name: getattr(self, name).copy() for name in ("last", "last_ts", "watermark", "broken")}
         return {**arrays, "seen_ts": self.seen_ts}
 
-    def resume(self, snapshot: dict[str, object]) -> None:
-        for name, value in snapshot.items():
-            setattr(self, name, value.copy() if isinstance(value, np.ndarray) else value)
+    def resume(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot; before the first frame."""
+        for name, content in snapshot.items():
+            setattr(self, name, content.copy() if isinstance(content, np.ndarray) else content)
 
-    def begin(self, symbol: int, first_id: int) -> None:
-        """Start a symbol that has released nothing at a known id."""
+    def begin(self, symbol: int, first_id: int, ts: int) -> None:
+        """Start a symbol that has released nothing at a known trade; before the first frame."""
         if self.last[symbol] == NONE:
-            self.last[symbol] = first_id - 1
-            self.broken[symbol] = True
+            self.last[symbol], self.last_ts[symbol], self.broken[symbol] = first_id - 1, ts, True
 
     def connect(self, now: float, cause: str) -> None:
-        """The socket streams (again): every symbol that has begun may have missed ids."""
-        self.connected = True
+        """The socket is open (again): every symbol that has begun may have missed ids."""
+        self._connections += 1
+        self.connected = False
         for s in np.flatnonzero(self.last != NONE).tolist():
-            hole = self._holes.get(s)
+            backlog = self._backlog(s)
+            self._merge(s, backlog)
+            hole = backlog.unended
+            if hole is not None and hole.stream_id is not None:
+                hole.last_id = hole.stream_id - 1
+                self._close_holes(s, backlog)
+                hole = None
             if hole is None:
-                self._holes[s] = Hole(int(self.last[s]) + 1, None, int(self.last_ts[s]), cause, next_try=now)
-            else:
-                hole.checked, hole.next_try = False, now
+                held = len(backlog.rows)
+                newest, ts = (int(backlog.rows.id[-1]), int(backlog.rows.ts[-1])) if held else (int(self.last[s]), int(self.last_ts[s]))
+                backlog.holes.append(Hole(newest + 1, None, ts, cause))
+            backlog.checked, backlog.due = False, np.inf
+            backlog.next_try = min(backlog.next_try, now)
+
+    def subscribed(self, now: float) -> None:
+        """All symbols stream: from now on nothing is missed."""
+        self.connected = True
+        settle_s = 0.0 if self.patience is None else self.patience.settle_s
+        for backlog in self._backlogs.values():
+            if not backlog.checked:
+                backlog.due = now + settle_s
 
     def disconnect(self) -> None:
         self.connected = False
 
-    def feed(self, frames: Frames) -> None:
-        """Frames from the socket or a recording."""
-        if not len(frames):
+    def feed(self, frames: Frames, now: float) -> None:
+        """Frames from the socket or a recording, in the order in which they came."""
+        n = len(frames)
+        if not n:
             return
-        self._join_stream(frames)
-        self._hold(frames)
+        self.seen_ts = max(self.seen_ts, int(frames.ts.max()))
+        if self.patience is None:
+            self._age(frames)
+        if np.any(frames.symbol[1:] < frames.symbol[:-1]):
+            keys = frames.symbol.astype(np.int16) if self.symbols < 2**15 else frames.symbol  # 16 bits are sorted in one pass
+            frames = frames.rows(np.argsort(keys, kind="stable"))
+        start = np.flatnonzero(np.concatenate(([True], frames.symbol[1:] != frames.symbol[:-1])))
+        of = frames.symbol[start]  # (groups,)
+        before = np.concatenate(([0], frames.id[:-1]))
+        before[start] = self.last[of]
+        smooth = np.logical_and.reduceat(frames.id == before + 1, start) & ~self._waits[of] & (self.last[of] != NONE)
+        size = np.diff(np.append(start, n))
+        if smooth.all():
+            self._pass(frames, start, size)
+            return
+        if smooth.any():
+            chosen = np.repeat(smooth, size)
+            kept = size[smooth]
+            self._pass(frames.rows(chosen), np.cumsum(kept) - kept, kept)
+        for k in np.flatnonzero(~smooth).tolist():
+            self._queue(int(of[k]), frames.rows(slice(start[k], start[k] + size[k])), now)
 
-    def answer(self, request: Request, frames: Frames, more: bool, now: float) -> None:
-        """What the exchange answered to a request; `more` when the page was full."""
-        hole = self._holes.get(request.symbol)
-        self._hold(frames)
-        if hole is None or self.patience is None:
+    def answer(self, request: Request, page: Page | None, now: float) -> None:
+        """What the exchange answered to a request; None: nothing, or nothing that could be read."""
+        s = request.symbol
+        backlog = self._backlogs.get(s)
+        if backlog is None or self.patience is None:
             return
-        hole.asked = False
-        newest = int(frames.id.max()) if len(frames) else NONE
-        got_on = len(frames) > 0 and bool((frames.id == self.last[request.symbol] + 1).any())
-        if got_on and (more or (hole.last_id is not None and newest < hole.last_id)):
-            hole.tries, hole.next_try = 0, now
-        elif hole.last_id is None:
-            hole.checked, hole.next_try = True, np.inf
+        backlog.asked = False
+        if page is None:
+            self._retry_later(backlog, now)
+            return
+        self._merge(s, backlog)
+        self._accept(s, backlog, request, page, now)
+        helped = bool(self.last[s] >= request.from_id or (page.ids == request.from_id).any())
+        caught_up = request.to_id is None and not page.full
+        if caught_up and request.connection == self._connections:
+            backlog.checked, backlog.due = True, now + self.patience.settle_s
+        self._advance(s, backlog, now)
+        if helped or (caught_up and not len(page.ids)):
+            backlog.attempts, backlog.denials, backlog.asking_since = 0, 0, np.inf
+            backlog.next_try = now if page.full else now + self.patience.backoff_s
         else:
-            hole.tries += 1
-            hole.next_try = now + min(self.patience.backoff_s * 2.0 ** (hole.tries - 1), self.patience.backoff_cap_s)
+            backlog.denials += len(page.ids) > 0 or now - backlog.asking_since >= self.patience.lag_s
+            self._retry_later(backlog, now)
 
-    def failed(self, request: Request, now: float) -> None:
-        """The request got no answer: ask again, however often."""
-        hole = self._holes.get(request.symbol)
-        if hole is not None and self.patience is not None:
-            hole.asked, hole.next_try = False, now + self.patience.backoff_cap_s
+    # what the caller takes
 
     def requests(self, now: float) -> list[Request]:
-        """What to ask the exchange for now; each is answered by `answer` or `failed`."""
-        due = [(s, hole) for s, hole in self._holes.items() if not hole.asked and hole.next_try <= now]
-        for s, hole in due:
-            hole.asked = True
-            if not hole.opened and hole.last_id is not None and hole.last_id >= hole.first_id:
-                hole.opened = True
-                self._enter(s, hole, hole.last_id, "open")
-        return [Request(s, int(self.last[s]) + 1) for s, _ in due]
+        """What to ask the exchange for now; each is answered by `answer`."""
+        if self.patience is None:
+            return []
+        wanted = []
+        for s, backlog in list(self._backlogs.items()):
+            if backlog.asked or self.last[s] == NONE:
+                continue
+            to_id = None
+            if backlog.size:
+                if backlog.next_try > now or backlog.since + self.patience.grace_s > now:
+                    continue
+                self._merge(s, backlog)
+                if not self._advance(s, backlog, now):
+                    continue
+                aged = np.flatnonzero(backlog.arrived + self.patience.grace_s <= now)
+                if not len(aged):
+                    continue
+                to_id = int(backlog.rows.id[aged[-1]])
+                self._note_holes(s, backlog, to_id)
+            elif backlog.unended is None or backlog.due > now:
+                continue
+            elif backlog.checked:
+                self._conclude(s, backlog)
+                continue
+            elif backlog.next_try > now:
+                continue
+            backlog.asked = True
+            backlog.asking_since = min(backlog.asking_since, now)
+            wanted.append(Request(s, int(self.last[s]) + 1, to_id, self._connections))
+        return wanted
 
     def release(self, now: float, end: bool = False) -> Trades:
         """Everything that nothing is missing before. `end`: no frame will come any more, give up what is still open."""
-        parts = [self._advance(now, end)]
-        while self._give_up(end):
-            parts.append(self._advance(now, end))
+        for s, backlog in list(self._backlogs.items()):
+            if end:
+                self._merge(s, backlog)
+                self._give_up(s, backlog, 1, now)
+            elif self.patience is None:
+                continue
+            elif self.last[s] == NONE:
+                if backlog.since + self.patience.grace_s <= now or backlog.size >= REACH:
+                    self._merge(s, backlog)
+                    self._begin(s, backlog)
+                    self._advance(s, backlog, now)
+            elif backlog.size and backlog.denials >= self.patience.tries:
+                self._merge(s, backlog)
+                backlog.attempts, backlog.denials, backlog.asking_since = 0, 0, np.inf
+                denied = self.last[s]
+                if self._advance(s, backlog, now) and len(backlog.rows) and self.last[s] == denied:
+                    self._skip(s, backlog)
+                    self._advance(s, backlog, now)
         self._move_watermark(end)
-        trades = parts[0] if len(parts) == 1 else _concatenate(parts)
-        return replace(trades, watermark=self.watermark.copy())
+        released, self._released = self._released, []
+        frames = join([frames for frames, _ in released], self.symbols)
+        after_hole = np.concatenate([flags for _, flags in released]) if released else np.zeros(0, np.bool_)
+        columns = {name: getattr(frames, name) for name in COLUMNS if name != "event_ts"}
+        return Trades(**columns, after_hole=after_hole, watermark=self.watermark.copy())
 
     def take_gaps(self) -> list[Gap]:
         """The ledger's lines since the last call."""
@@ -176,132 +312,262 @@ class Sequencer:
         return gaps
 
     def take_duplicates(self) -> Longs:
-        counted, self.duplicates = self.duplicates, np.zeros(self.symbols, np.int64)
+        """(symbols,) messages since the last call whose id had come before."""
+        counted, self._duplicates = self._duplicates, np.zeros(self.symbols, np.int64)
         return counted
 
     def waiting(self) -> int:
         """Trades held back."""
-        return 0 if self._held is None else len(self._held)
+        return sum(backlog.size for backlog in self._backlogs.values())
 
-    def _hold(self, frames: Frames) -> None:
+    # symbols without a hole
+
+    def _pass(self, frames: Frames, start: Longs, size: Longs) -> None:
+        """Release rows that go on where their symbols stand; `start` and `size` are those of each symbol's run."""
+        of = frames.symbol[start]
+        after_hole = np.zeros(len(frames), np.bool_)
+        after_hole[start] = self.broken[of]
+        self.broken[of] = False
+        self.last[of] = frames.id[start + size - 1]
+        self.last_ts[of] = np.maximum(self.last_ts[of], np.maximum.reduceat(frames.ts, start))
+        self._messages[of] += size
+        self._released.append((frames, after_hole))
+
+    # symbols with one
+
+    def _backlog(self, s: int) -> Backlog:
+        if s not in self._backlogs:
+            self._backlogs[s] = Backlog(Frames.none(self.symbols), np.zeros(0), noted_to=int(self.last[s]))
+            self._waits[s] = True
+        return self._backlogs[s]
+
+    def _queue(self, s: int, frames: Frames, now: float) -> None:
+        """Take a symbol's frames, and look at them when that can set something free."""
+        if self.patience is None:
+            for part in self._cut(s, frames):
+                backlog = self._backlog(s)
+                self._append(backlog, part, now)
+                if self._messages[s] % REACH == 0:
+                    self._merge(s, backlog)
+                    self._give_up(s, backlog, REACH, now)
+                elif self.last[s] != NONE:
+                    self._merge(s, backlog)
+                    self._advance(s, backlog, now)
+            return
+        backlog = self._backlog(s)
+        hole = backlog.unended
+        if hole is not None:
+            first = int(frames.id.min())
+            hole.stream_id = first if hole.stream_id is None else min(hole.stream_id, first)
+        new = not backlog.size
+        self._append(backlog, frames, now)
+        if self.last[s] != NONE and (new or backlog.size > 2 * self._most() or bool((frames.id == self.last[s] + 1).any())):
+            self._merge(s, backlog)
+            self._advance(s, backlog, now)
+
+    def _cut(self, s: int, frames: Frames) -> Iterator[Frames]:
+        """A recording's frames of one symbol, cut after every `REACH` messages since its beginning."""
+        at = 0
+        while at < len(frames):
+            size = min(len(frames) - at, REACH - int(self._messages[s] % REACH))
+            self._messages[s] += size
+            yield frames.rows(slice(at, at + size))
+            at += size
+
+    @staticmethod
+    def _append(backlog: Backlog, frames: Frames, now: float) -> None:
         if len(frames):
-            self.seen_ts = max(self.seen_ts, int(frames.ts.max()))
-            self._held = frames if self._held is None else join([self._held, frames], self.symbols)
+            backlog.parts.append((frames, now))
+            backlog.size += len(frames)
+            backlog.since = min(backlog.since, now)
 
-    def _advance(self, now: float, end: bool) -> Trades:
-        """Release each symbol's unbroken run after its last id; note the hole that ends it."""
-        if self._held is None:
-            return self._trades(Frames.none(self.symbols), np.zeros(0, np.bool_))
-        held = self._sorted(self._held)
-        group = np.flatnonzero(held.symbol != np.concatenate(([NONE], held.symbol[:-1])))  # where each symbol's rows start
-        before = np.concatenate(([NONE], held.id[:-1]))[: len(held)]
-        before[group] = self.last[held.symbol[group]]
-        self._begin_new(held, group, before, now, end)
-        bad = held.id != before + 1
-        breaks = np.cumsum(bad)
-        breaks -= np.repeat(breaks[group] - bad[group], np.diff(np.append(group, len(held))))
-        free = breaks == 0
-        after_hole = np.zeros(len(held), np.bool_)
-        after_hole[group] = self.broken[held.symbol[group]]
-        trades = self._trades(held.rows(free), after_hole[free])
-        self._held = None if free.all() else held.rows(~free)
-        if len(trades):
-            self.broken[trades.symbol] = False
-            np.maximum.at(self.last, trades.symbol, trades.id)
-            np.maximum.at(self.last_ts, trades.symbol, trades.ts)
-        self._close_holes()
-        for k in np.flatnonzero(bad & (breaks == 1)).tolist():
-            if before[k] != NONE:
-                self._note_hole(int(held.symbol[k]), int(before[k]) + 1, int(held.id[k]) - 1, now)
-        return trades
+    def _most(self) -> int:
+        """Trades that one symbol may hold back."""
+        return max(REACH, HELD // self.symbols)
 
-    def _sorted(self, held: Frames) -> Frames:
-        """By symbol and id, each id once and none that was released; the others are counted."""
-        held = held.rows(np.lexsort((held.id, held.symbol)))
-        again = held.id <= self.last[held.symbol]
-        again[1:] |= (held.symbol[1:] == held.symbol[:-1]) & (held.id[1:] == held.id[:-1])
-        if again.any():
-            self.duplicates += np.bincount(held.symbol[again], minlength=self.symbols)
-            held = held.rows(~again)
-        return held
+    def _merge(self, s: int, backlog: Backlog) -> None:
+        """Sort what came since by id into the others, each id once."""
+        if not backlog.parts:
+            return
+        frames = join([backlog.rows, *(part for part, _ in backlog.parts)], self.symbols)
+        arrived = np.concatenate([backlog.arrived, *(np.full(len(part), now) for part, now in backlog.parts)])
+        order = np.argsort(frames.id, kind="stable")
+        ids = frames.id[order]
+        again = ids <= self.last[s]
+        again[1:] |= ids[1:] == ids[:-1]
+        self._duplicates[s] += np.count_nonzero(again)
+        order = order[~again]
+        backlog.parts.clear()
+        self._keep(backlog, frames.rows(order), arrived[order])
 
-    def _begin_new(self, held: Frames, group: Longs, before: Longs, now: float, end: bool) -> None:
-        """Let symbols without a last id begin at their smallest, once what may come before it has had its time."""
-        for g in group[before[group] == NONE].tolist():
-            s = held.symbol[g]
-            self._since[s] = min(self._since[s], now)
-            waited = self.patience is not None and now - self._since[s] >= self.patience.grace_s
-            if end or waited or np.count_nonzero(held.symbol == s) >= REACH:
-                before[g] = held.id[g] - 1
-                self.broken[s] = True
+    @staticmethod
+    def _keep(backlog: Backlog, rows: Frames, arrived: Times) -> None:
+        backlog.rows, backlog.arrived, backlog.size = rows, arrived, len(rows)
+        backlog.since = float(arrived.min()) if len(arrived) else np.inf
 
-    def _note_hole(self, symbol: int, first_id: int, last_id: int, now: float) -> None:
-        hole = self._holes.get(symbol)
+    def _begin(self, s: int, backlog: Backlog) -> None:
+        """Let a symbol begin at the smallest of its ids."""
+        if self.last[s] == NONE and len(backlog.rows):
+            self.last[s] = backlog.noted_to = int(backlog.rows.id[0]) - 1
+            self.broken[s] = True
+
+    def _advance(self, s: int, backlog: Backlog, now: float) -> bool:
+        """Release the unbroken run at the beginning; False when nothing is waited for any more."""
+        rows = backlog.rows
+        if len(rows) and rows.id[0] <= self.last[s] + 1:
+            jumps = np.flatnonzero(rows.id[1:] != rows.id[:-1] + 1)
+            run = int(jumps[0]) + 1 if len(jumps) else len(rows)
+            free = rows.rows(slice(0, run))
+            self.last[s] = free.id[-1]
+            trades = free.rows(free.count > 0)  # the others are ids without a trade
+            if len(trades):
+                after_hole = np.zeros(len(trades), np.bool_)
+                after_hole[0], self.broken[s] = self.broken[s], False
+                self.last_ts[s] = max(int(self.last_ts[s]), int(trades.ts.max()))
+                self._released.append((trades, after_hole))
+            self._keep(backlog, rows.rows(slice(run, None)), backlog.arrived[run:])
+            backlog.attempts, backlog.denials, backlog.asking_since = 0, 0, np.inf
+        self._close_holes(s, backlog)
+        if self.patience is not None and len(backlog.rows) > self._most():
+            self._drop_newest(backlog, now)
+        if backlog.size or backlog.holes:
+            return True
+        del self._backlogs[s]
+        self._waits[s] = False
+        return False
+
+    def _drop_newest(self, backlog: Backlog, now: float) -> None:
+        """Keep the memory bounded while a hole stays open: what is dropped is asked for later, as if the socket had missed it."""
+        most = self._most()
+        self._keep(backlog, backlog.rows.rows(slice(0, most)), backlog.arrived[:most])
+        newest, ts = int(backlog.rows.id[-1]), int(backlog.rows.ts[-1])
+        backlog.holes = [hole for hole in backlog.holes if hole.first_id <= newest]
+        if (hole := backlog.unended) is not None:
+            hole.last_id = (hole.stream_id or newest + 1) - 1
+        backlog.noted_to = min(backlog.noted_to, newest)
+        backlog.holes.append(Hole(newest + 1, None, ts, LOST))
+        backlog.checked, backlog.due = False, now
+
+    def _close_holes(self, s: int, backlog: Backlog) -> None:
+        """Enter the holes that are filled into the ledger."""
+        last = int(self.last[s])
+        while backlog.holes:
+            hole = backlog.holes[0]
+            if hole.last_id is None and hole.stream_id is not None and last >= hole.stream_id - 1:
+                hole.last_id = hole.stream_id - 1
+            if hole.last_id is None or last < hole.last_id:
+                return
+            if hole.last_id >= hole.first_id:
+                self._enter(s, hole, hole.last_id, FILLED)
+            del backlog.holes[0]
+
+    def _note_holes(self, s: int, backlog: Backlog, to_id: int) -> None:
+        """Remember what is missing before `to_id`; the first hole, once asked for in vain, stands in the ledger as open."""
+        rows = backlog.rows
+        before = np.concatenate(([self.last[s]], rows.id[:-1]))
+        ts = np.concatenate(([self.last_ts[s]], rows.ts[:-1]))
+        unended = backlog.unended
+        if unended is not None and unended.stream_id is not None and unended.stream_id <= to_id:
+            unended.last_id = unended.stream_id - 1
+        for k in np.flatnonzero((rows.id > before + 1) & (before >= backlog.noted_to) & (rows.id <= to_id)).tolist():
+            first_id, last_id = int(before[k]) + 1, int(rows.id[k]) - 1
+            if not any(hole.first_id <= first_id and (hole.last_id is None or first_id <= hole.last_id) for hole in backlog.holes):
+                backlog.holes.append(Hole(first_id, last_id, int(ts[k]), LOST))
+        backlog.noted_to = max(backlog.noted_to, to_id)
+        backlog.holes.sort(key=lambda hole: hole.first_id)
+        self._close_holes(s, backlog)
+        hole = backlog.holes[0] if backlog.holes else None
+        if hole is not None and hole.last_id is not None and backlog.attempts and not hole.shown:
+            hole.shown = True
+            self._enter(s, hole, hole.last_id, OPEN)
+
+    def _accept(self, s: int, backlog: Backlog, request: Request, page: Page, now: float) -> None:
+        """Take from the exchange's answer what is missing: anything newer is still to come from the socket."""
+        frames = page.frames
+        to_id = request.to_id
+        if to_id is None and backlog.unended is not None:
+            to_id = backlog.unended.stream_id
+        void = np.setdiff1d(page.ids, frames.id)  # told, but no trade: price 0. So there is nothing to wait for
+        if len(void):
+            frames = join([frames, self._void(s, void)], self.symbols)
+        missing = (frames.id > self.last[s]) & ~np.isin(frames.id, backlog.rows.id)
+        if to_id is not None:
+            missing &= frames.id < to_id
+        self._append(backlog, frames.rows(missing), now)
+        if len(page.frames):
+            self.seen_ts = max(self.seen_ts, int(page.frames.ts.max()))
+        self._merge(s, backlog)
+
+    def _void(self, s: int, ids: Longs) -> Frames:
+        """Rows that hold the place of ids without a trade."""
+        n, zeros = len(ids), np.zeros(len(ids), np.int64)
+        ts = np.full(n, self.last_ts[s])
+        nothing = np.full(n, np.nan)
+        return Frames(
+            np.full(n, s, np.int32), ids, ts, nothing, nothing, np.zeros(n, np.bool_), zeros, ts, np.zeros(self.symbols, np.int64)
+        )
+
+    def _retry_later(self, backlog: Backlog, now: float) -> None:
+        assert self.patience is not None
+        backlog.next_try = now + min(self.patience.backoff_s * 2.0 ** min(backlog.attempts, 30), self.patience.backoff_cap_s)
+        backlog.attempts += 1
+
+    def _conclude(self, s: int, backlog: Backlog) -> None:
+        """The exchange gave what came while the socket was down, and the socket is still silent: that was all."""
+        hole = backlog.unended
+        assert hole is not None
+        if self.last[s] >= hole.first_id:
+            self._enter(s, hole, int(self.last[s]), FILLED)
+            hole.first_id, hole.ts = int(self.last[s]) + 1, int(self.last_ts[s])
+        backlog.due = np.inf
+
+    def _give_up(self, s: int, backlog: Backlog, behind: int, now: float) -> None:
+        """Let an unbegun symbol begin, and give up holes with at least so many trades behind them."""
+        self._begin(s, backlog)
+        while self._advance(s, backlog, now) and len(backlog.rows) >= behind:
+            self._skip(s, backlog)
+
+    def _skip(self, s: int, backlog: Backlog) -> None:
+        """Declare the ids before the first held trade unfillable."""
+        first_id, last_id = int(self.last[s]) + 1, int(backlog.rows.id[0]) - 1
+        hole = backlog.holes[0] if backlog.holes and backlog.holes[0].first_id <= first_id else None
         if hole is None:
-            wait, cause = (0.0, "recording") if self.patience is None else (self.patience.grace_s, "lost")
-            self._holes[symbol] = Hole(first_id, last_id, int(self.last_ts[symbol]), cause, next_try=now + wait)
-        elif hole.last_id is None:
-            hole.last_id, hole.next_try = last_id, min(hole.next_try, now)
+            cause = RECORDING if self.patience is None else LOST
+            self._enter(s, Hole(first_id, last_id, int(self.last_ts[s]), cause), last_id, UNFILLABLE)
+        else:
+            if hole.first_id < first_id:
+                self._enter(s, hole, first_id - 1, FILLED)
+                hole.first_id, hole.ts = first_id, int(self.last_ts[s])
+            self._enter(s, hole, last_id, UNFILLABLE)
+            hole.first_id, hole.ts, hole.shown = last_id + 1, int(self.last_ts[s]), False
+        self.last[s], self.broken[s] = last_id, True
 
-    def _join_stream(self, frames: Frames) -> None:
-        """Tell, from the first frames after a connect, which ids were missed before them."""
-        for s, hole in list(self._holes.items()):
-            ids = frames.id[(frames.symbol == s) & (frames.id >= hole.first_id)]
-            if hole.last_id is None and len(ids):
-                hole.last_id = int(ids.min()) - 1
-                hole.next_try = 0.0
-        self._close_holes()
+    def _enter(self, s: int, hole: Hole, last_id: int, status: str) -> None:
+        self._gaps.append(Gap(hole.ts, s, hole.first_id, last_id, hole.cause, status))
 
-    def _close_holes(self) -> None:
-        for s, hole in list(self._holes.items()):
-            if hole.last_id is not None and self.last[s] >= hole.last_id:
-                if hole.opened or (hole.last_id >= hole.first_id and hole.cause in ("disconnect", "restart")):
-                    self._enter(s, hole, hole.last_id, "filled")
-                del self._holes[s]
+    # watermarks
 
-    def _give_up(self, end: bool) -> bool:
-        """Declare holes unfillable whose time is over; True when that may set trades free."""
-        gave_up = False
-        for s, hole in list(self._holes.items()):
-            if hole.last_id is None:
-                continue
-            if self.patience is None:
-                held = 0 if self._held is None else np.count_nonzero(self._held.symbol == s)
-                over = end or held >= REACH
-            else:
-                over = end or hole.tries >= self.patience.tries
-            if over:
-                missing_to = int(self._held.id[self._held.symbol == s].min()) - 1 if self._held is not None else hole.last_id
-                first_missing = int(self.last[s]) + 1
-                if first_missing > hole.first_id and hole.opened:
-                    self._enter(s, hole, first_missing - 1, "filled")
-                self._gaps.append(Gap(int(self.last_ts[s]), s, first_missing, missing_to, hole.cause, "unfillable"))
-                self.last[s], self.broken[s] = missing_to, True
-                del self._holes[s]
-                gave_up = True
-        return gave_up
-
-    def _enter(self, symbol: int, hole: Hole, last_id: int, status: str) -> None:
-        self._gaps.append(Gap(hole.ts, symbol, hole.first_id, last_id, hole.cause, status))
+    def _age(self, frames: Frames) -> None:
+        """Keep account of the newest time after each symbol's last message of a recording."""
+        newest = np.append(np.maximum.accumulate(frames.ts[::-1])[::-1], NEVER)  # of a row and those after it
+        at = np.full(self.symbols, -1)
+        at[frames.symbol] = np.arange(len(frames))
+        came = at >= 0
+        now, before, ready = self._after
+        for times in (before, ready):
+            times[came] = NEVER
+        self._after[0] = np.where(came, newest[at + 1], np.maximum(now, newest[0]))
+        self._aged += len(frames)
+        if self._aged >= 2 * REACH:  # a message may be late by REACH, those before it early by as many
+            self._after[1:] = [self._after[0].copy(), before]
+            self._aged = 0
 
     def _move_watermark(self, end: bool) -> None:
         np.maximum(self.watermark, self.last_ts, out=self.watermark)
-        if self.quiet_us is None or self.seen_ts == NEVER or not (self.connected or end):
+        if self.patience is not None and not self.connected:
             return
-        quiet = self.last_ts != NEVER
-        if self._held is not None:
-            quiet[self._held.symbol] = False
-        for s, hole in self._holes.items():
-            if not (hole.last_id is None and hole.checked):
-                quiet[s] = False
-        self.watermark[quiet] = np.maximum(self.watermark[quiet], self.seen_ts - self.quiet_us)
-
-    def _trades(self, frames: Frames, after_hole: Flags) -> Trades:
-        columns = {name: getattr(frames, name) for name in ("symbol", "id", "ts", "price", "qty", "is_buyer_maker", "count")}
-        return Trades(**columns, after_hole=after_hole, watermark=self.watermark)
-
-
-def _concatenate(parts: list[Trades]) -> Trades:
-    """Parts of one release, one after the other: each symbol stays in id order."""
-    names = ("symbol", "id", "ts", "price", "qty", "is_buyer_maker", "count", "after_hole")
-    return Trades(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}, watermark=parts[-1].watermark)
+        seen = np.full(self.symbols, self.seen_ts) if self.patience is not None else self._after[0 if end else 2]
+        quiet = (self.last_ts != NEVER) & ~self._waits & (seen != NEVER)
+        for s, backlog in self._backlogs.items():
+            quiet[s] = backlog.idle and self.last_ts[s] != NEVER
+        self.watermark[quiet] = np.maximum(self.watermark[quiet], seen[quiet] - self.quiet_us)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import itertools
+import ipaddress
 import logging
 import random
 import threading
@@ -10,17 +10,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from flows.binance.rest import reason
+from flows.binance.rest import LEGAL, reason
 
 log = logging.getLogger(__name__)
 
 STREAMS_PER_CONNECTION: Final = 1_024
 STREAMS_PER_REQUEST: Final = 200  # in the URL and in each SUBSCRIBE: addresses have a length limit
-BETWEEN_REQUESTS_S: Final = 0.5  # 250 ms apart were closed with 1008, 500 ms apart held
+LONGEST_SILENCE: Final = 8  # times silence_s, for symbols that hardly trade
+CLOSE_S: Final = 1.0  # for the exchange to answer our close
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +31,35 @@ class Timing:
 
     connect_s: float = 10.0
     silence_s: float = 30.0  # an open connection without a message for so long is dropped
-    backoff_s: float = 0.5  # doubled for each failed connect, with full jitter
-    backoff_cap_s: float = 30.0  # under the 300 connects in 5 minutes that the exchange allows
+    backoff_s: float = 0.5  # doubled for each connection that did not last, with jitter
+    backoff_cap_s: float = 30.0  # a connection that lasted longer was a good one. Far below the 300 connects in 5 minutes that are allowed
+    subscribe_s: float = 0.5  # between requests: 250 ms apart were closed with 1008, 500 ms apart held
+    lifetime_s: float = 23.5 * 3600  # the exchange ends a connection after 24 h
+    overlap_s: float = 1.0  # an old connection stays open for so long when a new one streams
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The socket streams; `again` when it did before."""
+    """The socket is open; `again` when it was before."""
 
     again: bool
 
 
 @dataclass(frozen=True, slots=True)
+class Subscribed:
+    """All streams have been asked for: nothing is missed from now on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnected:
     """The socket streams no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The thread has ended because of an error in this program."""
+
+    error: BaseException
 
 
 class Inbox:
@@ -78,19 +95,23 @@ class Inbox:
 
 
 class Stream:
-    """One connection to the exchange, kept up: reconnects with capped backoff, drops silent connections, and stops reading when the
-    inbox is full: it hangs up then, and what it missed is asked for over REST.
+    """The streams of one partition, kept up: reconnects with capped backoff, drops a silent connection, opens the next before the exchange
+    closes this one, and hangs up when the inbox is full. What it misses is asked for over REST.
 
-    Messages go into the inbox as bytes, between `Connected` and `Disconnected`.
+    Messages go into the inbox as bytes, between `Connected` and `Disconnected`; `Subscribed` comes when all streams do.
     """
 
     def __init__(self, ws_url: str, streams: Sequence[str], inbox: Inbox, chance: random.Random, timing: Timing | None = None) -> None:
-        self.ws_url, self.streams, self.inbox = ws_url.rstrip("/"), tuple(streams), inbox
-        self._chance, self._timing = chance, timing or Timing()
+        self.ws_url, self.inbox, self.timing = ws_url.rstrip("/"), inbox, timing or Timing()
+        self.requests = [tuple(streams[k : k + STREAMS_PER_REQUEST]) for k in range(0, len(streams), STREAMS_PER_REQUEST)]
+        self.silences = 0  # connections in a row on which nothing came
+        self._chance = chance
+        self._links: list[Link] = []  # the open ones
+        self._again = False
         self._loop = asyncio.new_event_loop()
+        self._renewal = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._connection: ClientConnection | None = None
-        self._arrivals = 0
+        self._stopped = False
         self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
 
     def start(self) -> None:
@@ -98,85 +119,201 @@ class Stream:
 
     def stop(self) -> None:
         """Close the connection and end the thread."""
+        self._stopped = True
         self._call(lambda: self._task and self._task.cancel())
-        self._thread.join(timeout=self._timing.connect_s)
+        self._thread.join(timeout=self.timing.connect_s)
 
     def renew(self) -> None:
-        """Close the connection and open another, because the exchange announced to close it."""
-        self._call(lambda: self._connection and self._loop.create_task(self._connection.close()))
+        """Open another connection, and close this one when the other streams: the exchange announced to close it."""
+        self._call(self._renewal.set)
+
+    def opened(self, link: "Link") -> None:
+        self._links.append(link)
+        if len(self._links) == 1:
+            self.inbox.put(Connected(self._again))
+            self._again = True
+
+    def subscribed(self, link: "Link") -> None:
+        link.ready.set()
+        if sum(other.ready.is_set() for other in self._links) == 1:
+            self.inbox.put(Subscribed())
+
+    def closed(self, link: "Link") -> None:
+        self._links.remove(link)
+        if not any(other.ready.is_set() for other in self._links):
+            self.inbox.put(Disconnected())
+            if self._links:
+                self.inbox.put(Connected(self._again))
 
     def _call(self, function: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
             self._loop.call_soon_threadsafe(function)
 
     def _run(self) -> None:
-        self._task = self._loop.create_task(self._keep_connected())
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
+            self._task = self._loop.create_task(self._keep_connected())
+            if self._stopped:
+                self._task.cancel()
             self._loop.run_until_complete(self._task)
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:
+            self.inbox.put(Broken(error))
+        finally:
+            rest = asyncio.all_tasks(self._loop)
+            for task in rest:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
 
     async def _keep_connected(self) -> None:
         failures = 0
-        for again in itertools.count():
-            why, streamed = await self._connect_once(again > 0)
-            failures = 0 if streamed else failures + 1
+        while True:
+            began = self._loop.time()
+            why = await self._follow()
+            failures = 0 if self._loop.time() - began > self.timing.backoff_cap_s else failures + 1
             if failures <= 1 or failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … failure in a row: one line each, not a flood
                 log.warning("%s: %s; connecting again", self.ws_url, why)
-            ceiling = min(self._timing.backoff_s * 2.0 ** min(failures, 16), self._timing.backoff_cap_s)
-            await asyncio.sleep(self._chance.uniform(ceiling / 2, ceiling))
-            while self.inbox.full:
-                await asyncio.sleep(self._timing.backoff_s)
+            await self._back_off(failures)
+            while len(self.inbox) > self.inbox.limit // 2:
+                await asyncio.sleep(self.timing.backoff_s)
 
-    async def _connect_once(self, again: bool) -> tuple[str, bool]:
-        """Stream until the connection ends: why it did, and whether a message came."""
-        first, *rest = [self.streams[i : i + STREAMS_PER_REQUEST] for i in range(0, len(self.streams), STREAMS_PER_REQUEST)]
-        url = f"{self.ws_url}/stream?streams={'/'.join(first)}&timeUnit=MICROSECOND"
-        self._arrivals = 0
+    async def _back_off(self, failures: int) -> None:
+        ceiling = min(self.timing.backoff_s * 2.0 ** min(max(failures - 1, 0), 16), self.timing.backoff_cap_s)
+        await asyncio.sleep(self._chance.uniform(ceiling / 2, ceiling))
+
+    async def _follow(self) -> str:
+        """Stream until there is no connection any more; returns why. One that is about to end is replaced before it does."""
+        self._renewal.clear()
+        link, heir = Link(self), None
         try:
-            # keepalive pings are the exchange's: ours have killed healthy connections under load
+            failures = 0
+            while await _first(link.task, self._renewal.wait(), timeout_s=self.timing.lifetime_s) is not link.task:
+                self._renewal.clear()
+                heir = Link(self)
+                await _first(link.task, heir.task, heir.ready.wait())
+                if heir.ready.is_set():
+                    await _first(link.task, heir.task, timeout_s=self.timing.overlap_s)
+                if link.task.done() or (heir.ready.is_set() and not heir.task.done()):
+                    await link.end()
+                    link, heir = heir, None
+                else:
+                    log.warning("%s: %s; trying again to replace the connection", self.ws_url, await heir.end())
+                    failures += 1
+                    self._renewal.set()
+                    await self._back_off(failures)
+            return await link.task
+        finally:
+            for each in (link, heir):
+                if each is not None:
+                    await each.end()
+
+
+class Link:
+    """One connection."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.ready = asyncio.Event()
+        self._stream, self._timing = stream, stream.timing
+        self._arrivals = 0
+        self._ending = ""
+        self._connection: ClientConnection | None = None
+        self.task = asyncio.create_task(self._live())
+
+    async def end(self) -> str:
+        """Close the connection, if it is open; returns why it ended."""
+        if self._connection is not None and not self.task.done():
+            await self._connection.close()
+        elif not self.task.done():
+            self.task.cancel()
+        await asyncio.wait([self.task])
+        return "cancelled" if self.task.cancelled() else self.task.result()
+
+    async def _live(self) -> str:
+        """Stream until the connection ends; returns why."""
+        stream = self._stream
+        first, *later = stream.requests
+        url = f"{stream.ws_url}/stream?streams={'/'.join(first)}&timeUnit=MICROSECOND"
+        try:
             async with connect(
-                url, ping_interval=None, compression=None, open_timeout=self._timing.connect_s, close_timeout=1.0
-            ) as connection:
-                self.inbox.put(Connected(again))
+                url,
+                ping_interval=None,  # keepalive pings are the exchange's: ours have killed healthy connections under load
+                compression=None,
+                open_timeout=self._timing.connect_s,
+                close_timeout=CLOSE_S,
+                proxy=None if _local(stream.ws_url) else True,
+            ) as self._connection:
+                stream.opened(self)
                 try:
-                    why = await self._receive(connection, rest)
+                    return await self._receive(self._connection, later)
                 finally:
-                    self.inbox.put(Disconnected())
+                    stream.closed(self)
         except TimeoutError:
-            why = f"no answer within {self._timing.connect_s:g} s"
+            return f"no answer within {self._timing.connect_s:g} s"
         except websockets.ConnectionClosed as closed:
-            why = f"closed by the exchange ({closed.rcvd.code if closed.rcvd else 'without a close frame'})"
+            return self._ending or f"closed by the exchange ({closed.rcvd.code if closed.rcvd else 'without a close frame'})"
+        except websockets.InvalidStatus as error:
+            status = error.response.status_code
+            return f"HTTP {status}" + (", it does not serve this country: give source.ws_url another host" if status == LEGAL else "")
         except (OSError, websockets.WebSocketException) as error:
-            why = reason(error)
-        return why, self._arrivals > 0
+            return reason(error)
 
     async def _receive(self, connection: ClientConnection, later: Sequence[Sequence[str]]) -> str:
-        self._connection = connection
-        tasks = [self._loop.create_task(self._watch_silence(connection)), self._loop.create_task(_subscribe(connection, later))]
+        inbox = self._stream.inbox
+        company = [asyncio.create_task(self._watch_silence(connection)), asyncio.create_task(self._subscribe(connection, later))]
+        unanswered = len(later)
+        if not unanswered:
+            self._stream.subscribed(self)
         try:
-            while not self.inbox.full:
-                self.inbox.put(await connection.recv(decode=False))
+            while not inbox.full:
+                message = await connection.recv(decode=False)
+                inbox.put(message)
                 self._arrivals += 1
-        except websockets.ConnectionClosedOK:
-            return f"no message for {self._timing.silence_s:g} s" if tasks[0].done() else "closed by the exchange"
+                if unanswered and message.startswith(b'{"result"'):
+                    unanswered -= 1
+                    if not unanswered:
+                        self._stream.subscribed(self)
         finally:
-            self._connection = None
-            for task in tasks:
+            for task in company:
                 task.cancel()
+            await asyncio.gather(*company, return_exceptions=True)
         return "the dataflow is behind by more than the queue holds"
+
+    async def _subscribe(self, connection: ClientConnection, requests: Sequence[Sequence[str]]) -> None:
+        for number, streams in enumerate(requests, start=1):
+            await asyncio.sleep(self._timing.subscribe_s)
+            names = ",".join(f'"{name}"' for name in streams)
+            await connection.send(f'{{"method":"SUBSCRIBE","params":[{names}],"id":{number}}}')
 
     async def _watch_silence(self, connection: ClientConnection) -> None:
         """Close a connection that is open but silent: the watchdog looks at messages, not at the socket."""
+        longest = min(2**self._stream.silences, LONGEST_SILENCE)
         before = -1
         while self._arrivals != before:
             before = self._arrivals
-            await asyncio.sleep(self._timing.silence_s)
-        self._loop.create_task(connection.close())
+            await asyncio.sleep(self._timing.silence_s * longest)
+            if self._arrivals:
+                self._stream.silences = 0
+        self._stream.silences += not self._arrivals
+        self._ending = f"no message for {self._timing.silence_s * longest:g} s"
+        connection.transport.abort()  # a peer that is gone answers no close either
 
 
-async def _subscribe(connection: ClientConnection, batches: Sequence[Sequence[str]]) -> None:
-    for number, streams in enumerate(batches, start=1):
-        await asyncio.sleep(BETWEEN_REQUESTS_S)
-        names = ",".join(f'"{stream}"' for stream in streams)
-        await connection.send(f'{{"method":"SUBSCRIBE","params":[{names}],"id":{number}}}')
+async def _first(*awaited: Any, timeout_s: float | None = None) -> asyncio.Future[Any] | None:
+    """The first of these tasks or coroutines that is done, None when the time is over; the coroutines are cancelled."""
+    tasks = [asyncio.ensure_future(each) for each in awaited]
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        return next((task for task in tasks if task in done), None)
+    finally:
+        for task, each in zip(tasks, awaited, strict=True):
+            if task is not each:
+                task.cancel()
+
+
+def _local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"

@@ -1,0 +1,712 @@
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows.binance.messages import Frames
+from flows.binance.sequencer import CAUSES, HELD, NONE, REACH, Gap, Page, Patience, Request, Sequencer
+from operators.columns import NEVER, SECOND_US
+
+QUIET_US = 3 * SECOND_US
+PATIENCE = Patience(grace_s=0.2, settle_s=1.0, backoff_s=0.25, backoff_cap_s=5.0, tries=3, lag_s=60.0)
+PAGE = 1_000
+
+
+def ts_of(i: int) -> int:
+    """Trade times: 100 ms apart."""
+    return 1_700_000_000 * SECOND_US + i * SECOND_US // 10
+
+
+def frames(*rows: tuple[int, int], symbols: int = 2, ts: Sequence[int] | None = None) -> Frames:
+    """Frames of (symbol, id) in that order."""
+    n = len(rows)
+    ids = np.array([i for _, i in rows], np.int64)
+    times = np.array([ts_of(i) for _, i in rows] if ts is None else ts, np.int64)
+    return Frames(
+        np.array([symbol for symbol, _ in rows], np.int32),
+        ids,
+        times,
+        ids + 0.5,
+        np.ones(n),
+        ids % 2 == 0,
+        np.ones(n, np.int64),
+        times,
+        np.zeros(symbols, np.int64),
+    )
+
+
+def run(symbol: int, first: int, last: int) -> Frames:
+    return frames(*((symbol, i) for i in range(first, last + 1)))
+
+
+def page(symbol: int, *ids: int, rejected: Sequence[int] = (), full: bool = False) -> Page:
+    return Page(frames(*((symbol, i) for i in ids)), np.array(sorted([*ids, *rejected]), np.int64), full)
+
+
+class Feed:
+    """A sequencer with a clock, and what it released."""
+
+    def __init__(self, symbols: int = 2, patience: Patience | None = PATIENCE, quiet_us: int = QUIET_US) -> None:
+        self.sequencer = Sequencer(symbols, quiet_us, patience)
+        self.now = 0.0
+        self.released: list[list[int]] = [[] for _ in range(symbols)]
+        self.after_hole: list[list[int]] = [[] for _ in range(symbols)]
+        self.gaps: list[Gap] = []
+
+    def take(self, *, end: bool = False) -> list[list[int]]:
+        """The ids released now, by symbol."""
+        trades = self.sequencer.release(self.now, end)
+        came: list[list[int]] = [[] for _ in self.released]
+        for s, i, ts, price, hole in zip(
+            trades.symbol.tolist(), trades.id.tolist(), trades.ts.tolist(), trades.price.tolist(), trades.after_hole.tolist(), strict=True
+        ):
+            came[s].append(i)
+            if hole:
+                self.after_hole[s].append(i)
+            assert (ts, price) == (ts_of(i), i + 0.5), "the columns stay together"
+        for s, ids in enumerate(came):
+            assert ids == sorted(set(ids)) and (not ids or not self.released[s] or self.released[s][-1] < ids[0])
+            self.released[s] += ids
+        assert (trades.watermark >= getattr(self, "watermark", trades.watermark)).all(), "watermarks never go back"
+        self.watermark = trades.watermark
+        self.gaps += self.sequencer.take_gaps()
+        return came
+
+    def feed(self, received: Frames) -> list[list[int]]:
+        self.sequencer.feed(received, self.now)
+        return self.take()
+
+    def pass_time(self, seconds: float) -> list[Request]:
+        self.now += seconds
+        self.take()
+        asked = self.sequencer.requests(self.now)
+        self.gaps += self.sequencer.take_gaps()
+        return asked
+
+    def answer(self, request: Request, answer: Page | None) -> list[list[int]]:
+        self.sequencer.answer(request, answer, self.now)
+        return self.take()
+
+    def connect(self, cause: str = "disconnect") -> None:
+        self.sequencer.connect(self.now, cause)
+        self.sequencer.subscribed(self.now)
+
+    def ledger(self) -> list[tuple[int, int, int, str, str]]:
+        """Final lines: a later one replaces an earlier one of the same key."""
+        lines = {(gap.ts, gap.symbol, gap.first_id): gap for gap in self.gaps}
+        return [(gap.symbol, gap.first_id, gap.last_id, gap.cause, gap.status) for gap in lines.values()]
+
+
+@pytest.fixture
+def live() -> Feed:
+    """Connected; symbol 0 has released 1 to 10, symbol 1 has released 1 to 10."""
+    feed = Feed()
+    feed.connect("restart")
+    feed.feed(run(0, 1, 10))
+    feed.feed(run(1, 1, 10))
+    feed.now += PATIENCE.grace_s
+    assert feed.take() == [list(range(1, 11)), list(range(1, 11))]
+    return feed
+
+
+# by hand
+
+
+def test_a_symbol_begins_at_the_smallest_id_of_its_first_moments() -> None:
+    feed = Feed()
+    feed.connect("restart")
+    assert feed.feed(frames((0, 7), (0, 5))) == [[], []]
+    feed.now += PATIENCE.grace_s / 2
+    assert feed.feed(frames((0, 6))) == [[], []]
+    feed.now += PATIENCE.grace_s / 2
+    assert feed.take() == [[5, 6, 7], []]
+    assert feed.after_hole == [[5], []]
+    assert feed.feed(frames((0, 8))) == [[8], []]
+    assert feed.gaps == [] and feed.pass_time(9) == []
+
+
+def test_an_id_of_zero_is_an_id() -> None:
+    feed = Feed()
+    feed.feed(frames((0, 0), (0, 1)))
+    feed.now += PATIENCE.grace_s
+    assert feed.take() == [[0, 1], []]
+    assert feed.after_hole == [[0], []]
+
+
+def test_trades_in_order_pass_at_once(live: Feed) -> None:
+    assert live.feed(frames((0, 11), (1, 11), (0, 12), (1, 12), (0, 13))) == [[11, 12, 13], [11, 12]]
+    assert live.sequencer.waiting() == 0
+    assert live.watermark.tolist() == [ts_of(13), ts_of(12)]
+
+
+def test_a_hole_holds_back_its_own_symbol_only(live: Feed) -> None:
+    assert live.feed(frames((0, 12), (1, 11), (0, 13))) == [[], [11]]
+    assert live.sequencer.waiting() == 2
+    assert live.feed(frames((0, 11))) == [[11, 12, 13], []]
+    assert live.gaps == []
+
+
+def test_a_hole_is_asked_for_only_when_messages_had_time_to_come_in_another_order(live: Feed) -> None:
+    live.feed(run(0, 13, 15))
+    assert live.pass_time(PATIENCE.grace_s / 2) == []
+    (request,) = live.pass_time(PATIENCE.grace_s / 2)
+    assert (request.symbol, request.from_id) == (0, 11)
+    assert live.pass_time(9) == [], "one request at a time"
+    assert live.answer(request, page(0, *range(11, 16))) == [[11, 12, 13, 14, 15], []]
+    assert live.ledger() == [(0, 11, 12, "lost", "filled")]
+    assert live.gaps[-1].ts == ts_of(10)
+    assert live.after_hole == [[1], [1]], "a filled hole is none"
+
+
+def test_one_answer_fills_several_holes_and_each_has_its_line(live: Feed) -> None:
+    live.feed(frames((0, 12), (0, 14), (0, 15), (0, 18)))
+    (request,) = live.pass_time(1)
+    assert live.answer(request, page(0, *range(11, 21))) == [[11, 12, 13, 14, 15, 16, 17, 18], []]
+    assert live.ledger() == [(0, 11, 11, "lost", "filled"), (0, 13, 13, "lost", "filled"), (0, 16, 17, "lost", "filled")]
+    assert live.feed(run(0, 19, 20)) == [[19, 20], []]
+    assert live.sequencer.take_duplicates().tolist() == [0, 0], "what the socket had still to bring is left to it"
+
+
+def test_the_exchange_fills_only_holes_that_had_their_time(live: Feed) -> None:
+    live.feed(frames((0, 12)))
+    live.now += PATIENCE.grace_s
+    live.feed(frames((0, 15)))
+    (request,) = live.pass_time(0)
+    assert live.answer(request, page(0, *range(11, 17))) == [[11, 12], []]
+    assert live.feed(run(0, 13, 14)) == [[13, 14, 15], []]
+    assert live.ledger() == [(0, 11, 11, "lost", "filled")]
+
+
+def test_an_outage_is_one_line_with_the_exact_count(live: Feed) -> None:
+    live.sequencer.disconnect()
+    live.now += 90
+    live.connect()
+    live.feed(frames((0, 2_512), (1, 11)))
+    (request,) = live.pass_time(PATIENCE.grace_s)
+    asked = []
+    while True:
+        asked.append(request.from_id)
+        first = request.from_id
+        came = live.answer(request, page(0, *range(first, min(first + PAGE, 2_514)), full=first + PAGE <= 2_514))
+        assert came[0][0] == first
+        requests = live.pass_time(0)
+        if not requests:
+            break
+        (request,) = requests
+    assert asked == [11, 1_011, 2_011], "three pages, none twice"
+    assert live.released[0] == list(range(1, 2_513))
+    assert live.ledger() == [(0, 11, 2_511, "disconnect", "filled")]
+    assert live.sequencer.take_duplicates().sum() == 0
+
+
+def test_a_reconnect_that_missed_nothing_leaves_no_line(live: Feed) -> None:
+    live.sequencer.disconnect()
+    live.connect()
+    assert live.feed(frames((0, 11), (1, 11))) == [[11], [11]]
+    assert live.pass_time(9) == [] and live.gaps == []
+
+
+def test_a_reconnect_into_shuffled_messages_that_missed_nothing_leaves_no_line(live: Feed) -> None:
+    live.connect()
+    live.feed(frames((0, 13), (0, 12)))
+    assert live.feed(frames((0, 11), (1, 11))) == [[11, 12, 13], [11]]
+    assert live.pass_time(9) == [] and live.gaps == []
+
+
+def test_a_symbol_silent_since_the_connect_is_asked_for(live: Feed) -> None:
+    live.connect()
+    live.feed(frames((0, 11)))
+    assert live.pass_time(PATIENCE.settle_s / 2) == [], "the exchange's database may lag"
+    (request,) = live.pass_time(PATIENCE.settle_s)
+    assert (request.symbol, request.from_id) == (1, 11)
+    assert live.answer(request, page(1, 11, 12, 13)) == [[], [11, 12, 13]]
+    assert live.ledger() == []
+    live.feed(frames((1, 14)))
+    assert live.ledger() == [(1, 11, 13, "disconnect", "filled")]
+
+
+def test_what_the_socket_brings_after_all_was_not_missed(live: Feed) -> None:
+    live.connect()
+    live.feed(frames((0, 11)))
+    (request,) = live.pass_time(PATIENCE.settle_s)
+    live.answer(request, page(1, 11, 12, 13))
+    live.feed(frames((1, 12), (1, 13), (1, 14)))
+    assert live.ledger() == [(1, 11, 11, "disconnect", "filled")]
+    assert live.released[1][-4:] == [11, 12, 13, 14]
+    assert live.sequencer.take_duplicates().tolist() == [0, 2]
+
+
+def test_a_symbol_that_stays_silent_gets_its_line_all_the_same(live: Feed) -> None:
+    live.connect()
+    live.feed(frames((0, 11)))
+    (request,) = live.pass_time(PATIENCE.settle_s)
+    live.answer(request, page(1, 11, 12))
+    assert live.pass_time(PATIENCE.settle_s) == []
+    assert live.ledger() == [(1, 11, 12, "disconnect", "filled")]
+    live.feed(frames((1, 15)))
+    (request,) = live.pass_time(PATIENCE.grace_s)
+    live.answer(request, page(1, 13, 14, 15))
+    assert live.ledger() == [(1, 11, 12, "disconnect", "filled"), (1, 13, 14, "disconnect", "filled")]
+    assert live.released[1][-5:] == [11, 12, 13, 14, 15]
+
+
+def test_two_outages_in_a_row_are_two_lines(live: Feed) -> None:
+    live.connect()
+    live.feed(frames((0, 15)))
+    live.connect()
+    live.feed(frames((0, 20), (1, 11)))
+    (request,) = live.pass_time(PATIENCE.grace_s)
+    live.answer(request, page(0, *range(11, 21)))
+    assert live.released[0] == list(range(1, 21))
+    assert live.ledger() == [(0, 11, 14, "disconnect", "filled"), (0, 16, 19, "disconnect", "filled")]
+
+
+def test_an_outage_after_an_outage_that_nobody_noticed_is_one_line(live: Feed) -> None:
+    live.connect()
+    live.connect()
+    live.feed(frames((0, 20), (1, 11)))
+    (request,) = live.pass_time(PATIENCE.grace_s)
+    live.answer(request, page(0, *range(11, 21)))
+    assert live.ledger() == [(0, 11, 19, "disconnect", "filled")]
+
+
+def test_an_exchange_that_lags_is_asked_again_and_nothing_passes_the_hole(live: Feed) -> None:
+    live.feed(run(0, 21, 22))
+    waits = []
+    (request,) = live.pass_time(PATIENCE.grace_s)
+    for known in ([], [], [], [], [11, 12], []):
+        came = live.answer(request, page(0, *known))
+        assert came[0] == known
+        began = live.now
+        while not (asked := live.pass_time(0.05)):
+            assert live.now - began < 2 * PATIENCE.backoff_cap_s
+        waits.append(live.now - began)
+        (request,) = asked
+    assert waits[0] < waits[1] < waits[2] < waits[3], "with backoff"
+    assert waits[4] < waits[3], "and anew after progress"
+    assert live.answer(request, page(0, *range(13, 23)))[0] == list(range(13, 23))
+    assert live.ledger() == [(0, 11, 20, "lost", "filled")]
+    assert "open" in {gap.status for gap in live.gaps}
+
+
+def test_ids_that_the_exchange_skips_are_given_up_after_so_many_tries(live: Feed) -> None:
+    live.feed(run(0, 15, 16))
+    for attempt in range(PATIENCE.tries):
+        (request,) = live.pass_time(PATIENCE.backoff_cap_s)
+        assert request.from_id == (11 if attempt == 0 else 12)
+        live.answer(request, page(0, *([11] if attempt == 0 else []), 13, 14, 15, 16))
+    (request,) = live.pass_time(PATIENCE.backoff_cap_s)
+    assert live.released[0][-1] == 11
+    live.answer(request, page(0, 13, 14, 15, 16))
+    assert live.released[0] == [*range(1, 12), 13, 14, 15, 16]
+    assert live.after_hole[0] == [1, 13], "its bar is not complete"
+    assert live.ledger() == [(0, 11, 11, "lost", "filled"), (0, 12, 12, "lost", "unfillable"), (0, 13, 14, "lost", "filled")]
+    assert live.pass_time(9) == []
+
+
+def test_an_exchange_that_says_nothing_of_the_ids_for_long_has_none(live: Feed) -> None:
+    live.feed(run(0, 15, 16))
+    while live.sequencer.waiting():
+        for request in live.pass_time(1.0):
+            live.answer(request, page(0))
+        assert live.now < 2 * PATIENCE.lag_s
+    assert live.now >= PATIENCE.lag_s
+    assert live.ledger() == [(0, 11, 14, "lost", "unfillable")]
+
+
+def test_a_request_that_fails_is_repeated_however_often(live: Feed) -> None:
+    live.feed(run(0, 12, 13))
+    for _ in range(50):
+        (request,) = live.pass_time(PATIENCE.backoff_cap_s)
+        live.answer(request, None)
+    (request,) = live.pass_time(PATIENCE.backoff_cap_s)
+    assert live.answer(request, page(0, 11, 12, 13)) == [[11, 12, 13], []]
+
+
+def test_an_id_that_the_exchange_lists_without_a_trade_is_consumed_at_once(live: Feed) -> None:
+    live.feed(frames((0, 12), (0, 14)))
+    (request,) = live.pass_time(PATIENCE.grace_s)
+    assert live.answer(request, page(0, 12, 13, 14, rejected=[11])) == [[12, 13, 14], []]
+    assert live.after_hole[0] == [1], "nothing is missing"
+    assert live.feed(frames((0, 15))) == [[15], []]
+
+
+def test_duplicates_are_dropped_and_counted(live: Feed) -> None:
+    assert live.feed(frames((0, 10), (0, 11), (0, 11), (1, 3), (0, 13), (0, 13))) == [[11], []]
+    live.feed(frames((0, 13), (0, 12), (0, 12)))
+    assert live.released[0] == list(range(1, 14))
+    assert live.sequencer.take_duplicates().tolist() == [5, 1]
+    assert live.sequencer.take_duplicates().tolist() == [0, 0]
+
+
+def test_an_exchange_that_plays_its_recording_anew_gives_duplicates_only(live: Feed) -> None:
+    before = live.watermark.copy()
+    live.sequencer.disconnect()
+    live.connect()
+    for i in range(1, 11):
+        assert live.feed(frames((0, i), (1, i))) == [[], []]
+    assert live.feed(frames((0, 11), (1, 11))) == [[11], [11]]
+    assert live.sequencer.take_duplicates().tolist() == [10, 10]
+    assert live.gaps == [] and live.pass_time(9) == []
+    assert (live.watermark > before).all()
+
+
+def test_a_quiet_symbol_follows_the_time_seen_on_others_less_the_allowance(live: Feed) -> None:
+    live.feed(run(0, 11, 100))
+    assert live.watermark.tolist() == [ts_of(100), ts_of(100) - QUIET_US]
+
+
+def test_no_quiet_watermark_while_disconnected(live: Feed) -> None:
+    live.sequencer.disconnect()
+    live.feed(run(0, 11, 100))
+    assert live.watermark[1] == ts_of(10)
+
+
+def test_no_quiet_watermark_while_a_hole_is_open(live: Feed) -> None:
+    live.feed(frames((1, 13)))
+    live.feed(run(0, 11, 100))
+    assert live.watermark[1] == ts_of(10)
+
+
+def test_no_quiet_watermark_before_the_exchange_was_asked(live: Feed) -> None:
+    live.sequencer.connect(live.now, "disconnect")
+    live.feed(run(0, 11, 100))
+    assert live.pass_time(9) == [] and live.watermark[1] == ts_of(10), "not all streams are subscribed"
+    live.sequencer.subscribed(live.now)
+    (request,) = live.pass_time(PATIENCE.settle_s)
+    assert live.watermark[1] == ts_of(10)
+    live.answer(request, page(1))
+    assert live.watermark[1] == ts_of(100) - QUIET_US
+
+
+def test_an_answer_of_before_the_connect_says_nothing_about_after_it(live: Feed) -> None:
+    live.connect()
+    live.feed(run(0, 11, 100))
+    (request,) = live.pass_time(PATIENCE.settle_s)
+    live.sequencer.disconnect()
+    live.connect()
+    live.feed(frames((0, 101)))
+    live.answer(request, page(1))
+    assert live.watermark[1] == ts_of(10)
+    (request,) = live.pass_time(PATIENCE.settle_s)
+    live.answer(request, page(1, 11))
+    assert live.watermark[1] == ts_of(101) - QUIET_US
+
+
+def test_a_symbol_never_seen_has_no_watermark() -> None:
+    feed = Feed(3)
+    feed.connect("restart")
+    feed.feed(frames(*((0, i) for i in range(1, 101)), symbols=3))
+    feed.now += 1
+    feed.take()
+    feed.feed(frames((0, 101), symbols=3))
+    assert feed.watermark.tolist() == [ts_of(101), NEVER, NEVER]
+
+
+def test_a_restart_asks_for_what_came_since_its_snapshot(live: Feed) -> None:
+    live.feed(frames((0, 11), (0, 14)))
+    snapshot = live.sequencer.snapshot()
+    live.feed(frames((0, 12)))
+    again = Feed()
+    again.sequencer.resume(snapshot)
+    again.connect("restart")
+    again.feed(frames((0, 20)))
+    (first,) = again.pass_time(PATIENCE.grace_s)
+    assert (first.symbol, first.from_id) == (0, 12)
+    again.answer(first, page(0, *range(12, 21)))
+    (second,) = again.pass_time(PATIENCE.settle_s)
+    again.answer(second, page(1))
+    assert again.released == [list(range(12, 21)), []]
+    assert again.ledger() == [(0, 12, 19, "restart", "filled")]
+    assert again.gaps[0].ts == ts_of(11)
+    assert again.after_hole == [[], []]
+
+
+def test_a_restart_before_the_first_snapshot_begins_at_the_first_id() -> None:
+    feed = Feed()
+    feed.sequencer.begin(0, 5, ts_of(5))
+    feed.connect("restart")
+    feed.feed(frames((0, 9)))
+    (request,) = feed.pass_time(PATIENCE.grace_s)
+    assert request.from_id == 5
+    feed.answer(request, page(0, *range(5, 10)))
+    assert feed.released[0] == [5, 6, 7, 8, 9] and feed.after_hole[0] == [5]
+    assert feed.gaps[0].ts == ts_of(5)
+
+
+def test_memory_is_bounded_while_a_hole_stays_open_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.binance.sequencer.HELD", 2 * REACH)
+    feed = Feed()
+    feed.connect("restart")
+    feed.feed(run(0, 1, 10))
+    feed.now += 1
+    feed.take()
+    total = 20 * REACH
+    for first in range(12, total, 100):
+        feed.feed(run(0, first, min(first + 99, total)))
+        assert feed.sequencer.waiting() <= 2 * REACH + 100
+    pages = 0
+    while feed.released[0][-1] < total:
+        for request in feed.pass_time(PATIENCE.backoff_cap_s):
+            last = min(request.from_id + PAGE - 1, total)
+            feed.answer(request, page(0, *range(request.from_id, last + 1), full=last < total))
+            pages += 1
+        assert pages < 30
+    assert feed.released[0] == list(range(1, total + 1))
+    assert feed.feed(frames((0, total + 1)))[0] == [total + 1]
+
+
+def test_a_symbol_whose_newest_trades_were_dropped_has_no_quiet_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.binance.sequencer.HELD", 2 * REACH)
+    feed = Feed()
+    feed.connect("restart")
+    feed.feed(frames((0, 1), (1, 1)))
+    feed.now += 1
+    feed.take()
+    feed.feed(run(0, 3, 4 * REACH))
+    feed.feed(run(1, 2, 5 * REACH))
+    (request,) = feed.pass_time(1)
+    feed.answer(request, page(0, 2, 3))
+    assert feed.released[0][-1] < 4 * REACH
+    assert feed.watermark[0] == ts_of(feed.released[0][-1])
+
+
+def test_held_trades_of_many_symbols_fit_in_memory() -> None:
+    assert HELD * 82 < 100e6  # bytes of a row
+
+
+# recordings
+
+
+def replayed(batches: Sequence[Frames], symbols: int = 2) -> Feed:
+    feed = Feed(symbols, patience=None)
+    for batch in batches:
+        feed.feed(batch)
+    feed.take(end=True)
+    return feed
+
+
+def test_a_recording_begins_at_the_smallest_of_its_first_messages() -> None:
+    ids = [5, 4, 3, *range(6, REACH + 2), 2, 1]
+    feed = replayed([frames(*((0, i) for i in ids))])
+    assert feed.released[0] == list(range(2, REACH + 2)), "the last came too late"
+    assert feed.sequencer.take_duplicates().tolist() == [1, 0]
+
+
+def test_a_hole_of_a_recording_is_unfillable_once_a_thousand_messages_came_behind_it() -> None:
+    ids = [*range(1, 2 * REACH), *range(2 * REACH + 1, 4 * REACH + 10), 2 * REACH]
+    feed = replayed([frames(*((0, i) for i in ids))])
+    assert feed.released[0] == [i for i in range(1, 4 * REACH + 10) if i != 2 * REACH]
+    assert feed.ledger() == [(0, 2 * REACH, 2 * REACH, "recording", "unfillable")]
+    assert feed.after_hole[0] == [1, 2 * REACH + 1]
+
+
+def test_a_hole_of_a_recording_is_unfillable_at_its_end() -> None:
+    feed = replayed([frames((0, 1), (0, 3), (0, 4), (0, 7), (1, 5))])
+    assert feed.released == [[1, 3, 4, 7], [5]]
+    assert feed.ledger() == [(0, 2, 2, "recording", "unfillable"), (0, 5, 6, "recording", "unfillable")]
+    assert feed.after_hole == [[1, 3, 7], [5]]
+
+
+def test_at_the_end_of_a_recording_quiet_symbols_have_come_as_far_as_the_others_less_the_allowance() -> None:
+    feed = replayed([frames((0, 1), (1, 1), (1, 100))])
+    assert feed.watermark.tolist() == [ts_of(100) - QUIET_US, ts_of(100)]
+
+
+def test_a_recording_of_one_symbol_after_the_other_moves_no_watermark_ahead() -> None:
+    feed = Feed(patience=None)
+    for symbol in (0, 1):
+        for first in range(1, 8_000, 500):
+            feed.feed(run(symbol, first, first + 499))
+            assert symbol == 0 or feed.watermark[1] in (NEVER, ts_of(first + 499))
+    feed.take(end=True)
+    assert feed.watermark.tolist() == [ts_of(8_000)] * 2
+
+
+def test_a_symbol_that_falls_silent_in_a_recording_is_left_behind_for_a_while_only() -> None:
+    feed = Feed(patience=None)
+    feed.feed(frames(*((s, i) for i in range(1, REACH + 1) for s in (0, 1))))
+    for first in range(REACH + 1, 9 * REACH, REACH):
+        feed.feed(run(0, first, first + REACH - 1))
+    assert ts_of(REACH) < feed.watermark[1] <= ts_of(8 * REACH)
+
+
+# properties
+
+
+@st.composite
+def recordings(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """Ids of one symbol as they come, shuffled within reach, with duplicates and lost ones; and where to cut them."""
+    n = draw(st.integers(1, 3_500))
+    within = draw(st.sampled_from([1, 2, 50, 400, 1_500, 5_000]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    lost = draw(st.sampled_from([0.0, 0.001, 0.01, 0.3]))
+    doubled = draw(st.sampled_from([0.0, 0.1]))
+    ids = np.arange(1, n + 1)[rng.random(n) >= lost]
+    ids = np.concatenate([ids, ids[rng.random(len(ids)) < doubled]])
+    ids = ids[np.argsort(ids + rng.random(len(ids)) * within, kind="stable")]
+    cuts = sorted(rng.integers(0, len(ids) + 1, draw(st.integers(0, 30))).tolist())
+    return ids.tolist(), [0, *cuts, len(ids)]
+
+
+def model(ids: Sequence[int]) -> tuple[list[int], list[tuple[int, int]]]:
+    """A recording of one symbol, one message at a time, in plain Python: trades and holes given up."""
+    released: list[int] = []
+    holes: list[tuple[int, int]] = []
+    held: set[int] = set()
+    last = None
+
+    def step(behind: int) -> None:
+        nonlocal last
+        if last is None and held:
+            last = min(held) - 1
+        while held:
+            while last + 1 in held:
+                last += 1
+                held.remove(last)
+                released.append(last)
+            if len(held) < max(behind, 1):
+                return
+            holes.append((last + 1, min(held) - 1))
+            last = min(held) - 1
+
+    for number, i in enumerate(ids, start=1):
+        if last is None or i > last:
+            held.add(i)
+        if number % REACH == 0:
+            step(REACH)
+        elif last is not None:
+            step(10**9)
+    step(1)
+    return released, holes
+
+
+@settings(deadline=None, max_examples=60)
+@given(recordings())
+def test_a_recording_gives_what_a_plain_model_gives_however_it_is_cut(recording: tuple[list[int], list[int]]) -> None:
+    ids, cuts = recording
+    released, holes = model(ids)
+    feed = replayed([frames(*((0, i) for i in ids[a:b])) for a, b in pairwise(cuts)])
+    assert feed.released[0] == released
+    assert [(first, last) for _, first, last, _, _ in feed.ledger()] == holes
+    assert feed.sequencer.take_duplicates()[0] == len(ids) - len(released)
+
+
+class Market:
+    """An exchange with a lossy, late and shuffled socket and a REST database that lags, in one clock. All chance is from one seed."""
+
+    def __init__(self, seed: int, symbols: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.symbols = symbols
+        self.now = 0.0
+        self.next_id = self.rng.integers(0, 100, symbols)
+        self.first = self.next_id.copy()
+        self.rate = self.rng.choice([0.3, 3.0, 60.0], symbols)
+        self.trades: list[dict[int, int]] = [{} for _ in range(symbols)]  # id to ts
+        self.flight: list[tuple[float, int, int]] = []  # arrival, symbol, id
+        self.denied = {(s, int(self.next_id[s] + k)) for s in range(symbols) for k in self.rng.integers(5, 4_000, 3)}
+        self.void = {(s, int(self.next_id[s] + k)) for s in range(symbols) for k in self.rng.integers(5, 400, 3)} - self.denied
+        self.loss, self.double = self.rng.choice([0.0, 0.01, 0.1]), self.rng.choice([0.0, 0.05])
+        self.jitter_s, self.lag_s = self.rng.choice([0.0, 0.05, 0.15]), self.rng.choice([0.0, 0.3, 0.9])
+        self.fails = self.rng.choice([0.0, 0.3])
+        self.page = int(self.rng.choice([3, 20, 1_000]))
+
+    def ts(self) -> int:
+        return 1_700_000_000 * SECOND_US + int(self.now * SECOND_US)
+
+    def pass_time(self, seconds: float, connected: bool) -> None:
+        self.now += seconds
+        for s in range(self.symbols):
+            for _ in range(self.rng.poisson(self.rate[s] * seconds)):
+                i = int(self.next_id[s])
+                self.next_id[s] += 1
+                self.trades[s][i] = self.ts()
+                if connected and (s, i) not in self.void:
+                    for _ in range(0 if self.rng.random() < self.loss else 2 if self.rng.random() < self.double else 1):
+                        self.flight.append((self.now + self.rng.random() * self.jitter_s, s, i))
+
+    def arrived(self) -> Frames:
+        came = sorted(flying for flying in self.flight if flying[0] <= self.now)
+        self.flight = [flying for flying in self.flight if flying[0] > self.now]
+        rows = [(s, i) for _, s, i in came]
+        return frames(*rows, symbols=self.symbols, ts=[self.trades[s][i] for s, i in rows])
+
+    def answer(self, request: Request) -> Page | None:
+        if self.rng.random() < self.fails:
+            return None
+        known = self.ts() - int(self.lag_s * SECOND_US)
+        s = request.symbol
+        listed = [i for i, ts in self.trades[s].items() if i >= request.from_id and ts <= known and (s, i) not in self.denied]
+        listed = listed[: self.page]
+        sound = [i for i in listed if (s, i) not in self.void]
+        told = frames(*((s, i) for i in sound), symbols=self.symbols, ts=[self.trades[s][i] for i in sound])
+        return Page(told, np.array(listed, np.int64), len(listed) >= self.page)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32))
+def test_whatever_socket_and_rest_do_each_trade_is_released_once_in_order_and_none_behind_its_watermark(seed: int) -> None:
+    market = Market(seed, 3)
+    sequencer = Sequencer(3, QUIET_US, PATIENCE)
+    released: list[list[int]] = [[] for _ in range(3)]
+    gaps: list[Gap] = []
+    watermark = np.full(3, NEVER)
+    asked: list[tuple[float, Request]] = []
+    sequencer.connect(0.0, "restart")
+    sequencer.subscribed(0.0)
+    connected, calm = True, False
+    for tick in range(2_000):
+        calm = tick >= 700
+        if calm and (not connected or tick == 700):
+            market.loss = market.fails = 0.0
+            market.page = PAGE
+            market.rate = np.full(3, 5.0)  # a quiet symbol shows what it lacks when it trades again
+        if (not calm and market.rng.random() < 0.01) or (calm and not connected):
+            connected = not connected
+            if connected:
+                sequencer.connect(market.now, "disconnect")
+                sequencer.subscribed(market.now)
+            else:
+                sequencer.disconnect()
+                market.flight.clear()
+        if not calm and market.rng.random() < 0.003:  # a crash, right after a snapshot
+            snapshot = sequencer.snapshot()
+            sequencer = Sequencer(3, QUIET_US, PATIENCE)
+            sequencer.resume(snapshot)
+            market.flight.clear()
+            asked, connected = [], True
+            sequencer.connect(market.now, "restart")
+            sequencer.subscribed(market.now)
+        market.pass_time(0.05, connected)
+        sequencer.feed(market.arrived(), market.now)
+        for at, request in asked:
+            if at <= market.now:
+                sequencer.answer(request, market.answer(request), market.now)
+        asked = [(at, request) for at, request in asked if at > market.now]
+        trades = sequencer.release(market.now)
+        for s, i, ts in zip(trades.symbol.tolist(), trades.id.tolist(), trades.ts.tolist(), strict=True):
+            released[s].append(i)
+            assert market.trades[s][i] == ts
+            # loss on a symbol too quiet to show it is what the allowance cannot cover
+            if not market.loss:
+                assert ts >= watermark[s], "a watermark had passed a trade that was still to come"
+        assert (trades.watermark >= watermark).all()
+        watermark = trades.watermark
+        asked += [(market.now + market.rng.random(), request) for request in sequencer.requests(market.now)]
+        gaps += sequencer.take_gaps()
+        if tick > 1_900:
+            market.rate = np.zeros(3)
+    assert sequencer.waiting() == 0
+    unfillable = {(gap.symbol, i) for gap in gaps if gap.status == "unfillable" for i in range(gap.first_id, gap.last_id + 1)}
+    for s in range(3):
+        assert released[s] == sorted(set(released[s]))
+        begun = released[s][0]
+        expected = [i for i in market.trades[s] if i >= begun and (s, i) not in unfillable | market.void]
+        assert released[s] == expected
+    assert unfillable <= market.denied | market.void
+    assert {gap.cause for gap in gaps} <= set(CAUSES) and NONE not in {gap.last_id for gap in gaps}
+    final = {(gap.ts, gap.symbol, gap.first_id): gap for gap in gaps}.values()
+    assert all(gap.last_id >= gap.first_id for gap in final)
