@@ -87,8 +87,8 @@ def parser() -> argparse.ArgumentParser:
     export_.add_argument("table", metavar="TABLE")
     export_.add_argument("--format", choices=("csv", "parquet"), default="csv")
     export_.add_argument("-o", "--output", required=True, metavar="FILE", help="- for standard output (CSV only)")
-    export_.add_argument("--start", type=when, metavar="TIME", help="first ts, such as 2024-08-09 or 2024-08-09T00:05:00Z")
-    export_.add_argument("--end", type=when, metavar="TIME", help="ts before this time")
+    export_.add_argument("--start", metavar="TIME", help="first ts, such as 2024-08-09 or 2024-08-09T00:05:00Z")
+    export_.add_argument("--end", metavar="TIME", help="ts before this time")
     for name in ("symbol", "pair", "timeframe"):
         export_.add_argument(f"--{name}")
     verb("questdb", questdb, "the embedded database alone")

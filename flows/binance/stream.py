@@ -160,10 +160,10 @@ class Stream:
         except BaseException as error:
             self.inbox.put(Broken(error))
         finally:
-            rest = asyncio.all_tasks(self._loop)
-            for task in rest:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+            if remaining := asyncio.all_tasks(self._loop):
+                for task in remaining:
+                    task.cancel()
+                self._loop.run_until_complete(asyncio.wait(remaining))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
 
