@@ -650,7 +650,6 @@ class Market:
 @given(st.integers(0, 2**32))
 def test_whatever_socket_and_rest_do_each_trade_is_released_once_in_order_and_none_behind_its_watermark(seed: int) -> None:
     market = Market(seed, 3)
-    lossy = market.loss > 0
     sequencer = Sequencer(3, QUIET_US, PATIENCE)
     released: list[list[int]] = [[] for _ in range(3)]
     gaps: list[Gap] = []
