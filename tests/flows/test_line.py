@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ import pytest
 import statsmodels.api as sm
 from statsmodels.tsa.stattools import adfuller, coint
 
-from flows.embedded import free_ports
 from flows.exchange import background
 from flows.market import record
 
+Ports = Callable[[int], list[int]]
 TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
 REAL = Path(__file__).parents[3] / "shared" / "data" / "binance_spot_trade_btcusdt_ethusdt_20240808T2354Z_20240809T0005Z.ndjson.gz"
 CONFIGURATION = """
@@ -45,9 +46,9 @@ def pairflow(home: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def configure(home: Path, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> Path:
+def configure(home: Path, ports: Ports, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> Path:
     home.mkdir()
-    http, pg = free_ports(1, 2)  # 1 and 2 cannot be bound: any free ones
+    http, pg = ports(2)
     (home / "pipeline.yaml").write_text(CONFIGURATION.format(ws=ws, rest=rest, http=http, pg=pg))
     return home
 
@@ -68,8 +69,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def replayed(tmp_path_factory: pytest.TempPathFactory, recording: Path) -> tuple[Path, dict[str, str]]:
-    home = configure(tmp_path_factory.mktemp("line") / "replayed")
+def replayed(tmp_path_factory: pytest.TempPathFactory, recording: Path, free_ports: Ports) -> tuple[Path, dict[str, str]]:
+    home = configure(tmp_path_factory.mktemp("line") / "replayed", free_ports)
     pairflow(home, "replay", str(recording))
     return home, tables(home)
 
@@ -84,13 +85,15 @@ def test_a_second_replay_changes_no_row(replayed: tuple[Path, dict[str, str]], r
     assert tables(home) == first
 
 
-def test_shuffled_and_doubled_lines_give_the_same_tables(replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path) -> None:
+def test_shuffled_and_doubled_lines_give_the_same_tables(
+    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, free_ports: Ports
+) -> None:
     rng = random.Random(5)
     lines = gzip.decompress(recording.read_bytes()).splitlines(keepends=True)
     lines = [line for number, line in enumerate(lines) for line in ([line, line] if number % 10 == 0 else [line])]
     lines = [lines[i] for i in sorted(range(len(lines)), key=lambda i: i + rng.uniform(0, 50))]
     (tmp_path / "spoiled.ndjson.gz").write_bytes(gzip.compress(b"".join(lines)))
-    home = configure(tmp_path / "spoiled")
+    home = configure(tmp_path / "spoiled", free_ports)
     pairflow(home, "replay", str(tmp_path / "spoiled.ndjson.gz"))
     assert tables(home) == replayed[1]
 
@@ -140,9 +143,11 @@ def test_every_signal_and_test_equals_a_fresh_fit_on_its_window(replayed: tuple[
         np.testing.assert_allclose([float(row["coint_stat"]), float(row["coint_pvalue"])], coint(ys, xs)[:2], atol=1e-8)
 
 
-def test_a_live_run_gives_the_rows_of_the_replay(replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path) -> None:
+def test_a_live_run_gives_the_rows_of_the_replay(
+    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, free_ports: Ports
+) -> None:
     with background(paths=[recording], speed=40.0) as exchange:
-        home = configure(tmp_path / "live", exchange.ws_url, exchange.rest_url)
+        home = configure(tmp_path / "live", free_ports, exchange.ws_url, exchange.rest_url)
         run = subprocess.Popen([sys.executable, "-m", "flows.cli", "run"], cwd=home, stderr=subprocess.PIPE, text=True)
         try:
             assert run.stderr is not None
