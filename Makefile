@@ -1,12 +1,12 @@
 # The verbs of Pairflow. Each creates .venv when it is missing or older than the locked dependencies.
-#   make demo [ARGS="--seconds 60"]      make run      make test      make test-long      make lint      make lock
+#   make demo [ARGS="--seconds 60"]      make run      make test      make test-long      make bench      make lint      make lock
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 ARGS ?=
 
-.PHONY: install demo run test test-long lint lock clean
+.PHONY: install demo run test test-long bench lint lock clean
 
 install: .venv/.user
 
@@ -33,6 +33,9 @@ test: .venv/.developer
 
 test-long: .venv/.developer
 	$(BIN)/python -m pytest -m long $(ARGS)
+
+bench: .venv/.developer
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lint: .venv/.developer
 	$(BIN)/ruff check .

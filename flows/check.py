@@ -83,5 +83,5 @@ def recovery(settings: Settings) -> str:
 def exchange(settings: Settings) -> str:
     if settings.source.exchange == "simulated":
         return "simulated, starts with the run"
-    check_symbols(settings.source.rest_url, settings.symbols)
+    check_symbols(settings.source.rest_url, settings.symbols, settings.source.stream)
     return f"{settings.source.rest_url} trades all {len(settings.symbols)} symbols"

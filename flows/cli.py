@@ -197,7 +197,7 @@ def stream(settings: Any, workers: int, seconds: float | None) -> int:
 
     stop, tally = Stop(), Tally()
     with stopping_on_signals(stop):
-        check_symbols(settings.source.rest_url, settings.symbols)
+        check_symbols(settings.source.rest_url, settings.symbols, settings.source.stream)
         recovery = open_recovery(settings)
         with running(settings.questdb, say) as endpoint:
             prepare(endpoint)

@@ -178,8 +178,11 @@ def _close(
                 counts[f, s] = counts[0, s]
                 whole[f, s] = whole[0, s] and bar_ts[s] == opening
             else:
-                longer[HIGH] = max(longer[HIGH], second[HIGH])
-                longer[LOW] = min(longer[LOW], second[LOW])
+                if counts[f, s] == 0:  # only trades open a bar: a quiet second's prices are those of the close before
+                    longer[OPEN : LOW + 1] = second[OPEN : LOW + 1]
+                elif counts[0, s] > 0:
+                    longer[HIGH] = max(longer[HIGH], second[HIGH])
+                    longer[LOW] = min(longer[LOW], second[LOW])
                 longer[CLOSE] = second[CLOSE]
                 longer[VOLUME:] += second[VOLUME:]
                 counts[f, s] += counts[0, s]

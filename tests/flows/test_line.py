@@ -98,7 +98,7 @@ def test_shuffled_and_doubled_lines_give_the_same_tables(
     assert tables(home) == replayed[1]
 
 
-def test_bars_of_every_timeframe_hold_the_volume_of_their_trades(replayed: tuple[Path, dict[str, str]]) -> None:
+def test_bars_of_every_timeframe_are_those_of_their_trades(replayed: tuple[Path, dict[str, str]]) -> None:
     _, found = replayed
     trades = rows(found["trades"])
     for symbol in ("BTCUSDT", "ETHUSDT"):
@@ -109,6 +109,13 @@ def test_bars_of_every_timeframe_hold_the_volume_of_their_trades(replayed: tuple
             of = [float(trade["qty"]) for trade in trades if trade["symbol"] == symbol and np.datetime64(trade["ts"][:-1]) < end]
             assert sum(float(bar["volume"]) for bar in bars) == pytest.approx(sum(of), rel=1e-12)
             assert sum(int(bar["trades"]) for bar in bars) == len(of)
+            by_bar: dict[int, list[float]] = {}
+            for trade in (trade for trade in trades if trade["symbol"] == symbol):
+                by_bar.setdefault(int(np.datetime64(trade["ts"][:-1], "s").astype(int)) // length, []).append(float(trade["price"]))
+            for bar in bars:
+                prices = by_bar.get(int(np.datetime64(bar["ts"][:-1], "s").astype(int)) // length, [float(bar["open"])])
+                assert [float(bar[name]) for name in ("open", "high", "low")] == [prices[0], max(prices), min(prices)]
+                assert not float(bar["volume"]) or float(bar["close"]) == prices[-1]
 
 
 def test_every_signal_and_test_equals_a_fresh_fit_on_its_window(replayed: tuple[Path, dict[str, str]]) -> None:
