@@ -13,6 +13,7 @@ from bytewax.outputs import Sink
 
 from flows.columns import Rows
 from flows.config import Pair, Settings, timeframe_us
+from flows.fatal import guarded
 from flows.rows import Tables
 from flows.sink import PARTITION
 from flows.source import Feed
@@ -64,6 +65,7 @@ class Stateful(StatefulBatchLogic[Any, Any, bytes]):
         self._build, self._snapshot = build, snapshot
         self._operator: Operator | None = None
 
+    @guarded
     def on_batch(self, values: list[Any]) -> tuple[Iterable[Any], bool]:
         if self._operator is None:
             self._operator = self._build(values[0])
@@ -110,7 +112,7 @@ def split(settings: Settings) -> Callable[[tuple[str, Bars]], Iterable[tuple[str
 
 def rows_of(convert: Callable[[Any], Iterable[Rows]]) -> Callable[[tuple[str, Any]], list[tuple[str, Rows]]]:
     """Rows for the sink's partition, empty ones left out."""
-    return lambda keyed: [(PARTITION, rows) for rows in convert(keyed[1]) if len(rows)]
+    return guarded(lambda keyed: [(PARTITION, rows) for rows in convert(keyed[1]) if len(rows)])
 
 
 def measurer(settings: Settings) -> Callable[[Bars], Measurer]:

@@ -40,19 +40,11 @@ FINGERPRINT: Final = "fingerprint.json"
 
 
 def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta, workers: int = 1) -> None:
-    """Run the flow until its source ends. A UserError raised in a step comes out as itself."""
-    try:
-        if workers == 1:
-            run_main(flow, epoch_interval=every, recovery_config=recovery)
-        else:
-            cluster_main(flow, [], 0, epoch_interval=every, recovery_config=recovery, worker_count_per_proc=workers)
-    except BaseException as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__ or cause.__context__
-        if cause is not None:
-            raise cause from None
-        raise
+    """Run the flow until its source ends."""
+    if workers == 1:
+        run_main(flow, epoch_interval=every, recovery_config=recovery)
+    else:
+        cluster_main(flow, [], 0, epoch_interval=every, recovery_config=recovery, worker_count_per_proc=workers)
 
 
 def open_recovery(settings: Settings) -> RecoveryConfig | None:

@@ -7,6 +7,7 @@ from typing import Final
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from flows.columns import Rows
+from flows.fatal import guarded
 from flows.questdb import Writer
 from flows.running import Tally
 
@@ -19,6 +20,7 @@ class QuestDBPartition(StatefulSinkPartition[Rows, None]):
         self._writer, self._tally = writer, tally
         self._flushed = time.monotonic()
 
+    @guarded
     def write_batch(self, values: list[Rows]) -> None:
         self._writer.write(values)
         if self._tally is not None:
@@ -27,9 +29,11 @@ class QuestDBPartition(StatefulSinkPartition[Rows, None]):
         if time.monotonic() - self._flushed >= LINGER_S:
             self._flush()
 
+    @guarded
     def snapshot(self) -> None:
         self._flush()
 
+    @guarded
     def close(self) -> None:
         self._flush()
         self._writer.close()

@@ -33,6 +33,7 @@ from flows.binance.stream import STREAMS_PER_CONNECTION, Broken, Connected, Disc
 from flows.columns import Rows, Symbols
 from flows.config import Settings
 from flows.errors import UserError
+from flows.fatal import guarded
 from operators.columns import NEVER, SECOND_US, Flags, Longs, Trades
 
 log = logging.getLogger(__name__)
@@ -175,6 +176,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         self._rest.start()
         self._stream.start()
 
+    @guarded
     def next_batch(self) -> Iterable[tuple[str, Feed]]:
         if self._stop:
             self.close()
@@ -275,6 +277,7 @@ class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
         connections = -(-len(self._settings.symbols) // STREAMS_PER_CONNECTION)
         return [f"binance-{i}" for i in range(connections)]
 
+    @guarded
     def build_part(self, step_id: str, for_part: str, resume_state: dict[str, Any] | None) -> ExchangePartition:
         start = int(for_part.rsplit("-", 1)[1]) * STREAMS_PER_CONNECTION
         codes = list(range(len(self._settings.symbols)))[start : start + STREAMS_PER_CONNECTION]
@@ -292,6 +295,7 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
         self._pending: Frames | None = None
         self._ended = False
 
+    @guarded
     def next_batch(self) -> Iterable[tuple[str, Feed]]:
         if self._stop or self._ended:
             raise StopIteration
@@ -335,6 +339,7 @@ class RecordingSource(FixedPartitionedSource[tuple[str, Feed], None]):
     def list_parts(self) -> list[str]:
         return ["recording"]
 
+    @guarded
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> RecordingPartition:
         return RecordingPartition(self._settings, self._recording, self._stop, self._speed)
 
