@@ -410,8 +410,10 @@ def questdb(options: argparse.Namespace) -> int:
 def export_table(options: argparse.Namespace) -> int:
     from flows.embedded import running
     from flows.export import export
+    from flows.questdb import prepare
 
     with running(load(options).questdb, say) as endpoint:
+        prepare(endpoint)
         export(
             endpoint,
             options.table,
