@@ -4,7 +4,6 @@ import json
 import logging
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from bytewax._bytewax import cluster_main, run_main
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
+from flows.columns import Rows
 from flows.config import Settings, differences, settings_fingerprint
 from flows.errors import UserError
 from flows.source import Stop, write_durably
@@ -117,10 +118,21 @@ class Tally:
 
     def __init__(self) -> None:
         self.rows: Counter[str] = Counter()
-        self.began = time.monotonic()
+        self.episodes, self.last_episode = 0, ""
 
-    def count(self, table: str, rows: int) -> None:
-        self.rows[table] += rows
+    def count(self, rows: Rows) -> None:
+        self.rows[rows.table] += len(rows)
+        if rows.table == "alerts":
+            self._note_episodes(dict(rows.columns))
+
+    def _note_episodes(self, alerts: dict[str, Any]) -> None:
+        opened = np.flatnonzero(alerts["active"] & (alerts["episode"] == alerts["ts"]))
+        if len(opened):
+            self.episodes += len(opened)
+            last = int(opened[-1])
+            rule, subject, timeframe = (alerts[name].names[alerts[name].codes[last]] for name in ("rule", "subject", "timeframe"))
+            at = np.datetime64(int(alerts["ts"][last]), "us").astype("datetime64[s]")
+            self.last_episode = f", the last: {rule} {subject} {timeframe} {alerts['value'][last]:.2f} at {at}Z"
 
     @contextmanager
     def reported(self, say: Callable[[str], None], every_s: float) -> Iterator[None]:
@@ -130,7 +142,7 @@ class Tally:
             before = 0
             while not ended.wait(every_s):
                 trades = self.rows["trades"]
-                say(f"{(trades - before) / every_s:,.0f} trades/s · {self.summary()}")
+                say(f"{(trades - before) / every_s:,.0f} trades/s · {self.summary()} · {self.episodes} alert episodes{self.last_episode}")
                 before = trades
 
         thread = threading.Thread(target=report, name="report", daemon=True)
@@ -142,4 +154,4 @@ class Tally:
             thread.join()
 
     def summary(self) -> str:
-        return " · ".join(f"{self.rows[table]:,} {table}" for table in ("trades", "bars", "signals", "cointegration", "alerts", "gaps"))
+        return " · ".join(f"{self.rows[table]:,} {table}" for table in ("trades", "bars", "signals", "cointegration", "gaps"))

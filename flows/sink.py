@@ -25,7 +25,7 @@ class QuestDBPartition(StatefulSinkPartition[Rows, None]):
         self._writer.write(values)
         if self._tally is not None:
             for rows in values:
-                self._tally.count(rows.table, len(rows))
+                self._tally.count(rows)
         if time.monotonic() - self._flushed >= LINGER_S:
             self._flush()
 
