@@ -2,13 +2,13 @@
 
 import csv
 import gzip
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,10 @@ import pytest
 import statsmodels.api as sm
 from statsmodels.tsa.stattools import adfuller, coint
 
+from flows.config import load
+from flows.embedded import running as database
 from flows.exchange import background
+from flows.export import export
 from flows.market import record
 
 Ports = Callable[[int], list[int]]
@@ -54,8 +57,9 @@ def configure(home: Path, ports: Ports, ws: str = "wss://x.invalid", rest: str =
 
 
 def tables(home: Path) -> dict[str, str]:
-    for table in TABLES:
-        pairflow(home, "export", table, "-o", f"{table}.csv")
+    with database(load(home / "pipeline.yaml").questdb) as endpoint:
+        for table in TABLES:
+            export(endpoint, table, "csv", str(home / f"{table}.csv"))
     return {table: (home / f"{table}.csv").read_text() for table in TABLES}
 
 
@@ -150,25 +154,70 @@ def test_every_signal_and_test_equals_a_fresh_fit_on_its_window(replayed: tuple[
         np.testing.assert_allclose([float(row["coint_stat"]), float(row["coint_pvalue"])], coint(ys, xs)[:2], atol=1e-8)
 
 
+@contextmanager
+def running(home: Path) -> Iterator[subprocess.Popen[str]]:
+    run = subprocess.Popen([sys.executable, "-m", "flows.cli", "run"], cwd=home, stderr=subprocess.PIPE, text=True)
+    assert run.stderr is not None
+    try:
+        yield run
+    finally:
+        run.kill()
+        run.wait()
+        run.stderr.close()
+
+
+def follow(run: "subprocess.Popen[str]", wanted: str) -> None:
+    """Read what the run says until a line holds `wanted`."""
+    assert run.stderr is not None
+    deadline = time.monotonic() + 180
+    for line in run.stderr:
+        if wanted in line:
+            return
+        assert time.monotonic() < deadline
+    raise AssertionError(f"the run ended before it said {wanted!r}")
+
+
+def finish(run: "subprocess.Popen[str]") -> None:
+    assert run.stderr is not None
+    run.send_signal(signal.SIGTERM)
+    run.stderr.read()
+    assert run.wait(timeout=30) == 0
+
+
+def written(home: Path) -> int:
+    """Trades in the database."""
+    pairflow(home, "export", "trades", "-o", "trades.csv")
+    return len(rows((home / "trades.csv").read_text()))
+
+
 def test_a_live_run_gives_the_rows_of_the_replay(
     replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, free_ports: Ports
 ) -> None:
     with background(paths=[recording], speed=40.0) as exchange:
         home = configure(tmp_path / "live", free_ports, exchange.ws_url, exchange.rest_url)
-        run = subprocess.Popen([sys.executable, "-m", "flows.cli", "run"], cwd=home, stderr=subprocess.PIPE, text=True)
-        try:
-            assert run.stderr is not None
-            wanted = f"{len(rows(replayed[1]['trades'])):,} trades"
-            deadline = time.monotonic() + 180
-            for line in run.stderr:
-                if wanted in line:
-                    break
-                assert time.monotonic() < deadline
-            os.kill(run.pid, signal.SIGTERM)
-            run.stderr.read()
-            assert run.wait(timeout=30) == 0
-        finally:
-            run.kill()
-            run.wait()
-            run.stderr.close()
+        with running(home) as run:
+            follow(run, f"{len(rows(replayed[1]['trades'])):,} trades")
+            finish(run)
+    assert tables(home) == replayed[1]
+
+
+def test_an_exchange_restarted_and_a_pipeline_killed_in_between_change_no_row(
+    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, free_ports: Ports
+) -> None:
+    (port,) = free_ports(1)
+    everything = len(rows(replayed[1]["trades"]))
+    with background(paths=[recording], speed=40.0, port=port) as exchange:
+        home = configure(tmp_path / "live", free_ports, exchange.ws_url, exchange.rest_url)
+        with running(home) as run:
+            follow(run, "alert episodes")  # ten seconds in
+            exchange.stop()
+            follow(run, "connecting again")
+            with background(paths=[recording], speed=40.0, port=port):
+                follow(run, "connected again")
+                run.kill()
+                with running(home) as again:
+                    deadline = time.monotonic() + 180
+                    while written(home) < everything:
+                        assert time.monotonic() < deadline
+                    finish(again)
     assert tables(home) == replayed[1]
