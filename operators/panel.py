@@ -1,6 +1,7 @@
 """The closes of all symbols of one timeframe on a common time grid."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -38,12 +39,37 @@ class Panel:
     filled: Longs = field(init=False)  # (symbols,) 0 before the first bar
 
     def __post_init__(self) -> None:
-        columns = GROWTH * self.keep
-        self.values = np.full((2 * self.symbols, columns), np.nan)
-        self.volume = np.full((self.symbols, columns), np.nan)
-        self.incomplete = np.zeros((self.symbols, columns), np.bool_)
+        self._allocate(GROWTH * self.keep)
         self.begun = np.zeros(self.symbols, np.int64)
         self.filled = np.zeros(self.symbols, np.int64)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Only what is still needed: columns that a later row can look back to; log closes are computed again."""
+        seen = self.seen()
+        start = max(int(self.filled[seen].min()) - self.keep, 0) if seen.any() else 0
+        end = max(int(self.filled.max()), start)
+        return {
+            **{name: getattr(self, name) for name in ("symbols", "timeframe", "keep")},
+            "origin": self.origin + start * self.timeframe if self.origin != NEVER else NEVER,
+            "close": self.values[self.symbols :, start:end].copy(),
+            "volume": self.volume[:, start:end].copy(),
+            "incomplete": self.incomplete[:, start:end].copy(),
+            "begun": np.where(seen, self.begun - start, 0),
+            "filled": np.where(seen, self.filled - start, 0),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in ("symbols", "timeframe", "keep"):
+            setattr(self, name, state[name])
+        self.__post_init__()
+        self.origin, self.begun, self.filled = state["origin"], state["begun"], state["filled"]
+        columns = state["close"].shape[1]
+        if columns > self.values.shape[1]:
+            self._allocate(columns)
+        self.values[: self.symbols, :columns] = np.log(state["close"])
+        self.values[self.symbols :, :columns] = state["close"]
+        self.volume[:, :columns] = state["volume"]
+        self.incomplete[:, :columns] = state["incomplete"]
 
     def append(self, bars: Bars) -> None:
         """Set the cells of these bars, all of this timeframe."""
@@ -73,6 +99,11 @@ class Panel:
     def ts(self, column: Longs) -> Longs:
         """Opening times of columns, µs."""
         return self.origin + column * self.timeframe
+
+    def _allocate(self, columns: int) -> None:
+        self.values = np.full((2 * self.symbols, columns), np.nan)
+        self.volume = np.full((self.symbols, columns), np.nan)
+        self.incomplete = np.zeros((self.symbols, columns), np.bool_)
 
     def _make_room(self, lowest: int, highest: int) -> None:
         """Make columns `lowest` … `highest` fit: forget old ones first, grow when a symbol that lags still needs them."""
