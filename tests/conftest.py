@@ -23,6 +23,18 @@ def _free_ports(count: int) -> list[int]:
             probe.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def failing_steps_raise() -> Iterator[None]:
+    """A guarded step that fails in this process raises what it failed with; it would end pytest with all the tests to come, and without a word."""
+
+    def end(text: str) -> None:
+        raise  # noqa: PLE0704 - what `guarded` has just caught
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flows.fatal.end", end)
+        yield
+
+
 @pytest.fixture(scope="session")
 def free_ports() -> Callable[[int], list[int]]:
     """`free_ports(n)`: n different ports that nobody listens on."""

@@ -27,6 +27,12 @@ T0 = 1_723_161_600_000_000
 Ports = Callable[[int], list[int]]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fetched() -> None:
+    """The jar is there before the first test: what a start tells does not depend on whether this machine has had one."""
+    embedded.jar()
+
+
 def on(directory: Path, free_ports: Ports) -> QuestDB:
     http_port, pg_port = free_ports(2)
     return QuestDB(dir=directory, http_port=http_port, pg_port=pg_port)
