@@ -187,8 +187,9 @@ def stream(settings: Any, workers: int, seconds: float | None) -> int:
     """Run the pipeline on the exchange of the settings until a signal, or for so many seconds."""
     import threading
 
-    from flows.binance.rest import check_symbols
+    from flows.binance.rest import Api, check_symbols
     from flows.embedded import running
+    from flows.history import Beginning
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, set_retention
     from flows.running import Tally, execute, open_recovery, stopping_on_signals
@@ -204,7 +205,9 @@ def stream(settings: Any, workers: int, seconds: float | None) -> int:
             set_retention(endpoint, **msgspec.to_builtins(settings.retention))
             warm_up(settings)
             say(where_to_look(settings, endpoint))
-            flow = pipeline(settings, ExchangeSource(settings, stop), QuestDBSink(lambda: Writer(endpoint, log=say), tally))
+            beginning = Beginning(settings, endpoint, Api(settings.source.rest_url), say)
+            source = ExchangeSource(settings, stop, beginning=beginning)
+            flow = pipeline(settings, source, QuestDBSink(lambda: Writer(endpoint, log=say), tally), lambda: beginning.states)
             timer = threading.Timer(seconds, stop.set) if seconds else None
             if timer:
                 timer.start()

@@ -14,11 +14,12 @@ from bytewax.outputs import Sink
 from flows.columns import Rows
 from flows.config import Pair, Settings, timeframe_us
 from flows.fatal import guarded
+from flows.history import States
 from flows.rows import Tables
 from flows.sink import PARTITION
 from flows.source import Feed
 from operators.bars import BarBuilder
-from operators.columns import Bars, Trades
+from operators.columns import WARMING, Bars, Trades
 from operators.measures import Measurer, Measures, PairSpec
 from operators.watch import PAIR_METRICS, AlertSpec, Watch
 
@@ -26,20 +27,22 @@ SIDES = {"above": 1, "below": -1, "outside": 0}
 
 
 # fmt: off
-def pipeline(settings: Settings, source: Source[tuple[str, Feed]], sink: Sink[tuple[str, Rows]]) -> Dataflow:
-    """The whole line. Step ids are part of the recovery store: renaming one loses its state."""
+def pipeline(
+    settings: Settings, source: Source[tuple[str, Feed]], sink: Sink[tuple[str, Rows]], states: Callable[[], States] = dict
+) -> Dataflow:
+    """The whole line. Step ids are part of the recovery store: renaming one loses its state. `states`: of the alerts, before the first bar."""
     tables = Tables(settings)
     flow = Dataflow("pairflow")
     feed = op.input("trades", flow, source)                                               # ("binance-0", Feed)
     bars = op.stateful_batch("bars", feed, stateful(lambda _: bar_builder(settings)))     # ("binance-0", Bars)
     by_timeframe = op.flat_map("by_timeframe", bars, split(settings))                     # ("1s", Bars)
     measures = op.stateful_batch("measures", by_timeframe, stateful(measurer(settings)))  # ("1s", Measures)
-    alerts = op.stateful_batch("alerts", measures, stateful(watch(settings)))             # ("1s", Watched)
+    alerts = op.stateful_batch("alerts", measures, stateful(watch(settings, states)))     # ("1s", Watched)
     rows = op.merge(                                                                      # ("questdb", Rows)
         "rows",
         op.flat_map("feed_rows", feed, rows_of(lambda feed: [tables.trades(feed.trades), feed.gaps, feed.health])),
         op.flat_map("bar_rows", bars, rows_of(lambda bars: [tables.bars(bars)])),
-        op.flat_map("measure_rows", measures, rows_of(tables.measures)),
+        op.flat_map("measure_rows", measures, rows_of(lambda measures: tables.measures(measures) if measures.bars.stage != WARMING else [])),
         op.flat_map("alert_rows", alerts, rows_of(lambda watched: [tables.alerts(watched)])),
     )
     op.output("questdb", rows, sink)
@@ -83,13 +86,15 @@ def stateful(build: Callable[[Any], Operator]) -> Callable[[bytes | None], State
 
 
 class FeedBars:
-    """Bars from the trades of a feed."""
+    """Bars from the trades of a feed; before the first ones, those of its history."""
 
     def __init__(self, builder: BarBuilder) -> None:
         self._builder = builder
 
     def update(self, feed: Feed, /) -> Bars:
-        return self._builder.update(feed.trades)
+        if feed.seconds is not None:
+            self._builder.seed(feed.seconds)
+        return self._builder.update(feed.trades) if feed.bars is None else feed.bars
 
     def resume(self, before: "FeedBars", /) -> None:
         self._builder = before._builder
@@ -123,7 +128,7 @@ def measurer(settings: Settings) -> Callable[[Bars], Measurer]:
     return build
 
 
-def watch(settings: Settings) -> Callable[[Measures], Watch]:
+def watch(settings: Settings, states: Callable[[], States] = dict) -> Callable[[Measures], Watch]:
     def build(measures: Measures) -> Watch:
         word = words(settings)[measures.timeframe]
         pairs = {name: k for k, name in enumerate(pair.name for pair in settings.pairs if on(pair, word))}
@@ -141,7 +146,13 @@ def watch(settings: Settings) -> Callable[[Measures], Watch]:
             for k, alert in enumerate(settings.alerts)
             if alert.timeframe == word
         ]
-        return Watch(measures.timeframe, specs, len(pairs), len(settings.symbols), settings.alerts_tolerate)
+        built = Watch(measures.timeframe, specs, len(pairs), len(settings.symbols), settings.alerts_tolerate)
+        stored = states()
+        for k, spec in enumerate(specs):
+            alert = settings.alerts[spec.alert]
+            if (state := stored.get((alert.rule, alert.subject, alert.timeframe))) is not None:
+                built.preset(k, *state)
+        return built
 
     return build
 

@@ -34,7 +34,8 @@ from flows.columns import Rows, Symbols
 from flows.config import Settings
 from flows.errors import UserError
 from flows.fatal import guarded
-from operators.columns import NEVER, SECOND_US, Flags, Longs, Trades
+from flows.history import Beginning
+from operators.columns import NEVER, SECOND_US, Bars, Flags, Longs, Trades
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ WAIT_S: Final = 0.05  # next_batch waits so long for the first message
 MOST: Final = 20_000  # messages in a batch
 QUEUE: Final = 200_000  # messages between the socket and the dataflow
 FIRST_IDS: Final = "first_ids.json"
+TRADE_SEEN, DATABASE, EXCHANGE = "trade", "database", "exchange"
+FirstId = tuple[int, int, str]  # id; time, µs: that of the trade, or where the history of the database or the exchange ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Feed:
     trades: Trades
     gaps: Rows
     health: Rows
+    bars: Bars | None = None  # closed ones of the time before the first trades
+    seconds: Bars | None = None  # with the last of them: what the bars in progress are made of so far
 
 
 class Stop:
@@ -155,23 +160,35 @@ class Options:
 class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]]):
     """One connection to the exchange and what is needed to lose nothing of it."""
 
-    def __init__(self, name: str, settings: Settings, codes: list[int], state: dict[str, Any] | None, stop: Stop, options: Options) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        codes: list[int],
+        state: dict[str, Any] | None,
+        stop: Stop,
+        options: Options,
+        beginning: Beginning | None = None,
+    ) -> None:
         self._name, self._settings, self._stop = name, settings, stop
         symbols, source = settings.symbols, settings.source
         self._codes = {symbol: code for code, symbol in enumerate(symbols)}
         self._sequencer = Sequencer(len(symbols), source.quiet_us, options.patience)
         self._first_ids = settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None
-        if state is not None:
-            self._sequencer.resume(state)
+        self._health = Health(symbols, np.array(codes, np.int64), wall_us)
         self._first = read_first_ids(self._first_ids)
-        for symbol, (first_id, ts) in self._first.items():  # one that began after the snapshot is only here
+        self._opening: list[Feed] = []
+        if state is not None and state.pop("opened"):
+            self._sequencer.resume(state)
+        elif beginning is not None:
+            self._open(codes, beginning)
+        for symbol, (first_id, ts, origin) in self._first.items():  # one that began after the snapshot is only here
             if symbol in self._codes:
-                self._sequencer.begin(self._codes[symbol], first_id, ts)
+                self._sequencer.begin(self._codes[symbol], first_id, ts, broken=origin == TRADE_SEEN)
         self._inbox = Inbox(options.queue)
         self._rest = Rest(source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer), options.limits)
         streams = [f"{symbols[code].lower()}@{source.stream}" for code in codes]
         self._stream = Stream(source.ws_url, streams, self._inbox, random.Random(), options.timing)
-        self._health = Health(symbols, np.array(codes, np.int64), wall_us)
         self._unreadable = 0
         self._rest.start()
         self._stream.start()
@@ -181,6 +198,9 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         if self._stop:
             self.close()
             raise StopIteration
+        if self._opening:
+            opening, self._opening = self._opening, []
+            return [(self._name, feed) for feed in opening]
         entries = self._inbox.drain(WAIT_S, MOST)
         now = time.monotonic()
         run: list[bytes] = []
@@ -206,7 +226,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         return [(self._name, Feed(trades, gaps, health))]
 
     def snapshot(self) -> dict[str, Any]:
-        return self._sequencer.snapshot()
+        return {**self._sequencer.snapshot(), "opened": not self._opening}
 
     def close(self) -> None:
         self._stream.stop()
@@ -245,24 +265,45 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             case (request, page):
                 self._sequencer.answer(request, page, now)
 
-    def _note_first_ids(self, trades: Trades, begun: Flags) -> None:
-        """Before a symbol's first trade is released, its id is on disk: a restart before the first snapshot resumes there."""
-        new = np.flatnonzero(~begun[trades.symbol])
-        if not len(new) or self._first_ids is None:
+    def _open(self, codes: list[int], beginning: Beginning) -> None:
+        """Begin behind the history that fills the windows, unless an earlier run has begun without one and left no snapshot."""
+        decided = {(ts, origin == DATABASE) for _, ts, origin in self._first.values() if origin != TRADE_SEEN}
+        if self._first and not decided:
             return
-        for row in new.tolist():
-            self._first.setdefault(self._settings.symbols[trades.symbol[row]], (int(trades.id[row]), int(trades.ts[row])))
+        start = beginning.find(max(decided, default=None))
+        own = {self._settings.symbols[code] for code in codes}
+        for symbol in own & start.first.keys():
+            self._first.setdefault(symbol, (start.first[symbol], start.until, DATABASE if start.resumed else EXCHANGE))
+        self._write_first_ids()
+        nothing = self._sequencer.release(0.0), gap_rows([], self._settings.symbols, 0), self._health.rows(0)
+        feeds = [Feed(*nothing, bars=bars.rows(np.isin(bars.symbol, codes))) for bars in start.bars]
+        if feeds and start.seconds is not None:
+            feeds[-1] = replace(feeds[-1], seconds=start.seconds.rows(np.isin(start.seconds.symbol, codes)))
+        self._opening = feeds
+
+    def _write_first_ids(self) -> None:
+        if self._first_ids is None:
+            return
         try:
             write_durably(self._first_ids, json.dumps(self._first))
         except OSError as error:
             raise UserError(f"recovery: {self._first_ids}: {error.strerror}; give recovery.dir a directory that can be written") from error
 
+    def _note_first_ids(self, trades: Trades, begun: Flags) -> None:
+        """Before a symbol's first trade is released, its id is on disk: a restart before the first snapshot resumes there."""
+        new = np.flatnonzero(~begun[trades.symbol])
+        if not len(new):
+            return
+        for row in new.tolist():
+            self._first.setdefault(self._settings.symbols[trades.symbol[row]], (int(trades.id[row]), int(trades.ts[row]), TRADE_SEEN))
+        self._write_first_ids()
 
-def read_first_ids(path: Path | None) -> dict[str, tuple[int, int]]:
-    """Id and time of the first trade of each symbol, as an earlier run left them."""
+
+def read_first_ids(path: Path | None) -> dict[str, FirstId]:
+    """Where each symbol began, as an earlier run left it."""
     try:
         first = {} if path is None or not path.exists() else json.loads(path.read_text())
-        return {symbol: (int(first_id), int(ts)) for symbol, (first_id, ts) in first.items()}
+        return {symbol: (int(first_id), int(ts), str(origin)) for symbol, (first_id, ts, origin) in first.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"recovery: {path}: cannot be read ({error}); start anew with `pairflow run --fresh`") from None
 
@@ -270,8 +311,8 @@ def read_first_ids(path: Path | None) -> dict[str, tuple[int, int]]:
 class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
     """The exchange's live trades; one partition per connection."""
 
-    def __init__(self, settings: Settings, stop: Stop, options: Options | None = None) -> None:
-        self._settings, self._stop, self._options = settings, stop, options or Options()
+    def __init__(self, settings: Settings, stop: Stop, options: Options | None = None, beginning: Beginning | None = None) -> None:
+        self._settings, self._stop, self._options, self._beginning = settings, stop, options or Options(), beginning
 
     def list_parts(self) -> list[str]:
         connections = -(-len(self._settings.symbols) // STREAMS_PER_CONNECTION)
@@ -281,7 +322,7 @@ class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
     def build_part(self, step_id: str, for_part: str, resume_state: dict[str, Any] | None) -> ExchangePartition:
         start = int(for_part.rsplit("-", 1)[1]) * STREAMS_PER_CONNECTION
         codes = list(range(len(self._settings.symbols)))[start : start + STREAMS_PER_CONNECTION]
-        return ExchangePartition(for_part, self._settings, codes, resume_state, self._stop, self._options)
+        return ExchangePartition(for_part, self._settings, codes, resume_state, self._stop, self._options, self._beginning)
 
 
 class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):

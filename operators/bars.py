@@ -68,6 +68,18 @@ class BarBuilder:
             watermark=np.full(symbols, NEVER),
         )
 
+    def seed(self, seconds: Bars) -> None:
+        """Begin every symbol of these closed 1 s bars behind its last one, as if its trades had been seen.
+
+        Each symbol's are in time order without holes, and reach back to the opening of its longest bar in progress.
+        """
+        _seed(
+            seconds.symbol, seconds.ts, _measures(seconds), seconds.trades, seconds.complete,
+            self.timeframes, self.ts, self.opened, self.sums, self.trades, self.complete,
+        )  # fmt: skip
+        began = self.ts != NEVER
+        self.watermark[began] = np.maximum(self.watermark[began], self.ts[began])
+
     def update(self, trades: Trades) -> Bars:
         """The bars that these trades and their watermark close, each symbol and timeframe in time order."""
         np.maximum(self.watermark, trades.watermark, out=self.watermark)
@@ -105,6 +117,27 @@ class BarBuilder:
             complete=complete[:n],
             watermark=self.watermark.copy(),
         )
+
+
+def _measures(bars: Bars) -> Floats:
+    """(MEASURES, n) what a bar in progress holds, of closed ones."""
+    return np.stack([bars.open, bars.high, bars.low, bars.close, bars.volume, bars.quote_volume, bars.buy_volume])
+
+
+@numba.njit(cache=True, nogil=True)
+def _seed(
+    symbol: Codes, ts: Longs, measures: Floats, count: Longs, complete: Flags,
+    timeframes: Longs, bar_ts: Longs, opened: Longs, sums: Floats, counts: Longs, whole: Flags,
+) -> None:  # fmt: skip
+    """Close these 1 s bars one after the other, and write none."""
+    nothing, never = np.zeros(len(timeframes), np.bool_), np.empty(0, np.int64)
+    for i in range(len(ts)):
+        s = symbol[i]
+        bar_ts[s] = ts[i]
+        sums[0, s] = measures[:, i]
+        counts[0, s], whole[0, s] = count[i], complete[i]
+        _close(s, timeframes, nothing, bar_ts, opened, sums, counts, whole,
+               np.empty(0, np.int32), never, never, np.empty((MEASURES, 0)), never, nothing, 0)  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True)

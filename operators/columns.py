@@ -13,6 +13,9 @@ Flags = npt.NDArray[np.bool_]
 NEVER = np.iinfo(np.int64).min  # a watermark that has not begun, an episode that has not opened, a count that is NULL
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
+# What bars are: as they come, or a history that fills windows before the first of those. WARMING: the windows of what is measured on them
+# reach back beyond the history; WARM: they do not.
+LIVE, WARMING, WARM = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,12 @@ class Bars:
     buy_volume: Floats  # volume of trades whose taker bought
     complete: Flags  # every trade of the bar was seen
     watermark: Longs  # (symbols,) every bar of the symbol that ends at or before this time is closed
+    stage: int = LIVE
 
     def __len__(self) -> int:
         return len(self.ts)
 
     def rows(self, chosen: Flags) -> "Bars":
         """The chosen rows."""
-        columns = {name: getattr(self, name)[chosen] for name in Bars.__slots__ if name != "watermark"}
-        return Bars(**columns, watermark=self.watermark)
+        columns = {name: getattr(self, name)[chosen] for name in Bars.__slots__ if name not in ("watermark", "stage")}
+        return Bars(**columns, watermark=self.watermark, stage=self.stage)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from operators.alerts import AlertStates
-from operators.columns import MINUTE_US, NEVER, SECOND_US, Codes, Flags, Floats, Longs
+from operators.columns import LIVE, MINUTE_US, NEVER, SECOND_US, Codes, Flags, Floats, Longs
 from operators.measures import Measures
 
 PAIR_METRICS = ("zscore", "correlation", "adf_pvalue", "coint_pvalue")
@@ -56,6 +56,7 @@ class Watch:
     pvalues: Floats = field(init=False)  # (2, pairs) adf, coint; of the last test
     stationary: Flags = field(init=False)  # (pairs,) likewise
     traded: Longs = field(init=False)  # (symbols,) close of the last bar with a trade, NEVER before the first
+    known: Flags = field(init=False)  # (specs,) the state was given: history says nothing new about it
 
     def __post_init__(self) -> None:
         self.states = AlertStates(
@@ -66,15 +67,24 @@ class Watch:
         self.pvalues = np.full((2, self.pairs), np.nan)
         self.stationary = np.zeros(self.pairs, np.bool_)
         self.traded = np.full(self.symbols, NEVER)
+        self.known = np.zeros(len(self.specs), np.bool_)
+
+    def preset(self, k: int, active: bool, episode: int, value: float) -> None:
+        """The state of the alert of `specs[k]` when the history ends."""
+        self.known[k] = True
+        self.states.active[k], self.states.value[k] = active, value
+        self.states.episode[k] = episode if active else NEVER
 
     def update(self, measures: Measures) -> Watched:
-        """Alert rows that these measures lead to."""
-        parts = [self._decisions(k, spec, measures) for k, spec in enumerate(self.specs)]
+        """Alert rows that these measures lead to; none from a history, which only decides what the states are where that is not known."""
+        live = measures.bars.stage == LIVE
+        parts = [self._decisions(k, spec, measures) for k, spec in enumerate(self.specs) if live or not self.known[k]]
         alert, ts, value, may_open, mark = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NOTHING
         rows = self.states.update(alert, ts, value, may_open, mark)
         self._carry(measures)
+        written = slice(None) if live else slice(0)
         of = np.array([spec.alert for spec in self.specs], np.int32)
-        return Watched(of[rows.alert], rows.ts, rows.value, rows.active, rows.episode)
+        return Watched(of[rows.alert][written], rows.ts[written], rows.value[written], rows.active[written], rows.episode[written])
 
     def resume(self, before: "Watch") -> None:
         """Take over the state of a watch of the same alerts."""

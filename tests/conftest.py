@@ -4,12 +4,15 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from flows.config import QuestDB
 from flows.embedded import running
+from flows.market import record
 from flows.questdb import Endpoint, connect, prepare
+from tests.line import REAL, Ports, configure, pairflow, tables
 
 
 def _free_ports(count: int) -> list[int]:
@@ -126,3 +129,21 @@ def proxy() -> Iterator[Callable[[int], Proxy]]:
     """`proxy(port)` puts a Proxy in front of a port."""
     with contextlib.ExitStack() as stack:
         yield lambda port: stack.enter_context(contextlib.closing(Proxy(port)))
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """650 s of trades of BTCUSDT and ETHUSDT: the real ones where they are, else simulated ones."""
+    if REAL.exists():
+        return REAL
+    path = tmp_path_factory.mktemp("recording") / "simulated.ndjson.gz"
+    record(path, 7, ("BTCUSDT", "ETHUSDT"), 1_723_161_255_000_000, 650)
+    return path
+
+
+@pytest.fixture(scope="session")
+def replayed(tmp_path_factory: pytest.TempPathFactory, recording: Path, free_ports: Ports) -> tuple[Path, dict[str, str]]:
+    """A home in which the recording was replayed, and its tables: what every other way must lead to."""
+    home = configure(tmp_path_factory.mktemp("line") / "replayed", free_ports)
+    pairflow(home, "replay", str(recording))
+    return home, tables(home)

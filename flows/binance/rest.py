@@ -47,6 +47,76 @@ class Limits:
 Answer = Callable[[Request, Page | None], None]
 
 
+class Failed(Exception):
+    """No answer, or one that does not hold what was asked for."""
+
+
+class Budget:
+    """When the exchange may be asked again. All who ask it share one: it counts by address, not by thread."""
+
+    def __init__(self, limits: Limits | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        self._limits, self._now = limits or Limits(), now
+        self._not_before = -np.inf
+
+    def wait_s(self) -> float:
+        return max(0.0, self._not_before - self._now())
+
+    def heed(self, status: int, headers: Mapping[str, str], weight: int) -> None:
+        """Put off the next request for as long as the exchange asks, or until it may have budget again for so much weight."""
+        wait_s = 0.0
+        if status in (TOO_MANY, BANNED):
+            wait_s = _number(headers.get("Retry-After"), self._limits.retry_after_s)
+        elif _number(headers.get(USED_WEIGHT), 0.0) + weight > self._limits.weight:
+            wait_s = self._limits.pause_s
+        if wait_s:
+            self._not_before = max(self._not_before, self._now() + wait_s)
+
+
+class Api:
+    """One server's REST, for one thread; `stop` from another one ends what is under way."""
+
+    def __init__(self, base_url: str, limits: Limits | None = None, budget: Budget | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        limits = limits or Limits()
+        self._http, self._budget = _Http(self.base_url, limits), budget or Budget(limits)
+        self._stopping = threading.Event()
+
+    def get(self, path: str, query: Mapping[str, str], weight: int) -> bytes:
+        """The answer's body, when the budget allows; raises Failed unless there is one with status 200."""
+        self._stopping.wait(self._budget.wait_s())
+        if self._stopping.is_set():
+            raise Failed("stopped")
+        try:
+            answer = self._http.get(path, query)
+        except urllib3.exceptions.HTTPError as error:
+            raise Failed(reason(error)) from None
+        self._budget.heed(answer.status, answer.headers, weight)
+        if answer.status != OK:
+            raise Failed(f"HTTP {answer.status} {shown(answer.data)}")
+        return answer.data
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopping.is_set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until `stop`."""
+        self._stopping.wait(seconds)
+
+    def stop(self, thread: threading.Thread) -> None:
+        """Have the thread that asks come to its end."""
+        self._stopping.set()
+        for _ in range(STOPPING):
+            if not thread.is_alive():
+                break
+            self._http.abort()  # again and again: it may just be connecting
+            thread.join(timeout=STOP_S / STOPPING)
+        self._http.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+
 class Rest:
     """Missing trades. `ask` queues a request; its answer (None: it failed) comes to `answer` on this object's thread."""
 
@@ -57,14 +127,11 @@ class Rest:
         symbols: Sequence[str],
         answer: Answer,
         limits: Limits | None = None,
-        now: Callable[[], float] = time.monotonic,
+        budget: Budget | None = None,
     ) -> None:
-        self._base_url, self._stream, self._symbols = base_url.rstrip("/"), stream, tuple(symbols)
-        self._answer, self._limits, self._now = answer, limits or Limits(), now
-        self._http = _Http(self._base_url, self._limits)
+        self._stream, self._symbols, self._answer = stream, tuple(symbols), answer
+        self._api = Api(base_url, limits, budget)
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._stopping = threading.Event()
-        self._not_before = -np.inf
         self._failures = 0
         self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
 
@@ -73,65 +140,42 @@ class Rest:
 
     def stop(self) -> None:
         """End the thread, and the request that is under way."""
-        self._stopping.set()
         self._requests.put(None)
-        for _ in range(STOPPING):
-            if not self._thread.is_alive():
-                break
-            self._http.abort()  # again and again: it may just be connecting
-            self._thread.join(timeout=STOP_S / STOPPING)
-        self._http.close()
+        self._api.stop(self._thread)
 
     def ask(self, request: Request) -> None:
         self._requests.put(request)
 
     def _run(self) -> None:
         while (request := self._requests.get()) is not None:
-            self._stopping.wait(max(0.0, self._not_before - self._now()))
-            if self._stopping.is_set():
-                return
             page = None
             try:
                 page = self._page(request)
                 self._failures = 0
-            except (_Failed, urllib3.exceptions.HTTPError) as error:
-                self._say(request, reason(error))
+            except Failed as error:
+                self._say(request, str(error))
             except Exception:  # a thread that died would leave the hole open without a word
-                log.exception("%s: trades of %s from id %d", self._base_url, self._symbols[request.symbol], request.from_id)
+                log.exception("%s: trades of %s from id %d", self._api.base_url, self._symbols[request.symbol], request.from_id)
+            if self._api.stopped:
+                return
             self._answer(request, page)
 
     def _page(self, request: Request) -> Page:
         query = {"symbol": self._symbols[request.symbol], "fromId": str(request.from_id), "limit": str(PAGE)}
-        answer = self._http.get(PATHS[self._stream], query)
-        self._heed(answer.status, answer.headers)
-        if answer.status != OK:
-            raise _Failed(f"HTTP {answer.status} {shown(answer.data)}")
-        frames = decode_rest(answer.data, request.symbol, self._stream, len(self._symbols))
+        body = self._api.get(PATHS[self._stream], query, WEIGHTS[self._stream])
+        frames = decode_rest(body, request.symbol, self._stream, len(self._symbols))
         if frames.unreadable or frames.controls:
-            raise _Failed(f"no list of trades: {shown(answer.data)}")
-        listed = _ids(answer.data)
+            raise Failed(f"no list of trades: {shown(body)}")
+        listed = _ids(body)
         ids = frames.id if listed is None else listed
         return Page(frames, ids, len(ids) >= PAGE)
 
     def _say(self, request: Request, why: str) -> None:
         self._failures += 1
-        if self._failures.bit_count() == 1 and not self._stopping.is_set():  # the 1st, 2nd, 4th, 8th … in a row: no flood
+        if self._failures.bit_count() == 1 and not self._api.stopped:  # the 1st, 2nd, 4th, 8th … in a row: no flood
             log.warning(
-                "%s: trades of %s from id %d: %s; asking again", self._base_url, self._symbols[request.symbol], request.from_id, why
+                "%s: trades of %s from id %d: %s; asking again", self._api.base_url, self._symbols[request.symbol], request.from_id, why
             )
-
-    def _heed(self, status: int, headers: Mapping[str, str]) -> None:
-        """Put off the next request for as long as the exchange asks, or until it may have budget again."""
-        wait_s = 0.0
-        if status in (TOO_MANY, BANNED):
-            wait_s = _number(headers.get("Retry-After"), self._limits.retry_after_s)
-        elif _number(headers.get(USED_WEIGHT), 0.0) + WEIGHTS[self._stream] > self._limits.weight:
-            wait_s = self._limits.pause_s
-        self._not_before = self._now() + wait_s
-
-
-class _Failed(Exception):
-    """An answer that holds no trades."""
 
 
 class _Http:
@@ -250,7 +294,5 @@ def reason(error: BaseException) -> str:
         error = inner
     if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
         return "no answer in time"
-    if isinstance(error, _Failed):
-        return str(error)
     text = str(error).rsplit(": ", maxsplit=1)[-1] or type(error).__name__
     return re.sub(r"^\[Errno -?\d+\] |\s*\(_ssl\.c:\d+\)", "", text).rstrip(".")

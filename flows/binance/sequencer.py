@@ -159,10 +159,10 @@ class Sequencer:
         for name, content in snapshot.items():
             setattr(self, name, content.copy() if isinstance(content, np.ndarray) else content)
 
-    def begin(self, symbol: int, first_id: int, ts: int) -> None:
-        """Start a symbol that has released nothing at a known trade; before the first frame."""
+    def begin(self, symbol: int, first_id: int, ts: int, *, broken: bool) -> None:
+        """Start a symbol that has released nothing at a known trade; before the first frame. `broken`: what came before was not seen."""
         if self.last[symbol] == NONE:
-            self.last[symbol], self.last_ts[symbol], self.broken[symbol] = first_id - 1, ts, True
+            self.last[symbol], self.last_ts[symbol], self.broken[symbol] = first_id - 1, ts, broken
 
     def connect(self, now: float, cause: str) -> None:
         """The socket is open (again): every symbol that has begun may have missed ids."""

@@ -1,14 +1,8 @@
 """The whole line: a recording through the dataflow into a real QuestDB, replayed and live, beside fresh statsmodels fits."""
 
-import csv
 import gzip
 import random
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,71 +10,8 @@ import pytest
 import statsmodels.api as sm
 from statsmodels.tsa.stattools import adfuller, coint
 
-from flows.config import load
-from flows.embedded import running as database
 from flows.exchange import background
-from flows.export import export
-from flows.market import record
-
-Ports = Callable[[int], list[int]]
-TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
-REAL = Path(__file__).parents[3] / "shared" / "data" / "binance_spot_trade_btcusdt_ethusdt_20240808T2354Z_20240809T0005Z.ndjson.gz"
-CONFIGURATION = """
-source: {{ws_url: "{ws}", rest_url: "{rest}"}}
-pairs:
-  - legs: [ETHUSDT, BTCUSDT]
-    timeframes: [1s, 1m]
-    hedge: {{window: {{1s: 120, 1m: 20}}}}
-    zscore: {{window: {{1s: 60, 1m: 10}}}}
-    correlation: {{window: {{1s: 60, 1m: 5}}}}
-    adf: {{window: {{1s: 120, 1m: 30}}, every: {{1s: 30, 1m: 1}}}}
-alerts:
-  - {{name: z, metric: zscore, outside: 2, exit: 1, timeframes: [1s]}}
-questdb: {{dir: db, http_port: {http}, pg_port: {pg}}}
-recovery: {{dir: recovery}}
-"""
-
-
-def pairflow(home: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments], cwd=home, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def configure(home: Path, ports: Ports, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> Path:
-    home.mkdir()
-    http, pg = ports(2)
-    (home / "pipeline.yaml").write_text(CONFIGURATION.format(ws=ws, rest=rest, http=http, pg=pg))
-    return home
-
-
-def tables(home: Path) -> dict[str, str]:
-    with database(load(home / "pipeline.yaml").questdb) as endpoint:
-        for table in TABLES:
-            export(endpoint, table, "csv", str(home / f"{table}.csv"))
-    return {table: (home / f"{table}.csv").read_text() for table in TABLES}
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if REAL.exists():
-        return REAL
-    path = tmp_path_factory.mktemp("recording") / "simulated.ndjson.gz"
-    record(path, 7, ("BTCUSDT", "ETHUSDT"), 1_723_161_255_000_000, 650)
-    return path
-
-
-@pytest.fixture(scope="module")
-def replayed(tmp_path_factory: pytest.TempPathFactory, recording: Path, free_ports: Ports) -> tuple[Path, dict[str, str]]:
-    home = configure(tmp_path_factory.mktemp("line") / "replayed", free_ports)
-    pairflow(home, "replay", str(recording))
-    return home, tables(home)
-
-
-def rows(text: str, **of: str) -> list[dict[str, str]]:
-    return [row for row in csv.DictReader(text.splitlines()) if all(row[name] == value for name, value in of.items())]
+from tests.line import Ports, configure, finish, follow, pairflow, rows, running, tables, written
 
 
 def test_a_second_replay_changes_no_row(replayed: tuple[Path, dict[str, str]], recording: Path) -> None:
@@ -152,42 +83,6 @@ def test_every_signal_and_test_equals_a_fresh_fit_on_its_window(replayed: tuple[
         np.testing.assert_allclose([float(row["adf_stat"]), float(row["adf_pvalue"])], [stat, pvalue], atol=1e-8)
         assert int(row["adf_lags"]) == lags
         np.testing.assert_allclose([float(row["coint_stat"]), float(row["coint_pvalue"])], coint(ys, xs)[:2], atol=1e-8)
-
-
-@contextmanager
-def running(home: Path) -> Iterator[subprocess.Popen[str]]:
-    run = subprocess.Popen([sys.executable, "-m", "flows.cli", "run"], cwd=home, stderr=subprocess.PIPE, text=True)
-    assert run.stderr is not None
-    try:
-        yield run
-    finally:
-        run.kill()
-        run.wait()
-        run.stderr.close()
-
-
-def follow(run: "subprocess.Popen[str]", wanted: str) -> None:
-    """Read what the run says until a line holds `wanted`."""
-    assert run.stderr is not None
-    deadline = time.monotonic() + 180
-    for line in run.stderr:
-        if wanted in line:
-            return
-        assert time.monotonic() < deadline
-    raise AssertionError(f"the run ended before it said {wanted!r}")
-
-
-def finish(run: "subprocess.Popen[str]") -> None:
-    assert run.stderr is not None
-    run.send_signal(signal.SIGTERM)
-    run.stderr.read()
-    assert run.wait(timeout=30) == 0
-
-
-def written(home: Path) -> int:
-    """Trades in the database."""
-    pairflow(home, "export", "trades", "-o", "trades.csv")
-    return len(rows((home / "trades.csv").read_text()))
 
 
 def test_a_live_run_gives_the_rows_of_the_replay(

@@ -427,7 +427,7 @@ def test_a_restart_asks_for_what_came_since_its_snapshot(live: Feed) -> None:
 
 def test_a_restart_before_the_first_snapshot_begins_at_the_first_id() -> None:
     feed = Feed()
-    feed.sequencer.begin(0, 5, ts_of(5))
+    feed.sequencer.begin(0, 5, ts_of(5), broken=True)
     feed.connect("restart")
     feed.feed(frames((0, 9)))
     (request,) = feed.pass_time(PATIENCE.grace_s)

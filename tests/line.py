@@ -1,0 +1,94 @@
+"""The `pairflow` command as a user runs it: homes with a configuration and a database of their own, and what their tables hold."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flows.config import load
+from flows.embedded import running as database
+from flows.export import export
+
+Ports = Callable[[int], list[int]]
+TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
+REAL = Path(__file__).parents[2] / "shared" / "data" / "binance_spot_trade_btcusdt_ethusdt_20240808T2354Z_20240809T0005Z.ndjson.gz"
+CONFIGURATION = """
+source: {{ws_url: "{ws}", rest_url: "{rest}"}}
+pairs:
+  - legs: [ETHUSDT, BTCUSDT]
+    timeframes: [1s, 1m]
+    hedge: {{window: {{1s: 120, 1m: 20}}}}
+    zscore: {{window: {{1s: 60, 1m: 10}}}}
+    correlation: {{window: {{1s: 60, 1m: 5}}}}
+    adf: {{window: {{1s: 120, 1m: 30}}, every: {{1s: 30, 1m: 1}}}}
+alerts:
+  - {{name: z, metric: zscore, outside: 2, exit: 1, timeframes: [1s]}}
+questdb: {{dir: db, http_port: {http}, pg_port: {pg}}}
+recovery: {{dir: recovery}}
+"""
+
+
+def pairflow(home: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments], cwd=home, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def configure(home: Path, ports: Ports, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> Path:
+    home.mkdir()
+    http, pg = ports(2)
+    (home / "pipeline.yaml").write_text(CONFIGURATION.format(ws=ws, rest=rest, http=http, pg=pg))
+    return home
+
+
+def tables(home: Path) -> dict[str, str]:
+    with database(load(home / "pipeline.yaml").questdb) as endpoint:
+        for table in TABLES:
+            export(endpoint, table, "csv", str(home / f"{table}.csv"))
+    return {table: (home / f"{table}.csv").read_text() for table in TABLES}
+
+
+def rows(text: str, **of: str) -> list[dict[str, str]]:
+    return [row for row in csv.DictReader(text.splitlines()) if all(row[name] == value for name, value in of.items())]
+
+
+@contextmanager
+def running(home: Path) -> Iterator[subprocess.Popen[str]]:
+    run = subprocess.Popen([sys.executable, "-m", "flows.cli", "run"], cwd=home, stderr=subprocess.PIPE, text=True)
+    assert run.stderr is not None
+    try:
+        yield run
+    finally:
+        run.kill()
+        run.wait()
+        run.stderr.close()
+
+
+def follow(run: "subprocess.Popen[str]", wanted: str) -> None:
+    """Read what the run says until a line holds `wanted`."""
+    assert run.stderr is not None
+    deadline = time.monotonic() + 180
+    for line in run.stderr:
+        if wanted in line:
+            return
+        assert time.monotonic() < deadline
+    raise AssertionError(f"the run ended before it said {wanted!r}")
+
+
+def finish(run: "subprocess.Popen[str]") -> None:
+    assert run.stderr is not None
+    run.send_signal(signal.SIGTERM)
+    run.stderr.read()
+    assert run.wait(timeout=30) == 0
+
+
+def written(home: Path) -> int:
+    """Trades in the database."""
+    pairflow(home, "export", "trades", "-o", "trades.csv")
+    return len(rows((home / "trades.csv").read_text()))
