@@ -63,9 +63,8 @@ def differences(ours: Klines, theirs: Klines) -> npt.NDArray[np.bool_]:
 
 
 def audited_timeframe(settings: Settings) -> str | None:
-    """As the settings spell it; None where the exchange has no klines as long as any of our bars."""
-    ours = {timeframe_us(word): word for word in settings.timeframes}
-    return next((ours[us] for us in map(timeframe_us, TIMEFRAMES) if us in ours), None)
+    """None where the exchange has no klines as long as any of our bars."""
+    return next((word for word in TIMEFRAMES if word in settings.timeframes), None)
 
 
 class Auditor(Beside):
