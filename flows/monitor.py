@@ -90,8 +90,7 @@ class Monitor(Beside):
     ) -> None:
         super().__init__("monitor", endpoint, api)
         self._vitals, self._pace, self._now_us = vitals, pace or Pace(), now_us
-        self._simulated = settings.source.exchange == SIMULATED  # its market lives in a time of its own
-        self._clock_due = -np.inf
+        self._clock_due = np.inf if settings.source.exchange == SIMULATED else -np.inf  # a simulated market lives in a time of its own
         self._skewed = False
         self._suspended: set[str] = set()
 
@@ -123,7 +122,7 @@ class Monitor(Beside):
         took_us, skew_us = min(asked)
         self._vitals.clocks(skew_us)
         sure_us = abs(skew_us) - took_us / 2  # the answer may have been written at any time between
-        if self._simulated or (sure_us > SKEW_WARNED_US) == self._skewed:
+        if (sure_us > SKEW_WARNED_US) == self._skewed:
             return
         self._skewed = not self._skewed
         if self._skewed:

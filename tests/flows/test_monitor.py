@@ -105,6 +105,17 @@ def test_the_skew_is_the_exchanges_clock_less_ours_and_a_large_one_is_said_once(
     ]
 
 
+def test_the_clock_of_a_simulated_market_is_nobodys(database: Endpoint, exchange: Background) -> None:
+    exchange.control("faults", reset=True)
+    settings = decode("source: {symbols: [BTCUSDT, ETHUSDT], exchange: simulated}", "test")
+    vitals = Vitals(SYMBOLS)
+    before = exchange.stats()["used_weight"]
+    with Monitor(settings, database, Api(exchange.rest_url), vitals, QUICK):
+        eventually(lambda: values(vitals)["suspended"] == [0, 0])
+    assert np.isnan(values(vitals)["skew_ms"]).all()
+    assert exchange.stats()["used_weight"] == before
+
+
 def test_a_skew_nobody_can_tell_is_null_and_that_is_said_once(
     database: Endpoint, exchange: Background, monitoring: Callable[[Endpoint], Vitals], caplog: pytest.LogCaptureFixture
 ) -> None:
