@@ -15,7 +15,7 @@ import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from flows.binance.messages import Frames, decode
-from flows.binance.rest import Limits, Rest
+from flows.binance.rest import Budget, Limits, Rest
 from flows.binance.sequencer import (
     CAUSES,
     DISCONNECT,
@@ -30,11 +30,12 @@ from flows.binance.sequencer import (
     Sequencer,
 )
 from flows.binance.stream import STREAMS_PER_CONNECTION, Broken, Connected, Disconnected, Inbox, Stream, Subscribed, Timing
-from flows.columns import Rows, Symbols
+from flows.columns import Column, Rows, Symbols
 from flows.config import Settings
 from flows.errors import UserError
 from flows.fatal import guarded
 from flows.history import Beginning
+from flows.monitor import Vitals
 from operators.columns import NEVER, SECOND_US, Bars, Flags, Longs, Trades
 
 log = logging.getLogger(__name__)
@@ -72,10 +73,10 @@ class Stop:
 
 
 class Health:
-    """Counts of the source, a row per symbol and second of the wall clock."""
+    """Counts of the source, a row per symbol and second of the wall clock; with `vitals`, what those found who look at it from beside."""
 
-    def __init__(self, symbols: tuple[str, ...], codes: Longs, now_us: Callable[[], int]) -> None:
-        self._symbols, self._codes, self._now_us = symbols, codes, now_us
+    def __init__(self, symbols: tuple[str, ...], codes: Longs, now_us: Callable[[], int], vitals: Vitals | None = None) -> None:
+        self._symbols, self._codes, self._now_us, self._vitals = symbols, codes, now_us, vitals
         self._second = now_us() // SECOND_US
         self._clear()
 
@@ -106,23 +107,22 @@ class Health:
         n = len(codes)
         with np.errstate(invalid="ignore"):
             lag_ms = self._lag_us[codes] / self._arrived[codes] / 1_000
-        rows = Rows(
-            "health",
-            {
-                "ts": np.full(n, self._second * SECOND_US),
-                "symbol": Symbols(codes.astype(np.int32), self._symbols),
-                "trades": self._trades[codes],
-                "lag_ms": lag_ms,
-                "queued": np.full(n, queued),
-                "duplicates": self._duplicates[codes],
-                "rejected": self._rejected[codes],
-                "reconnects": np.full(n, self._reconnects),
-            },
-        )
+        columns: dict[str, Column] = {
+            "ts": np.full(n, self._second * SECOND_US),
+            "symbol": Symbols(codes.astype(np.int32), self._symbols),
+            "trades": self._trades[codes],
+            "lag_ms": lag_ms,
+            "queued": np.full(n, queued),
+            "duplicates": self._duplicates[codes],
+            "rejected": self._rejected[codes],
+            "reconnects": np.full(n, self._reconnects),
+        }
+        if self._vitals is not None:
+            columns |= self._vitals.columns(codes)
         if n:
             self._second = second
             self._clear()
-        return rows
+        return Rows("health", columns)
 
 
 def gap_rows(gaps: list[Gap], symbols: tuple[str, ...], now_us: int) -> Rows:
@@ -149,12 +149,14 @@ def wall_us() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What tests scale."""
+    """What tests scale, and what a source shares with those who work beside it."""
 
     patience: Patience = field(default_factory=Patience)
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
     queue: int = QUEUE
+    budget: Budget | None = None
+    vitals: Vitals | None = None
 
 
 class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]]):
@@ -175,7 +177,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         self._codes = {symbol: code for code, symbol in enumerate(symbols)}
         self._sequencer = Sequencer(len(symbols), source.quiet_us, options.patience)
         self._first_ids = settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None
-        self._health = Health(symbols, np.array(codes, np.int64), wall_us)
+        self._health = Health(symbols, np.array(codes, np.int64), wall_us, options.vitals)
         self._first = read_first_ids(self._first_ids)
         self._opening: list[Feed] = []
         if state is not None and state.pop("opened"):
@@ -186,7 +188,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             if symbol in self._codes:
                 self._sequencer.begin(self._codes[symbol], first_id, ts, broken=origin == TRADE_SEEN)
         self._inbox = Inbox(options.queue)
-        self._rest = Rest(source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer), options.limits)
+        self._rest = Rest(source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer), options.limits, options.budget)
         streams = [f"{symbols[code].lower()}@{source.stream}" for code in codes]
         self._stream = Stream(source.ws_url, streams, self._inbox, random.Random(), options.timing)
         self._unreadable = 0

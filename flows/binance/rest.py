@@ -103,14 +103,14 @@ class Api:
         """Wait so long, or until `stop`."""
         self._stopping.wait(seconds)
 
-    def stop(self, thread: threading.Thread) -> None:
+    def stop(self, thread: threading.Thread, within_s: float = STOP_S) -> None:
         """Have the thread that asks come to its end."""
         self._stopping.set()
         for _ in range(STOPPING):
             if not thread.is_alive():
                 break
             self._http.abort()  # again and again: it may just be connecting
-            thread.join(timeout=STOP_S / STOPPING)
+            thread.join(timeout=within_s / STOPPING)
         self._http.close()
 
     def close(self) -> None:
