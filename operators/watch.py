@@ -8,9 +8,7 @@ import numpy as np
 from operators.alerts import AlertStates
 from operators.columns import LIVE, MINUTE_US, NEVER, SECOND_US, Codes, Flags, Floats, Longs
 from operators.measures import Measures
-
-PAIR_METRICS = ("zscore", "correlation", "adf_pvalue", "coint_pvalue")
-SYMBOL_METRICS = ("price", "volume_ratio", "volatility_ratio", "staleness")
+from operators.metrics import PAIR_METRICS
 
 
 @dataclass(frozen=True, slots=True)
