@@ -41,12 +41,11 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from operators.columns import NEVER, SECOND_US, Bars, Codes, Flags, Floats, Longs, Trades
+from operators.columns import LATEST, NEVER, SECOND_US, Bars, Codes, Flags, Floats, Longs, Trades
 
 # Columns of the sums: what a bar in progress holds.
 OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE_VOLUME, BUY_VOLUME = range(7)
 MEASURES = 7
-LATEST = np.iinfo(np.int64).max
 
 
 class Progress(NamedTuple):
