@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import dataclass, field, fields
+from math import isnan
 
 import numpy as np
 from hypothesis import given, settings
@@ -75,7 +76,9 @@ class Line:
         keys = [(table, length, *key) for key in zip(columns.ts.tolist(), subject.tolist(), method.tolist(), strict=True)]  # type: ignore[attr-defined]
         assert len(set(keys)) == len(keys), "a row twice in one batch"
         whole = zip(*(getattr(columns, name).tolist() for name in names), strict=True)
-        self.rows |= dict(zip(keys, [tuple(None if cell != cell else cell for cell in row) for row in whole], strict=True))
+        self.rows |= dict(
+            zip(keys, [tuple(None if isinstance(cell, float) and isnan(cell) else cell for cell in row) for row in whole], strict=True)
+        )
 
     def pickled(self) -> "Line":
         return Line(pickle.loads(pickle.dumps(self.builder)), pickle.loads(pickle.dumps(self.steps)), self.rows)
@@ -178,19 +181,15 @@ def test_a_trade_too_late_to_measure_all_again_leaves_the_oldest_rows_as_they_we
     before = dict(line.rows)
     line.update(some(*walk(SYMBOLS, rows), late, np.full(SYMBOLS, rows * SECOND_US)))
     in_time = Line()
-    in_time.update(
-        some(*walk(SYMBOLS, rows), np.flatnonzero((walk(SYMBOLS, rows)[0] != 1) | late_or_before(rows, late_s)), line.builder.watermark)
-    )
+    symbol, ts, price, hole = walk(SYMBOLS, rows)
+    chosen = np.flatnonzero((symbol != 1) | (ts <= late_s * SECOND_US))
+    in_time.update(some(symbol, ts, price, hole, chosen, np.full(SYMBOLS, rows * SECOND_US)))
     oldest = (rows - REWIND) * SECOND_US
     for table in ("signals", "activity"):
         for key, row in line.table(table).items():
             if key[1] == SECOND_US:
                 assert row == (in_time.rows if key[2] >= oldest else before)[key]
     assert line.table("bars") == in_time.table("bars")
-
-
-def late_or_before(rows: int, late: int) -> Longs:
-    return walk(SYMBOLS, rows)[1] <= late * SECOND_US
 
 
 def test_an_episode_that_rested_on_a_missing_trade_is_taken_back() -> None:
