@@ -12,10 +12,9 @@ import msgspec
 
 from flows.errors import UserError
 from flows.strict_yaml import Field, either, parse, shown, suggested
+from operators.metrics import PAIR_METRICS, SYMBOL_METRICS
 
 METHODS = ("ols",)  # hedge ratios that operators/ can compute
-PAIR_METRICS = ("zscore", "correlation", "adf_pvalue", "coint_pvalue")
-SYMBOL_METRICS = ("price", "volume_ratio", "volatility_ratio", "staleness")
 SIGNED_METRICS = ("zscore", "correlation")  # `outside` means something for these only
 SIDES = ("above", "below", "outside")
 PRIORITIES = ("high", "medium", "low")

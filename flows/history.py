@@ -14,7 +14,7 @@ from flows.config import Settings, timeframe_us
 from flows.errors import UserError
 from flows.questdb import Endpoint, connect
 from operators.activity import LONG_WINDOW
-from operators.cointegration import TESTS
+from operators.coint_share import TESTS
 from operators.columns import SECOND_US, WARM, WARMING, Bars
 
 log = logging.getLogger(__name__)
