@@ -18,6 +18,7 @@ from operators.columns import SECOND_US
 from tests.simulation.clock import START_US, Clock
 
 MILLISECOND_US = 1_000
+DENIED = 210  # ids of a symbol, in a few holes: each takes its tries, one after the other
 OVERLAP_S = 0.5
 SUBSCRIBE_S = 0.1
 GARBAGE = (b"", b'{"stream":"btcusdt@tr', b"[]", b'{"e":"trade"}', b"\xff\xfe", b'{"result":null,"id":1}')
@@ -39,7 +40,7 @@ class Market:
             times = self._times(chance, seconds, chance.choice((0.1, 0.4)) if quiet else chance.choice((2, 5, 10)), not quiet)
             id_ = self.first[s]
             for k, ts in enumerate(times):
-                if denied and k and ts - times[k - 1] < together_us and chance.random() < 0.02:
+                if denied and k and ts - times[k - 1] < together_us and len(self.denied[s]) < DENIED and chance.random() < 0.02:
                     skipped = chance.choice((1, 1, 3, 200))
                     self.denied[s].update(range(id_, id_ + skipped))
                     id_ += skipped
