@@ -165,10 +165,10 @@ class Sequencer:
             self.last[symbol], self.last_ts[symbol], self.broken[symbol] = first_id - 1, ts, broken
 
     def connect(self, now: float, cause: str) -> None:
-        """The socket is open (again): every symbol that has begun may have missed ids."""
+        """The socket is open (again): every symbol that has begun, or is about to, may have missed ids."""
         self._connections += 1
         self.connected = False
-        for s in np.flatnonzero(self.last != NONE).tolist():
+        for s in np.flatnonzero((self.last != NONE) | self._waits).tolist():
             backlog = self._backlog(s)
             self._merge(s, backlog)
             hole = backlog.unended

@@ -390,6 +390,18 @@ def test_no_quiet_watermark_before_the_exchange_was_asked(live: Feed) -> None:
     assert live.watermark[1] == ts_of(100) - QUIET_US
 
 
+def test_a_symbol_that_was_about_to_begin_when_the_socket_dropped_is_asked_about_too() -> None:
+    feed = Feed()
+    feed.connect("restart")
+    feed.feed(frames((0, 1), (1, 1)))
+    feed.sequencer.disconnect()
+    feed.connect()
+    feed.feed(run(0, 2, 100))
+    (request,) = feed.pass_time(PATIENCE.settle_s)
+    assert (request.symbol, request.from_id) == (1, 2) and feed.watermark[1] == ts_of(1)
+    assert feed.answer(request, page(1, 2)) == [[], [2]]
+
+
 def test_an_answer_of_before_the_connect_says_nothing_about_after_it(live: Feed) -> None:
     live.connect()
     live.feed(run(0, 11, 100))
