@@ -12,7 +12,7 @@ from operators.columns import NEVER, Flags, Longs, Trades
 
 Times = npt.NDArray[np.float64]  # seconds of the caller's clock
 
-NONE: Final = -1  # the last id of a symbol that has none
+NONE: Final = -2  # the last id of a symbol that has none; -1 is that of one which begins with the id 0, as a new listing does
 REACH: Final = 1_000  # messages of a symbol within which ids are put in order
 HELD: Final = 1_000_000  # trades held behind holes, of all symbols: about 80 MB
 LOST, DISCONNECT, RESTART, RECORDING = "lost", "disconnect", "restart", "recording"
@@ -125,7 +125,7 @@ class Sequencer:
     last_ts: Longs = field(init=False)  # (symbols,) time of the last released trade
     watermark: Longs = field(init=False)  # (symbols,)
     broken: Flags = field(init=False)  # (symbols,) ids before the next trade were given up
-    seen_ts: int = NEVER  # newest time of any message
+    seen_ts: int = NEVER  # newest time of any message; not of an answer, which may be ahead of a socket that is silent
     connected: bool = False
     _duplicates: Longs = field(init=False)  # (symbols,) since the last take_duplicates()
     _connections: int = 0
@@ -165,10 +165,10 @@ class Sequencer:
             self.last[symbol], self.last_ts[symbol], self.broken[symbol] = first_id - 1, ts, broken
 
     def connect(self, now: float, cause: str) -> None:
-        """The socket is open (again): every symbol that has begun may have missed ids."""
+        """The socket is open (again): every symbol that has begun, or is about to, may have missed ids."""
         self._connections += 1
         self.connected = False
-        for s in np.flatnonzero(self.last != NONE).tolist():
+        for s in np.flatnonzero((self.last != NONE) | self._waits).tolist():
             backlog = self._backlog(s)
             self._merge(s, backlog)
             hole = backlog.unended
@@ -494,8 +494,6 @@ class Sequencer:
         if to_id is not None:
             missing &= frames.id < to_id
         self._append(backlog, frames.rows(missing), now)
-        if len(page.frames):
-            self.seen_ts = max(self.seen_ts, int(page.frames.ts.max()))
         self._merge(s, backlog)
 
     def _void(self, s: int, ids: Longs) -> Frames:

@@ -371,6 +371,14 @@ def test_no_quiet_watermark_while_a_hole_is_open(live: Feed) -> None:
     assert live.watermark[1] == ts_of(10)
 
 
+def test_what_rest_tells_of_one_symbol_moves_no_quiet_watermark_of_another(live: Feed) -> None:
+    live.feed(frames((0, 12)))
+    before = live.watermark[1]
+    (request,) = live.pass_time(PATIENCE.grace_s)
+    live.answer(request, page(0, *range(11, 101)))  # the socket has said nothing since 12: it may be silent
+    assert live.released[0][-1] == 12 and live.watermark[1] == before
+
+
 def test_no_quiet_watermark_before_the_exchange_was_asked(live: Feed) -> None:
     live.sequencer.connect(live.now, "disconnect")
     live.feed(run(0, 11, 100))
@@ -380,6 +388,18 @@ def test_no_quiet_watermark_before_the_exchange_was_asked(live: Feed) -> None:
     assert live.watermark[1] == ts_of(10)
     live.answer(request, page(1))
     assert live.watermark[1] == ts_of(100) - QUIET_US
+
+
+def test_a_symbol_that_was_about_to_begin_when_the_socket_dropped_is_asked_about_too() -> None:
+    feed = Feed()
+    feed.connect("restart")
+    feed.feed(frames((0, 1), (1, 1)))
+    feed.sequencer.disconnect()
+    feed.connect()
+    feed.feed(run(0, 2, 100))
+    (request,) = feed.pass_time(PATIENCE.settle_s)
+    assert (request.symbol, request.from_id) == (1, 2) and feed.watermark[1] == ts_of(1)
+    assert feed.answer(request, page(1, 2)) == [[], [2]]
 
 
 def test_an_answer_of_before_the_connect_says_nothing_about_after_it(live: Feed) -> None:
@@ -435,6 +455,17 @@ def test_a_restart_before_the_first_snapshot_begins_at_the_first_id() -> None:
     feed.answer(request, page(0, *range(5, 10)))
     assert feed.released[0] == [5, 6, 7, 8, 9] and feed.after_hole[0] == [5]
     assert feed.gaps[0].ts == ts_of(5)
+
+
+def test_a_restart_before_the_first_snapshot_begins_at_the_first_id_of_a_new_listing() -> None:
+    feed = Feed()
+    feed.sequencer.begin(0, 0, ts_of(0), broken=True)
+    feed.connect("restart")
+    feed.feed(frames((0, 9)))
+    (request,) = feed.pass_time(PATIENCE.grace_s)
+    assert request.from_id == 0
+    feed.answer(request, page(0, *range(10)))
+    assert feed.released[0] == list(range(10)) and feed.after_hole[0] == [0]
 
 
 def test_memory_is_bounded_while_a_hole_stays_open_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
