@@ -21,7 +21,7 @@ from flows.errors import UserError
 from flows.exchange import Background, background
 from flows.market import record
 from flows.recordings import read
-from flows.source import FIRST_IDS, ExchangePartition, ExchangeSource, Feed, Options, RecordingSource, Stop
+from flows.source import FIRST_IDS, TRADE_SEEN, ExchangePartition, ExchangeSource, Feed, Options, RecordingSource, Stop
 from operators.columns import NEVER, SECOND_US
 
 START_US = 1_763_800_000_000_000
@@ -336,7 +336,8 @@ def test_a_restart_before_the_first_snapshot_begins_at_the_same_trade(played: Ba
         live.until(lambda: min(live.newest()) > 0)
         assert settings.recovery.dir is not None
         noted = json.loads((settings.recovery.dir / f"{live.name}.{FIRST_IDS}").read_text())
-        assert noted == {symbol: [live.ids(code)[0], int(trades.ts[trades.symbol == code][0])] for code, symbol in enumerate(SYMBOLS)}
+        first = {symbol: (live.ids(code)[0], int(trades.ts[trades.symbol == code][0])) for code, symbol in enumerate(SYMBOLS)}
+        assert noted == {symbol: [first_id, ts, TRADE_SEEN] for symbol, (first_id, ts) in first.items()}
     with running(settings) as live:
         live.until(lambda: live.newest() == newest_of(trades))
         same_as(live.feeds, trades)
