@@ -6,7 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from flows.binance.messages import Frames, decode
-from flows.binance.rest import Limits, Rest
+from flows.binance.rest import Answer, Limits, Rest
 from flows.binance.sequencer import (
     CAUSES,
     DISCONNECT,
@@ -149,12 +149,18 @@ def wall_us() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What tests scale."""
+    """What tests scale, and what simulations replace: clocks, chance, sockets and REST."""
 
     patience: Patience = field(default_factory=Patience)
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
     queue: int = QUEUE
+    wait_s: float = WAIT_S
+    now: Callable[[], float] = time.monotonic  # what the sequencer waits by
+    wall_us: Callable[[], int] = wall_us  # what health and ledger say; nothing else depends on it
+    chance: Callable[[], random.Random] = random.Random  # of a partition
+    stream: Callable[[str, Sequence[str], Inbox, random.Random, Timing], Stream] = Stream
+    rest: Callable[[str, str, Sequence[str], Answer, Limits], Rest] = Rest
 
 
 class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]]):
@@ -170,12 +176,12 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         options: Options,
         beginning: Beginning | None = None,
     ) -> None:
-        self._name, self._settings, self._stop = name, settings, stop
+        self._name, self._settings, self._stop, self._options = name, settings, stop, options
         symbols, source = settings.symbols, settings.source
         self._codes = {symbol: code for code, symbol in enumerate(symbols)}
         self._sequencer = Sequencer(len(symbols), source.quiet_us, options.patience)
         self._first_ids = settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None
-        self._health = Health(symbols, np.array(codes, np.int64), wall_us)
+        self._health = Health(symbols, np.array(codes, np.int64), options.wall_us)
         self._first = read_first_ids(self._first_ids)
         self._opening: list[Feed] = []
         if state is not None and state.pop("opened"):
@@ -186,9 +192,9 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             if symbol in self._codes:
                 self._sequencer.begin(self._codes[symbol], first_id, ts, broken=origin == TRADE_SEEN)
         self._inbox = Inbox(options.queue)
-        self._rest = Rest(source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer), options.limits)
+        self._rest = options.rest(source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer), options.limits)
         streams = [f"{symbols[code].lower()}@{source.stream}" for code in codes]
-        self._stream = Stream(source.ws_url, streams, self._inbox, random.Random(), options.timing)
+        self._stream = options.stream(source.ws_url, streams, self._inbox, options.chance(), options.timing)
         self._unreadable = 0
         self._rest.start()
         self._stream.start()
@@ -201,8 +207,8 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         if self._opening:
             opening, self._opening = self._opening, []
             return [(self._name, feed) for feed in opening]
-        entries = self._inbox.drain(WAIT_S, MOST)
-        now = time.monotonic()
+        entries = self._inbox.drain(self._options.wait_s, MOST)
+        now = self._options.now()
         run: list[bytes] = []
         for entry in entries:
             if isinstance(entry, bytes):
@@ -219,7 +225,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             self._rest.ask(request)
         self._note_first_ids(trades, begun)
         self._health.released(trades, self._sequencer.take_duplicates())
-        gaps = gap_rows(self._sequencer.take_gaps(), self._settings.symbols, wall_us())
+        gaps = gap_rows(self._sequencer.take_gaps(), self._settings.symbols, self._options.wall_us())
         health = self._health.rows(len(self._inbox))
         if not (len(trades) or len(gaps) or len(health) or (trades.watermark != before).any()):
             return []
