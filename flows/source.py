@@ -31,7 +31,7 @@ from flows.binance.sequencer import (
 )
 from flows.binance.stream import STREAMS_PER_CONNECTION, Broken, Connected, Disconnected, Inbox, Stream, Subscribed, Timing
 from flows.columns import Rows, Symbols
-from flows.config import Settings
+from flows.config import CONTIGUOUS, Settings
 from flows.errors import UserError
 from flows.fatal import guarded
 from flows.history import Beginning
@@ -135,7 +135,7 @@ def gap_rows(gaps: list[Gap], symbols: tuple[str, ...], now_us: int) -> Rows:
             "symbol": Symbols(np.array([gap.symbol for gap in gaps], np.int32), symbols),
             "first_id": first_id,
             "last_id": last_id,
-            "trades": last_id - first_id + 1,
+            "trades": np.array([gap.trades for gap in gaps], np.int64),
             "cause": Symbols(np.array([CAUSES.index(gap.cause) for gap in gaps], np.int32), CAUSES),
             "status": Symbols(np.array([STATUSES.index(gap.status) for gap in gaps], np.int32), STATUSES),
             "filled_at": np.array([now_us if gap.status == FILLED else NEVER for gap in gaps], np.int64),
@@ -179,7 +179,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         self._name, self._settings, self._stop, self._options = name, settings, stop, options
         symbols, source = settings.symbols, settings.source
         self._codes = {symbol: code for code, symbol in enumerate(symbols)}
-        self._sequencer = Sequencer(len(symbols), source.quiet_us, options.patience)
+        self._sequencer = Sequencer(len(symbols), source.quiet_us, options.patience, source.ids == CONTIGUOUS)
         self._first_ids = settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None
         self._health = Health(symbols, np.array(codes, np.int64), options.wall_us)
         self._first = read_first_ids(self._first_ids)
@@ -218,6 +218,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
                 run = []
                 self._heed(entry, now)
         self._arrive(run, now)
+        self._replace_dead_streams()
         begun = self._sequencer.last != NONE
         before = self._sequencer.watermark.copy()
         trades = self._sequencer.release(now)
@@ -255,6 +256,12 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             if self._unreadable.bit_length() > before.bit_length():  # the 1st, 2nd, 4th, 8th …: one line each, not a flood
                 log.warning("%s: %d messages so far that cannot be read", self._name, self._unreadable)
 
+    def _replace_dead_streams(self) -> None:
+        if dead := self._sequencer.take_dead():
+            names = ", ".join(self._settings.symbols[code] for code in dead)
+            log.warning("%s: the exchange has trades of %s that this connection did not bring; opening another", self._name, names)
+            self._stream.renew()
+
     def _heed(self, entry: Connected | Subscribed | Disconnected | Broken | tuple[Request, Page | None], now: float) -> None:
         match entry:
             case Connected(again):
@@ -265,7 +272,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             case Subscribed():
                 self._sequencer.subscribed(now)
             case Disconnected():
-                self._sequencer.disconnect()
+                self._sequencer.disconnect(now)
             case Broken(error):
                 raise RuntimeError(f"{self._name}: the connection's thread has ended") from error
             case (request, page):
@@ -336,7 +343,7 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
 
     def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None) -> None:
         self._symbols, self._recording, self._stop, self._speed = settings.symbols, recording, stop, speed
-        self._sequencer = Sequencer(len(settings.symbols), settings.source.quiet_us, patience=None)
+        self._sequencer = Sequencer(len(settings.symbols), settings.source.quiet_us, None, settings.source.ids == CONTIGUOUS)
         self._health = Health(settings.symbols, np.arange(len(settings.symbols)), wall_us)
         self._start: tuple[float, int] | None = None
         self._pending: Frames | None = None
