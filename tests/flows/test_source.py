@@ -1,10 +1,12 @@
 """The source against the local exchange, over real sockets, while that does what exchanges do."""
 
 import json
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,9 +192,10 @@ def test_junk_and_broken_messages_are_counted_and_their_trades_asked_for(played:
         assert live.total("rejected") == zeroed
 
 
-@pytest.mark.parametrize("stream", ["trade", "aggTrade"])
-def test_an_outage_is_one_line_per_symbol_with_the_exact_count(recording: Path, tmp_path: Path, stream: str) -> None:
-    with background(paths=[recording], speed=SPEED) as exchange, running(settings_for(exchange, tmp_path, f", stream: {stream}")) as live:
+@pytest.mark.parametrize(("stream", "ids"), [("trade", "contiguous"), ("aggTrade", "contiguous"), ("trade", "sparse")])
+def test_an_outage_is_one_line_per_symbol_with_the_exact_count(recording: Path, tmp_path: Path, stream: str, ids: str) -> None:
+    text = f", stream: {stream}, ids: {ids}"
+    with background(paths=[recording], speed=SPEED) as exchange, running(settings_for(exchange, tmp_path, text)) as live:
         live.until(lambda: min(live.newest()) > 0)
         before = live.newest()
         exchange.call(exchange.exchange.disconnect, 0.8)
@@ -260,6 +263,16 @@ def test_no_request_comes_before_the_exchange_allows_it(played: Background, trad
         assert times[1] - times[0] >= 2
 
 
+def test_the_socket_keeps_flowing_while_the_exchange_allows_no_request(played: Background, trades: Frames, tmp_path: Path) -> None:
+    first = int(trades.id[trades.symbol == 0][300])
+    played.control("lose", symbol="BTCUSDT", first=first, last=first + 99)
+    played.control("faults", rest_status=418, rest_failures=1, retry_after_s=1000)
+    with running(settings_for(played, tmp_path)) as live:
+        live.until(lambda: live.newest()[1] == newest_of(trades)[1])
+        assert live.newest()[0] == first - 1, "nothing passes the hole"
+        assert len([path for _, path, _ in played.stats()["requests"] if "historicalTrades" in path]) == 1
+
+
 def test_server_errors_and_refused_sockets_are_outlived(played: Background, trades: Frames, tmp_path: Path) -> None:
     with running(settings_for(played, tmp_path)) as live:
         live.until(lambda: min(live.newest()) > 0)
@@ -289,6 +302,76 @@ def test_a_shutdown_that_is_announced_loses_nothing(played: Background, trades: 
         assert played.stats()["counts"]["connects"] == 2
         assert live.gaps() == [] and live.total("reconnects") == 0, "the new connection streamed before the old one ended"
         assert not any("historicalTrades" in path for _, path, _ in played.stats()["requests"])
+
+
+def test_a_raw_announcement_of_a_shutdown_is_heeded(played: Background, trades: Frames, tmp_path: Path) -> None:
+    with running(settings_for(played, tmp_path)) as live:
+        live.until(lambda: min(live.newest()) > 0)
+        live.partition._inbox.put(b'{"e":"serverShutdown","E":1770123456789}')
+        live.until(lambda: played.stats()["counts"]["connects"] == 2 and played.stats()["connected"] == 1)
+        live.until(lambda: live.newest() == newest_of(trades))
+        same_as(live.feeds, trades)
+        assert live.gaps() == [] and live.total("reconnects") == 0
+
+
+@pytest.mark.parametrize("ids", ["contiguous", "sparse"])
+def test_connections_that_are_renewed_before_their_end_lose_nothing(played: Background, trades: Frames, tmp_path: Path, ids: str) -> None:
+    options = replace(QUICK, timing=replace(QUICK.timing, lifetime_s=0.6))
+    with running(settings_for(played, tmp_path, f", ids: {ids}"), options=options) as live:
+        live.until(lambda: live.newest() == newest_of(trades))
+        same_as(live.feeds, trades)
+        assert played.stats()["counts"]["connects"] >= 4
+        assert live.gaps() == [] and live.total("reconnects") == 0 and live.total("duplicates") > 0
+        assert not any("historicalTrades" in path for _, path, _ in played.stats()["requests"])
+
+
+@pytest.mark.parametrize("ids", ["contiguous", "sparse"])
+def test_a_stream_that_is_dead_on_a_live_connection_is_found_filled_and_replaced(
+    played: Background, trades: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture, ids: str
+) -> None:
+    options = replace(QUICK, patience=replace(QUICK.patience, silence_s=0.4, pace_s=0.1))
+    with running(settings_for(played, tmp_path, f", quiet: 1h, ids: {ids}"), options=options) as live:
+        live.until(lambda: min(live.newest()) > 0)
+        played.control("mute", symbol="ETHUSDT")
+        live.until(lambda: played.stats()["counts"]["connects"] == 2 and played.stats()["connected"] == 1)
+        live.until(lambda: live.newest() == newest_of(trades))
+        same_as(live.feeds, trades)
+        lines = [record.getMessage() for record in caplog.records if "did not bring" in record.getMessage()]
+        assert lines == [f"{live.name}: the exchange has trades of ETHUSDT that this connection did not bring; opening another"]
+        (gap,) = [gap for gap in live.gaps() if gap["trades"]]
+        assert (gap["symbol"], gap["cause"], gap["status"]) == ("ETHUSDT", "lost", "filled")
+        assert gap["trades"] == gap["last_id"] - gap["first_id"] + 1 > 100
+        assert live.total("reconnects") == 0
+
+
+def test_a_symbol_that_is_delisted_is_named_once_and_holds_no_other(
+    played: Background, trades: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(settings_for(played, tmp_path)) as live:
+        live.until(lambda: min(live.newest()) > 0)
+        played.control("delist", symbol="ETHUSDT")
+        played.call(played.exchange.disconnect)
+        live.until(lambda: live.newest()[0] == newest_of(trades)[0])
+        stood = live.watermark[1]
+        played.call(played.exchange.disconnect)
+        live.until(lambda: live.total("reconnects") >= 4)  # counted per symbol
+        live.until(lambda: len([path for _, path, _ in played.stats()["requests"] if "ETHUSDT" in path]) == 2)
+        assert live.watermark[1] == stood < live.watermark[0] == trades.ts[trades.symbol == 0].max()
+        named = [record.getMessage() for record in caplog.records if "ETHUSDT" in record.getMessage()]
+        assert named == [f"{played.rest_url}: ETHUSDT: the exchange does not know it any more; the others go on"]
+
+
+def test_a_clock_that_is_wrong_and_steps_changes_no_trade_and_no_watermark(played: Background, trades: Frames, tmp_path: Path) -> None:
+    chance = random.Random(7)
+
+    def wall_us() -> int:
+        return time.time_ns() // 1_000 - 1_300_000 + chance.choice([-1, 0, 1]) * 3_600 * SECOND_US
+
+    with running(settings_for(played, tmp_path), options=replace(QUICK, wall_us=wall_us)) as live:
+        live.until(lambda: live.newest() == newest_of(trades))
+        same_as(live.feeds, trades)
+        live.until(lambda: live.watermark.tolist() == [int(trades.ts[trades.symbol == code].max()) for code in range(2)])
+        assert live.gaps() == []
 
 
 def test_an_exchange_that_is_killed_and_plays_anew_gives_each_trade_once(recording: Path, trades: Frames, tmp_path: Path) -> None:
