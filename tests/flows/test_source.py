@@ -24,7 +24,8 @@ from flows.exchange import Background, background
 from flows.market import record
 from flows.recordings import read
 from flows.source import FIRST_IDS, TRADE_SEEN, ExchangePartition, ExchangeSource, Feed, Options, RecordingSource, Stop
-from operators.columns import NEVER, SECOND_US
+from operators.bars import BarBuilder
+from operators.columns import NEVER, SECOND_US, Trades
 
 START_US = 1_763_800_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -153,6 +154,19 @@ def same_as(feeds: list[Feed], trades: Frames) -> None:
             assert np.array_equal(ours, getattr(theirs, name)), name
 
 
+def bars_of(batches: list[Trades]) -> dict[tuple[int, int, int], tuple[float, ...]]:
+    """The bars of 1s and 5s of these batches, by symbol, timeframe and time; each may come only once."""
+    builder = BarBuilder.of(2, [SECOND_US, 5 * SECOND_US])
+    bars: dict[tuple[int, int, int], tuple[float, ...]] = {}
+    for batch in batches:
+        closed = builder.update(batch)
+        keys = list(zip(closed.symbol.tolist(), closed.timeframe.tolist(), closed.ts.tolist(), strict=True))
+        assert len({*keys}) == len(keys) and not {*keys} & bars.keys(), "emitted once"
+        columns = [getattr(closed, name).tolist() for name in ("open", "high", "low", "close", "volume", "trades", "complete")]
+        bars |= dict(zip(keys, zip(*columns, strict=True), strict=True))
+    return bars
+
+
 @pytest.fixture
 def played(recording: Path) -> Iterator[Background]:
     with background(paths=[recording], speed=SPEED) as exchange:
@@ -219,6 +233,20 @@ def test_a_gap_of_2501_trades_is_three_pages(played: Background, trades: Frames,
         assert [(gap["first_id"], gap["trades"], gap["cause"], gap["status"]) for gap in live.gaps()] == [(first, 2_501, "lost", "filled")]
         asked = [path for _, path, _ in played.stats()["requests"] if "historicalTrades" in path]
         assert [int(path.split("fromId=")[1].split("&")[0]) for path in asked] == [first, first + 1_000, first + 2_000]
+
+
+@pytest.mark.parametrize("ids", ["contiguous", "sparse"])
+def test_bars_wait_for_what_an_outage_across_their_ends_missed(played: Background, trades: Frames, tmp_path: Path, ids: str) -> None:
+    settings = settings_for(played, tmp_path, f", ids: {ids}")
+    with running(settings) as live:
+        live.until(lambda: min(live.newest()) > 0)
+        played.call(played.exchange.disconnect, 0.8)  # 16 s of the market
+        live.until(lambda: live.newest() == newest_of(trades))
+        live.until(lambda: (live.watermark >= trades.ts.max() - 3 * SECOND_US).all())
+        bars = bars_of([feed.trades for feed in live.feeds])
+    expected = bars_of([feed.trades for feed in replayed(settings, [trades])])
+    assert len(bars) > 2 * (SECONDS - 5) and {gap["cause"] for gap in live.gaps()} == {"disconnect"}
+    assert bars == {key: expected[key] for key in bars}
 
 
 def test_ids_that_the_exchange_denies_are_given_up_and_marked(played: Background, trades: Frames, tmp_path: Path) -> None:
