@@ -64,9 +64,7 @@ class Market:
             for row, frame in zip(rows_of.tolist(), encode_trades(symbols[s], self.of[s], in_microseconds=True), strict=True):
                 self.bytes[row] = frame
             self.next_ts[rows_of[:-1]] = ts[rows_of[1:]]
-        self.made = {
-            (self.symbols[s], id_): (ts, price, qty, "sell" if m else "buy") for ts, s, id_, price, qty, m in rows if price > 0
-        }
+        self.made = {(self.symbols[s], id_): (ts, price, qty, "sell" if m else "buy") for ts, s, id_, price, qty, m in rows if price > 0}
 
     @staticmethod
     def _times(chance: Random, seconds: float, rate: float, bursts: bool) -> list[int]:
@@ -108,9 +106,7 @@ class Weather:
 class Exchange:
     """Tells each trade to all open links when it is made, and lists those its database has to whoever asks."""
 
-    def __init__(
-        self, clock: Clock, chance: Random, market: Market, weather: Weather, lossy_us: int, crash: Callable[[str], None]
-    ) -> None:
+    def __init__(self, clock: Clock, chance: Random, market: Market, weather: Weather, lossy_us: int, crash: Callable[[str], None]) -> None:
         """A message is lost only where its symbol's next one is told within `lossy_us` of the last: else nobody could know in time."""
         self.clock, self.chance, self.market, self.weather, self.lossy_us, self.crash = clock, chance, market, weather, lossy_us, crash
         self.links: list[Link] = []

@@ -1,8 +1,8 @@
 """The whole line in virtual time, under everything that goes wrong at once; each seed is another run.
 
-    make test                                                       seeds 0 … 199
-    make test-long ARGS=tests/simulation                            seeds 200 … 1199
-    PAIRFLOW_SEEDS=5000-5999 make test-long ARGS=tests/simulation   any others; a single number is one seed
+make test                                                       seeds 0 … 199
+make test-long ARGS=tests/simulation                            seeds 200 … 1199
+PAIRFLOW_SEEDS=5000-5999 make test-long ARGS=tests/simulation   any others; a single number is one seed
 """
 
 import os
