@@ -1,5 +1,6 @@
 # The verbs of Pairflow. Each creates .venv when it is missing or older than the locked dependencies.
 #   make demo [ARGS="--seconds 60"]      make run      make test      make test-long      make bench      make lint      make lock
+#   [PAIRFLOW_SEEDS=1000-1999] make test-long ARGS=tests/simulation      the whole line in virtual time, from these seeds
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin

@@ -24,7 +24,10 @@ def as_tuples(rows: Rows) -> list[Row]:
     """The rows in the order of the table's columns; NULL is None."""
     columns = []
     for name in tables()[rows.table].columns:
-        column = rows.columns[name]
+        column = rows.columns.get(name)
+        if column is None:
+            columns.append([None] * len(rows))
+            continue
         if isinstance(column, Symbols):
             names = (*column.names, None)  # code -1
             columns.append([names[code] for code in column.codes.tolist()])
@@ -38,15 +41,15 @@ def as_tuples(rows: Rows) -> list[Row]:
 class Database:
     """Tables by their keys. `check` is told each row before it is stored."""
 
-    def __init__(self, check: Callable[[str, Row], None] = lambda table, row: None) -> None:
+    def __init__(self) -> None:
+        self.check: Callable[[str, Row], None] = lambda table, row: None
         self.tables: dict[str, dict[Row, Row]] = {name: {} for name in tables()}
-        self._check = check
         self._keys = {name: [list(table.columns).index(key) for key in table.keys] for name, table in tables().items()}
 
     def apply(self, table: str, rows: Sequence[Row]) -> None:
         stored = self.tables[table]
         for row in rows:
-            self._check(table, row)
+            self.check(table, row)
             key = tuple(row[k] for k in self._keys[table])
             before = stored.get(key)
             assert before is None or before == row or table in REWRITTEN, f"table {table}: a row changed: {before} is now {row}"

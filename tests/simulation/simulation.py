@@ -55,7 +55,6 @@ SMALL = {
     "flows.binance.sequencer.HELD": 300,
     "flows.binance.rest.PAGE": 100,
     "flows.questdb.REQUEST_ROWS": 300,
-    "flows.source.WAIT_S": 0.0,
 }
 HELD_EACH = 150  # = max(REACH, HELD // 3 symbols)
 REQUEST_S = 2.0
@@ -104,10 +103,9 @@ class Crashes:
 class Line:
     """The pipeline's process: its lives, its recovery store, and what must be true after each step."""
 
-    def __init__(self, settings: Settings, clock: Clock, market: Market, crashes: Crashes, server: Server, patience: Patience, queue: int):
+    def __init__(self, settings: Settings, clock: Clock, market: Market, crashes: Crashes, server: Server, options: Options):
         self._settings, self._clock, self._market, self._crashes, self._server = settings, clock, market, crashes, server
-        self._options = Options(patience=patience, queue=queue)
-        self._queue = queue
+        self._options = options
         self.committed: list[tuple[bytes, np.ndarray]] = []  # snapshots, and the last ids in them
         self.loop: Loop | None = None
         self.begun: dict[str, int] = {}  # first ids, once they are durable
@@ -163,13 +161,11 @@ class Line:
         if step_id == "snapshot":
             self._crashes.here("snapshot")
             return
-        readers = {"pairflow.bars": "feed", "pairflow.questdb": "rows"}
-        kind = readers.get(step_id)
-        if kind == "feed":
+        if step_id == "pairflow.bars":
             for _, feed in items:
                 self._released(feed.trades)
         self._crashes.here(step_id)
-        if kind == "rows":
+        if step_id == "pairflow.questdb":
             self._unacknowledged += [rows for _, rows in items]
 
     def _released(self, trades: Trades) -> None:
@@ -210,9 +206,11 @@ class Line:
     def _bounded(self) -> None:
         partition = self._partition
         held = partition._sequencer.waiting()
-        assert held <= len(self._settings.symbols) * (2 * HELD_EACH + SMALL["flows.binance.rest.PAGE"]) + self._queue, f"{held} trades held"
+        assert held <= len(self._settings.symbols) * (2 * HELD_EACH + SMALL["flows.binance.rest.PAGE"]) + self._options.queue, (
+            f"{held} trades held"
+        )
         assert self._writer.waiting < SMALL["flows.questdb.REQUEST_ROWS"], f"{self._writer.waiting} rows wait"
-        assert len(partition._inbox) <= self._queue + 20, (
+        assert len(partition._inbox) <= self._options.queue + 20, (
             f"{len(partition._inbox)} messages in the inbox"
         )  # and what is told about links and by REST
 
@@ -338,6 +336,10 @@ def weather_of(chance: Random, until: float) -> tuple[Weather, float]:
         outage_every=_sometimes(chance, 0.3, 15, otherwise=math.inf),
         outage_s=8,
     )
+    if (
+        weather.shutdown_every < math.inf
+    ):  # a handover asks for nothing: what a connection that had fallen silent missed would show too late
+        weather.silence_every = weather.stall_every = math.inf
     assert weather.latency_s + weather.jitter_s + weather.reorder_s <= LATEST_S
     return weather, settle_s
 
@@ -372,12 +374,26 @@ class Simulation:
         crash_every = _sometimes(chance, 0.6, 5, 15, otherwise=math.inf)
         self.crashes = Crashes(clock, self._chance("crashes"), crash_every, self.calm_at)
         self.exchange = Exchange(clock, self._chance("exchange"), self.market, weather, lossy_us, self.crashes.here)
-        self.database = Database(lambda table, row: self.line.check(table, row))  # noqa: PLW0108 - the line is made last
+        self.database = Database()
         illness = illness_of(chance, self.calm_at)
         self.server = Server(clock, self._chance("database"), self.database, illness, self.crashes.here)
         patience = replace(PATIENCE, settle_s=settle_s, grace_s=chance.choice((0.2, 0.5)))
         queue = chance.choice((100, 400, 10_000))
-        self.line = Line(self.settings, clock, self.market, self.crashes, self.server, patience, queue)
+        offset_us = self._chance("wall clock").choice(
+            (0, -1_300_000, 3_600 * SECOND_US, -3_600 * SECOND_US)
+        )  # the machine's clock is wrong
+        options = Options(
+            patience=patience,
+            queue=queue,
+            wait_s=0.0,
+            now=lambda: clock.now,
+            wall_us=lambda: clock.market_us() + offset_us,
+            chance=lambda: self._chance("partition"),
+            stream=lambda url, streams, inbox, *_: Socket(self.exchange, inbox),  # type: ignore[arg-type, return-value]
+            rest=lambda url, stream, symbols, answer, *_: SimulatedRest(self.exchange, self.settings.symbols, answer),  # type: ignore[arg-type, return-value]
+        )
+        self.line = Line(self.settings, clock, self.market, self.crashes, self.server, options)
+        self.database.check = self.line.check
         self.turn_s = chance.choice((0.05, 0.15, 0.4))
         self.pause_share = _sometimes(chance, 0.3, 0.01)
         clock.note(f"{weather}\n{illness}\n{patience}\ncalm from {self.calm_at:.1f} s on; crashes every {crash_every} s")
@@ -396,18 +412,10 @@ class Simulation:
             self._catch_up(chance)
 
     def _replace(self, patch: pytest.MonkeyPatch) -> None:
-        clock, settings = self.clock, self.settings
         for name, value in SMALL.items():
             patch.setattr(name, value)
-        offset_us = self._chance("wall clock").choice(
-            (0, -1_300_000, 3_600 * SECOND_US, -3_600 * SECOND_US)
-        )  # the machine's clock is wrong
-        time = SimpleNamespace(monotonic=lambda: clock.now, time_ns=lambda: (clock.market_us() + offset_us) * 1_000)
-        patch.setattr("flows.source.time", time)
-        patch.setattr("flows.sink.time", time)
+        patch.setattr("flows.sink.time", SimpleNamespace(monotonic=lambda: self.clock.now, time=lambda: self.clock.now))
         patch.setattr("flows.questdb.http", transport(self.server))
-        patch.setattr("flows.source.Stream", lambda url, streams, inbox, *_: Socket(self.exchange, inbox))
-        patch.setattr("flows.source.Rest", lambda url, stream, symbols, answer, *_: SimulatedRest(self.exchange, settings.symbols, answer))
 
     def _live(self, chance: Random) -> None:
         """One turn of the process; or its death, and the time until it is started again."""
