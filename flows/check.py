@@ -98,7 +98,8 @@ def stream(settings: Settings) -> str:
     url = f"{source.ws_url.rstrip('/')}/stream?streams={settings.symbols[0].lower()}@{source.stream}"
     where = f"source.ws_url: {source.ws_url}"
     try:
-        connect(url, open_timeout=HANDSHAKE_S, close_timeout=0, proxy=None if is_local(url) else True).close()
+        with connect(url, open_timeout=HANDSHAKE_S, close_timeout=0, proxy=None if is_local(url) else True):
+            pass
     except TimeoutError:
         raise UserError(f"{where}: no answer within {HANDSHAKE_S:g} s; check the network, or correct it") from None
     except InvalidStatus as error:
