@@ -339,7 +339,7 @@ def _peek_parquet(path: Path) -> File:
                 times = _times(batch.column(0))
                 if (times > 0).any():
                     return replace(file, first_us=int(times[times > 0].min()))
-    except pa.ArrowException as e:
+    except (pa.ArrowException, OSError) as e:
         raise UserError(f"{path}: cannot be read as Parquet: {_one_line(e)}") from e
     raise UserError(f"{path}: holds no trades")
 
@@ -468,7 +468,7 @@ def _tables(file: File, wanted: tuple[str, ...]) -> Iterator[tuple[pa.RecordBatc
             ) as reader:
                 for batch in reader:
                     yield batch.rename_columns(list(wanted)), raw.tell()
-    except (pa.ArrowException, EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as e:
+    except (pa.ArrowException, OSError, EOFError, zlib.error, zipfile.BadZipFile) as e:
         raise _broken(file, e) from e
 
 

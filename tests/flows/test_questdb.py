@@ -1,5 +1,6 @@
 """The database's tables and the writer's promises, against a real server."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from flows.questdb import (
     tables,
     ttl_would_drop,
 )
+from flows.source import Stop
 
 T0 = 1_723_161_600_000_007  # 2024-08-09, not a whole millisecond
 
@@ -393,6 +395,40 @@ def test_a_stopped_writer_gives_up_at_its_next_failure() -> None:
         with pytest.raises(UserError, match=r"^questdb 127\.0\.0\.1:1: away for 0 s \(.*refused\): stopped with 3 rows not written"):
             writer.flush()
         assert writer.waiting == 3
+
+
+@pytest.mark.parametrize("stop", [threading.Event(), Stop()])
+def test_a_writer_that_is_stopped_does_not_wait_for_an_answer(
+    database: Endpoint, proxy: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch, stop: Any
+) -> None:
+    monkeypatch.setattr(db, "STOPPING_S", 0.2)
+    between = proxy(database.http_port)
+    between.fault = "hang"
+    with writing(Endpoint("127.0.0.1", between.port, 1), stop=stop, request_s=3_600) as writer:
+        writer.write([trades(3)])
+        threading.Timer(0.1, stop.set).start()
+        with pytest.raises(UserError, match=r"\(no answer in time\): stopped with 3 rows not written: start again when it answers$"):
+            writer.flush()
+
+
+def test_a_stopped_writer_still_writes_to_a_database_that_answers(database: Endpoint) -> None:
+    stop = Stop()
+    stop.set()
+    with writing(database, stop=stop) as writer:
+        writer.write([trades(120_000)])
+        writer.flush()
+    settle(database)
+    with connect(database) as connection:
+        assert connection.execute("SELECT count() FROM trades").fetchone() == (120_000,)
+
+
+def test_a_server_that_reads_nothing_is_given_up_at_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # connections wait in its backlog
+        stop = threading.Event()
+        with writing(Endpoint("127.0.0.1", deaf.getsockname()[1], 1), request_s=0.2, stop=stop, sleep=lambda _: stop.set()) as writer:
+            writer.write([trades(49_999)])  # more than the sockets take without a reader
+            with pytest.raises(UserError, match="no answer in time"):
+                writer.flush()
 
 
 def test_a_suspended_table_is_named_and_loses_nothing(database: Endpoint) -> None:
