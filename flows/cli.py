@@ -44,7 +44,7 @@ FAULTS: Final = {  # of the local exchange: what a value other than the default 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 1 after one line that says what is wrong. Ctrl-C and SIGTERM are no mistake, but what they interrupt is not ready."""
+    """Run the command; 0, or 1 after one line that says what is wrong. To be interrupted is no mistake, but a check has then not passed."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("websockets").setLevel(logging.WARNING)

@@ -312,13 +312,12 @@ def running(settings: QuestDB, progress: Progress = _silent) -> Iterator[Endpoin
 
 def serve(settings: QuestDB, progress: Progress = print) -> int:
     """`pairflow questdb`: the database alone, until it is interrupted."""
-    with running(settings, progress) as endpoint:
+    with running(settings, progress) as endpoint, contextlib.suppress(KeyboardInterrupt):
         progress(f"web console  http://{endpoint.host}:{endpoint.http_port}")
         progress(f"PostgreSQL   {endpoint.host}:{endpoint.pg_port}, database qdb")
         progress(f"log          {keeper.log_file(settings.dir.expanduser().absolute())}")
         progress("Ctrl-C stops it")
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        threading.Event().wait()
     return 0
 
 
