@@ -217,17 +217,21 @@ def run(options: argparse.Namespace) -> int:
 
 def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = False) -> int:
     """Run the pipeline on the exchange of the settings until a signal, or for so many seconds."""
+    import os
     import threading
 
-    from flows.binance.rest import Api, check_symbols
+    from flows.audit import Auditor
+    from flows.binance.rest import Api, Budget, check_symbols
     from flows.embedded import running
     from flows.history import Beginning
+    from flows.monitor import Monitor, Vitals
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, set_retention
     from flows.running import Tally, execute, forget_recovery, open_recovery, own_recovery, stopping_on_signals, telling_of_compiling
     from flows.sink import QuestDBSink
-    from flows.source import ExchangeSource, Stop
+    from flows.source import ExchangeSource, Options, Stop
 
+    heartbeat = os.environ.get("PAIRFLOW_HEARTBEAT")
     stop, tally = Stop(), Tally()
     with own_recovery(settings):
         check_symbols(settings.source.rest_url, settings.symbols, settings.source.stream)
@@ -240,14 +244,25 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
             with telling_of_compiling(say):
                 warm_up(settings)
             say(where_to_look(settings, endpoint))
-            beginning = Beginning(settings, endpoint, Api(settings.source.rest_url), say, lambda: bool(stop))
-            source = ExchangeSource(settings, stop, beginning=beginning)
-            flow = pipeline(settings, source, QuestDBSink(lambda: Writer(endpoint, log=say, stop=stop), tally), lambda: beginning.states)
+            budget, vitals = Budget(), Vitals(settings.symbols)
+
+            def api() -> Api:
+                return Api(settings.source.rest_url, budget=budget)
+
+            beginning = Beginning(settings, endpoint, api(), say, lambda: bool(stop))
+            source = ExchangeSource(settings, stop, Options(budget=budget, vitals=vitals), beginning)
+            sink = QuestDBSink(lambda: Writer(endpoint, log=say, stop=stop), tally, Path(heartbeat) if heartbeat else None)
+            flow = pipeline(settings, source, sink, lambda: beginning.states)
             timer = threading.Timer(seconds, stop.set) if seconds else None
             if timer:
                 timer.start()
             try:
-                with stopping_on_signals(stop), tally.reported(say, REPORT_S):
+                with (
+                    stopping_on_signals(stop),
+                    tally.reported(say, REPORT_S),
+                    Monitor(settings, endpoint, api(), vitals),
+                    Auditor(settings, endpoint, api(), vitals),
+                ):
                     execute(flow, recovery=recovery, every=timedelta(microseconds=settings.recovery.every_us), workers=workers)
             finally:
                 if timer:

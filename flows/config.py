@@ -12,11 +12,12 @@ import msgspec
 
 from flows.errors import UserError
 from flows.strict_yaml import Field, either, parse, shown, suggested
+from operators.metrics import PAIR_METRICS, SYMBOL_METRICS
 
 METHODS = ("ols",)  # hedge ratios that operators/ can compute
-PAIR_METRICS = ("zscore", "correlation", "adf_pvalue", "coint_pvalue")
-SYMBOL_METRICS = ("price", "volume_ratio", "volatility_ratio", "staleness")
 SIGNED_METRICS = ("zscore", "correlation")  # `outside` means something for these only
+CONTIGUOUS = "contiguous"
+IDS = (CONTIGUOUS, "sparse")  # what a jump in a symbol's ids means: a hole, or nothing
 SIDES = ("above", "below", "outside")
 PRIORITIES = ("high", "medium", "low")
 
@@ -49,6 +50,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str = "binance"  # binance | simulated
     quiet_us: int = 3_000_000
     stream: str = "trade"  # trade | aggTrade
+    ids: str = CONTIGUOUS  # contiguous | sparse
     ws_url: str = "wss://data-stream.binance.vision"
     rest_url: str = "https://api.binance.com"
 
@@ -243,7 +245,7 @@ def _directory(field: Field, below: Path) -> Path:
 
 
 def _source(field: Field | None) -> tuple[Source, tuple[str, ...]]:
-    keys = field.keys("exchange", "quiet", "stream", "ws_url", "rest_url", "symbols") if field else {}
+    keys = field.keys("exchange", "quiet", "stream", "ids", "ws_url", "rest_url", "symbols") if field else {}
     chosen: dict[str, Any] = {}
     if "exchange" in keys:
         chosen["exchange"] = keys["exchange"].one_of(("binance", "simulated"))
@@ -251,6 +253,8 @@ def _source(field: Field | None) -> tuple[Source, tuple[str, ...]]:
         chosen["quiet_us"] = _duration_us(keys["quiet"], "a duration from 1ms to 1h, such as 3s", UNITS_US["ms"], UNITS_US["h"])
     if "stream" in keys:
         chosen["stream"] = keys["stream"].one_of(("trade", "aggTrade"))
+    if "ids" in keys:
+        chosen["ids"] = keys["ids"].one_of(IDS)
     if "ws_url" in keys:
         chosen["ws_url"] = _url(keys["ws_url"], ("ws", "wss"))
     if "rest_url" in keys:
@@ -670,7 +674,13 @@ def settings_fingerprint(settings: Settings) -> dict[str, Any]:
     """
     source = settings.source
     return {
-        "source": {"exchange": source.exchange, "stream": source.stream, "ws_url": source.ws_url, "rest_url": source.rest_url},
+        "source": {
+            "exchange": source.exchange,
+            "stream": source.stream,
+            "ids": source.ids,
+            "ws_url": source.ws_url,
+            "rest_url": source.rest_url,
+        },
         "symbols": list(settings.symbols),
         "bars": {"timeframes": list(settings.timeframes)},
         "pairs": {pair.name: _pair_fingerprint(pair) for pair in settings.pairs},

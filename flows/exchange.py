@@ -14,6 +14,7 @@ nothing; after its end the exchange stays up, idle. Faults are injected on reque
     /control/deny?symbol=…&first=…&last=…    never tell these ids over REST
     /control/misreport?symbol=…&interval=1m&open_us=…&field=close&value=…    one wrong kline
     /control/delist?symbol=…                 from now on unknown
+    /control/mute?symbol=…                   open connections bring nothing of it any more, new ones do
 """
 
 import asyncio
@@ -597,6 +598,12 @@ class Exchange:
         for client in self._clients.values():
             self._start(self._shut(client, notice_s))
 
+    def mute(self, symbol: str) -> None:
+        """Let the symbol's streams fall silent on the connections that are open."""
+        for client in self._clients.values():
+            for stream in STREAMS:
+                client.streams.pop(f"{symbol.lower()}@{stream}", None)
+
     def stats(self) -> dict[str, Any]:
         """What was asked and sent. Times are seconds since the exchange was made."""
         return {
@@ -782,6 +789,8 @@ class Exchange:
             faults.misreports.append(msgspec.convert(query, Misreport, strict=False))
         elif act == "delist":
             faults.delisted.append(query["symbol"])
+        elif act == "mute":
+            self.mute(query["symbol"])
         elif act == "faults":
             kept = {} if query.pop("reset", "") == "true" else msgspec.to_builtins(faults)
             self.faults = msgspec.convert(kept | query, Faults, strict=False)

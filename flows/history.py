@@ -15,7 +15,7 @@ from flows.config import Settings, timeframe_us
 from flows.errors import Interrupted, UserError
 from flows.questdb import Endpoint, connect
 from operators.activity import LONG_WINDOW
-from operators.cointegration import TESTS
+from operators.coint_share import TESTS
 from operators.columns import SECOND_US, WARM, WARMING, Bars
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ SETTLED_S: Final = 5  # the exchange's newest candles may still miss trades that
 RESUMABLE_S: Final = 3_600  # a database whose newest bars are older is not gone on with: their trades would take minutes of request budget
 SAY_EVERY: Final = 10  # symbols
 TRIES: Final = 5
+MOST: Final = 1_000_000_000  # bars: all of them
 PAUSE_S: Final = 1.0  # doubled for each try after
 LOOK_S: Final = 0.05  # how often a search looks whether it is to end
 
@@ -179,7 +180,8 @@ class Beginning:
         lengths.setdefault(SECOND, SECOND_US)
         starts[SECOND] = min(starts.get(SECOND, seeds_from), seeds_from)
         ends[SECOND] = until
-        stored = {word: self._stored(symbol, word, starts[word], ends[word]) for word in lengths}
+        with connect(self._endpoint) as connection:
+            stored = {word: stored_bars(connection, symbol, word, starts[word], ends[word]) for word in lengths}
         lacking = [word for word, us in lengths.items() if len(stored[word]["ts"]) * us < ends[word] - starts[word]]
         told: dict[int, Klines] = {}  # the exchange's candles by their length, each as far back as any timeframe lacks bars
         for base in {interval_us(lengths[word]) for word in lacking}:
@@ -198,21 +200,22 @@ class Beginning:
                 stages[0].append(_bars(code, us, {name: column[:split] for name, column in found.items()}))
                 stages[1].append(_bars(code, us, {name: column[split:] for name, column in found.items()}))
 
-    def _stored(self, symbol: str, timeframe: str, start: int, end: int) -> Klines:
-        with connect(self._endpoint) as connection:
-            rows = connection.execute(
-                f"SELECT ts::LONG, {', '.join(FIELDS)}, complete FROM bars WHERE symbol = %s AND timeframe = %s "
-                "AND ts >= %s::LONG::TIMESTAMP AND ts < %s::LONG::TIMESTAMP ORDER BY ts",
-                (symbol, timeframe, start, end),
-            ).fetchall()
-        columns = list(zip(*rows, strict=True)) if rows else [()] * (len(FIELDS) + 2)
-        types = [np.int64, *(np.int64 if name == "trades" else np.float64 for name in FIELDS), np.bool_]
-        return {name: np.array(column, kind) for name, column, kind in zip(("ts", *FIELDS, "complete"), columns, types, strict=True)}
-
     def _joined(self, parts: list[Bars], stage: int) -> Bars:
         names = [name for name in Bars.__slots__ if name not in ("watermark", "stage")]
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         return Bars(**columns, watermark=np.zeros(len(self._settings.symbols), np.int64), stage=stage)
+
+
+def stored_bars(connection: Any, symbol: str, timeframe: str, start: int, end: int, most: int = MOST) -> Klines:
+    """The database's bars that open within [start, end) and whether each is `complete`, the first `most` of them."""
+    rows = connection.execute(
+        f"SELECT ts::LONG, {', '.join(FIELDS)}, complete FROM bars WHERE symbol = %s AND timeframe = %s "
+        "AND ts >= %s::LONG::TIMESTAMP AND ts < %s::LONG::TIMESTAMP ORDER BY ts LIMIT %s",
+        (symbol, timeframe, start, end, most),
+    ).fetchall()
+    columns = list(zip(*rows, strict=True)) if rows else [()] * (len(FIELDS) + 2)
+    types = [np.int64, *(np.int64 if name == "trades" else np.float64 for name in FIELDS), np.bool_]
+    return {name: np.array(column, kind) for name, column, kind in zip(("ts", *FIELDS, "complete"), columns, types, strict=True)}
 
 
 def _bars(code: int, timeframe: int, columns: Klines) -> Bars:

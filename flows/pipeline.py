@@ -22,7 +22,8 @@ from flows.source import Feed
 from operators.bars import BarBuilder
 from operators.columns import WARMING, Bars, Trades
 from operators.measures import Measurer, Measures, PairSpec
-from operators.watch import PAIR_METRICS, AlertSpec, Watch
+from operators.metrics import PAIR_METRICS
+from operators.watch import AlertSpec, Watch
 
 WARM_UP_BARS = 100
 SIDES = {"above": 1, "below": -1, "outside": 0}

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import logging
 import os
 import re
 import select
@@ -18,6 +19,8 @@ import numpy as np
 
 from flows.columns import Column, Rows, Symbols
 from flows.errors import UserError
+
+log = logging.getLogger(__name__)
 
 SCHEMA = Path(__file__).parent.parent / "questdb" / "schema.sql"
 CONNECT_S = 10
@@ -87,14 +90,24 @@ def tables() -> dict[str, Table]:
 
 
 def prepare(endpoint: Endpoint) -> None:
-    """Create the tables that are missing and verify the others: a table that would lose or mix up rows is refused."""
+    """Create the tables that are missing and verify the others: a table that would lose or mix up rows is refused.
+
+    What a later version has appended to a table of an earlier one is added, and NULL in the rows that are there.
+    """
+    grown = False
     with connect(endpoint) as connection:
         for table in tables().values():
             connection.execute(table.create)
-            _verify(connection, table)
+            for column in _verify(connection, table):
+                connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {column} {table.columns[column]}")
+                log.info("table %s: column %s added", table.name, column)
+                grown = True
+    if grown:
+        settle(endpoint)  # until then SQL does not know the columns
 
 
-def _verify(connection: Any, table: Table) -> None:
+def _verify(connection: Any, table: Table) -> list[str]:
+    """The columns that are missing at the table's end; raises UserError for any other difference."""
     wal, partition_by, dedup = connection.execute(
         "SELECT walEnabled, partitionBy, dedup FROM tables() WHERE table_name = %s", (table.name,)
     ).fetchone()
@@ -107,7 +120,11 @@ def _verify(connection: Any, table: Table) -> None:
     def refuse(what: str, has: object, expected: object) -> UserError:
         return UserError(f"table {table.name}: {what}: found {has}, expected {expected}: {way_out}")
 
+    expected = list(table.columns)
+    appended = expected[len(rows) :] if list(found) == expected[: len(rows)] else []
     for position, (column, type_) in enumerate(table.columns.items()):
+        if column in appended:
+            break
         if column not in found:
             raise refuse(f"column {column}", "none", type_)
         if found[column] != type_:
@@ -127,6 +144,7 @@ def _verify(connection: Any, table: Table) -> None:
     keys = {column for column, _, _, key in rows if key} if dedup else set()
     if keys != set(table.keys):
         raise refuse("deduplication", f"keys {', '.join(sorted(keys))}" if keys else "none", f"DEDUP UPSERT KEYS({', '.join(table.keys)})")
+    return appended
 
 
 def newest(connection: Any, table: str) -> int | None:
@@ -138,6 +156,19 @@ def newest(connection: Any, table: str) -> int | None:
 def suspended(connection: Any) -> list[tuple[str, str]]:
     """Tables that still take rows but show none of them, each with the server's reason."""
     return [(name, reason) for name, is_suspended, reason, *_ in _wal(connection) if is_suspended]
+
+
+def pending(connection: Any) -> int:
+    """Transactions that were acknowledged but are not applied yet, in all tables."""
+    return sum(todo - done for *_, done, todo in _wal(connection))
+
+
+def suspension(name: str, reason: str) -> str:
+    """What to say of a suspended table."""
+    return (
+        f"table {name}: suspended ({reason or 'no reason given'}): it takes rows but shows none of them: "
+        f"see to the cause (disk space?), then ALTER TABLE {name} RESUME WAL"
+    )
 
 
 def _wal(connection: Any) -> list[tuple[str, bool, str, int, int]]:
@@ -154,10 +185,7 @@ def settle(endpoint: Endpoint, deadline_s: float = 60.0) -> None:
             late = []
             for name, is_suspended, reason, done, _ in _wal(connection):
                 if is_suspended:
-                    raise UserError(
-                        f"table {name}: suspended ({reason or 'no reason given'}): it takes rows but shows none of them: "
-                        f"see to the cause (disk space?), then ALTER TABLE {name} RESUME WAL"
-                    )
+                    raise UserError(suspension(name, reason))
                 if done < aims.get(name, 0):
                     late.append(name)
             if not late:

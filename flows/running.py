@@ -39,7 +39,7 @@ STEPS: Final = (
     "rows",
     "questdb",
 )
-STATE_VERSION: Final = 1  # of what the operators pickle: raised with every change of it
+STATE_VERSION: Final = 2  # of what the operators pickle: raised with every change of it
 FINGERPRINT: Final = "fingerprint.json"
 SIMULATED: Final = "-simulated"
 LOCK: Final = "run.lock"

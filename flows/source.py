@@ -5,7 +5,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from flows.binance.messages import Frames, decode
-from flows.binance.rest import Limits, Rest
+from flows.binance.rest import Answer, Budget, Limits, Rest
 from flows.binance.sequencer import (
     CAUSES,
     DISCONNECT,
@@ -29,11 +29,12 @@ from flows.binance.sequencer import (
     Sequencer,
 )
 from flows.binance.stream import STREAMS_PER_CONNECTION, Broken, Connected, Disconnected, Inbox, Stream, Subscribed, Timing
-from flows.columns import Rows, Symbols
-from flows.config import Settings
+from flows.columns import Column, Rows, Symbols
+from flows.config import CONTIGUOUS, Settings
 from flows.errors import Interrupted, UserError
 from flows.fatal import guarded
 from flows.history import Beginning
+from flows.monitor import Vitals
 from operators.columns import NEVER, SECOND_US, Bars, Flags, Longs, Trades
 
 log = logging.getLogger(__name__)
@@ -83,10 +84,10 @@ class Stop:
 
 
 class Health:
-    """Counts of the source, a row per symbol and second of the wall clock."""
+    """Counts of the source, a row per symbol and second of the wall clock; with `vitals`, what those found who look at it from beside."""
 
-    def __init__(self, symbols: tuple[str, ...], codes: Longs, now_us: Callable[[], int]) -> None:
-        self._symbols, self._codes, self._now_us = symbols, codes, now_us
+    def __init__(self, symbols: tuple[str, ...], codes: Longs, now_us: Callable[[], int], vitals: Vitals | None = None) -> None:
+        self._symbols, self._codes, self._now_us, self._vitals = symbols, codes, now_us, vitals
         self._second = now_us() // SECOND_US
         self._clear()
 
@@ -117,23 +118,22 @@ class Health:
         n = len(codes)
         with np.errstate(invalid="ignore"):
             lag_ms = self._lag_us[codes] / self._arrived[codes] / 1_000
-        rows = Rows(
-            "health",
-            {
-                "ts": np.full(n, self._second * SECOND_US),
-                "symbol": Symbols(codes.astype(np.int32), self._symbols),
-                "trades": self._trades[codes],
-                "lag_ms": lag_ms,
-                "queued": np.full(n, queued),
-                "duplicates": self._duplicates[codes],
-                "rejected": self._rejected[codes],
-                "reconnects": np.full(n, self._reconnects),
-            },
-        )
+        columns: dict[str, Column] = {
+            "ts": np.full(n, self._second * SECOND_US),
+            "symbol": Symbols(codes.astype(np.int32), self._symbols),
+            "trades": self._trades[codes],
+            "lag_ms": lag_ms,
+            "queued": np.full(n, queued),
+            "duplicates": self._duplicates[codes],
+            "rejected": self._rejected[codes],
+            "reconnects": np.full(n, self._reconnects),
+        }
+        if self._vitals is not None:
+            columns |= self._vitals.columns(codes)
         if n:
             self._second = second
             self._clear()
-        return rows
+        return Rows("health", columns)
 
 
 def gap_rows(gaps: list[Gap], symbols: tuple[str, ...], now_us: int) -> Rows:
@@ -146,7 +146,7 @@ def gap_rows(gaps: list[Gap], symbols: tuple[str, ...], now_us: int) -> Rows:
             "symbol": Symbols(np.array([gap.symbol for gap in gaps], np.int32), symbols),
             "first_id": first_id,
             "last_id": last_id,
-            "trades": last_id - first_id + 1,
+            "trades": np.array([gap.trades for gap in gaps], np.int64),
             "cause": Symbols(np.array([CAUSES.index(gap.cause) for gap in gaps], np.int32), CAUSES),
             "status": Symbols(np.array([STATUSES.index(gap.status) for gap in gaps], np.int32), STATUSES),
             "filled_at": np.array([now_us if gap.status == FILLED else NEVER for gap in gaps], np.int64),
@@ -160,12 +160,20 @@ def wall_us() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What tests scale."""
+    """What tests scale, what simulations replace (clocks, chance, sockets and REST), and what is shared with those who work beside a source."""
 
     patience: Patience = field(default_factory=Patience)
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
     queue: int = QUEUE
+    budget: Budget | None = None
+    vitals: Vitals | None = None
+    wait_s: float = WAIT_S
+    now: Callable[[], float] = time.monotonic  # what the sequencer waits by
+    wall_us: Callable[[], int] = wall_us  # what health and ledger say; nothing else depends on it
+    chance: Callable[[], random.Random] = random.Random  # of a partition
+    stream: Callable[[str, Sequence[str], Inbox, random.Random, Timing], Stream] = Stream
+    rest: Callable[[str, str, Sequence[str], Answer, Limits, Budget | None], Rest] = Rest
 
 
 class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]]):
@@ -181,12 +189,12 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         options: Options,
         beginning: Beginning | None = None,
     ) -> None:
-        self._name, self._settings, self._stop = name, settings, stop
+        self._name, self._settings, self._stop, self._options = name, settings, stop, options
         symbols, source = settings.symbols, settings.source
         self._codes = {symbol: code for code, symbol in enumerate(symbols)}
-        self._sequencer = Sequencer(len(symbols), source.quiet_us, options.patience)
+        self._sequencer = Sequencer(len(symbols), source.quiet_us, options.patience, source.ids == CONTIGUOUS)
         self._first_ids = settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None
-        self._health = Health(symbols, np.array(codes, np.int64), wall_us)
+        self._health = Health(symbols, np.array(codes, np.int64), options.wall_us, options.vitals)
         self._first = read_first_ids(self._first_ids)
         self._opening: list[Feed] = []
         if state is not None and state.pop("opened"):
@@ -197,9 +205,11 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             if symbol in self._codes:
                 self._sequencer.begin(self._codes[symbol], first_id, ts, broken=origin == TRADE_SEEN)
         self._inbox = Inbox(options.queue)
-        self._rest = Rest(source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer), options.limits)
+        self._rest = options.rest(
+            source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer), options.limits, options.budget
+        )
         streams = [f"{symbols[code].lower()}@{source.stream}" for code in codes]
-        self._stream = Stream(source.ws_url, streams, self._inbox, random.Random(), options.timing)
+        self._stream = options.stream(source.ws_url, streams, self._inbox, options.chance(), options.timing)
         self._unreadable = 0
         self._rest.start()
         self._stream.start()
@@ -212,8 +222,8 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         if self._opening:
             opening, self._opening = self._opening, []
             return [(self._name, feed) for feed in opening]
-        entries = self._inbox.drain(WAIT_S, MOST)
-        now = time.monotonic()
+        entries = self._inbox.drain(self._options.wait_s, MOST)
+        now = self._options.now()
         run: list[bytes] = []
         for entry in entries:
             if isinstance(entry, bytes):
@@ -223,6 +233,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
                 run = []
                 self._heed(entry, now)
         self._arrive(run, now)
+        self._replace_dead_streams()
         begun = self._sequencer.last != NONE
         before = self._sequencer.watermark.copy()
         trades = self._sequencer.release(now)
@@ -230,7 +241,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             self._rest.ask(request)
         self._note_first_ids(trades, begun)
         self._health.released(trades, self._sequencer.take_duplicates())
-        gaps = gap_rows(self._sequencer.take_gaps(), self._settings.symbols, wall_us())
+        gaps = gap_rows(self._sequencer.take_gaps(), self._settings.symbols, self._options.wall_us())
         health = self._health.rows(len(self._inbox))
         if not (len(trades) or len(gaps) or len(health) or (trades.watermark != before).any()):
             return []
@@ -260,6 +271,12 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             if self._unreadable.bit_length() > before.bit_length():  # the 1st, 2nd, 4th, 8th …: one line each, not a flood
                 log.warning("%s: %d messages so far that cannot be read", self._name, self._unreadable)
 
+    def _replace_dead_streams(self) -> None:
+        if dead := self._sequencer.take_dead():
+            names = ", ".join(self._settings.symbols[code] for code in dead)
+            log.warning("%s: the exchange has trades of %s that this connection did not bring; opening another", self._name, names)
+            self._stream.renew()
+
     def _heed(self, entry: Connected | Subscribed | Disconnected | Broken | tuple[Request, Page | None], now: float) -> None:
         match entry:
             case Connected(again):
@@ -270,7 +287,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             case Subscribed():
                 self._sequencer.subscribed(now)
             case Disconnected():
-                self._sequencer.disconnect()
+                self._sequencer.disconnect(now)
             case Broken(error):
                 raise RuntimeError(f"{self._name}: the connection's thread has ended") from error
             case (request, page):
@@ -360,7 +377,7 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
 
     def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None) -> None:
         self._symbols, self._recording, self._stop, self._speed = settings.symbols, recording, stop, speed
-        self._sequencer = Sequencer(len(settings.symbols), settings.source.quiet_us, patience=None)
+        self._sequencer = Sequencer(len(settings.symbols), settings.source.quiet_us, None, settings.source.ids == CONTIGUOUS)
         self._health = Health(settings.symbols, np.arange(len(settings.symbols)), wall_us)
         self._start: tuple[float, int] | None = None
         self._pending: Frames | None = None

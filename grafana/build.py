@@ -307,16 +307,19 @@ def market() -> Json:
         panel(
             "stat",
             "Data health, newest second",
-            "Of $symbol: how far behind the exchange its trades arrive, trades a second, messages waiting, reconnects since the start. "
-            "Of all symbols: holes in the trades that are still open, and how long ago the newest bar closed.",
+            "Of $symbol: how far behind the exchange its trades arrive, trades a second, messages waiting; and how often its connection "
+            "was made again in this time range. Of all symbols: holes in the trades that are still open, and how long ago the newest bar "
+            "closed.",
             [
                 query(
                     f"""
-                    SELECT lag_ms AS "Lag", trades AS "Trades/s", queued AS "Queued", reconnects AS "Reconnects"
+                    SELECT lag_ms AS "Lag", trades AS "Trades/s", queued AS "Queued"
                     FROM health WHERE symbol = {SYMBOL} AND $__timeFilter(ts) LATEST ON ts PARTITION BY symbol
                     """,
                     "table",
                 ),
+                # Each row counts the reconnects of its own second.
+                query(f'SELECT sum(reconnects) AS "Reconnects" FROM health WHERE symbol = {SYMBOL} AND $__timeFilter(ts)', "table", "D"),
                 query("SELECT count() AS \"Open gaps\" FROM gaps WHERE status = 'open' AND $__timeFilter(ts)", "table", "B"),
                 query(f'SELECT age AS "Newest bar" FROM ({NEWEST})', "table", "C"),
             ],
@@ -379,7 +382,7 @@ def market() -> Json:
                     "table",
                 )
             ],
-            (18, 4, 6, 17),
+            (18, 8, 6, 13),
             options={"showHeader": True, "cellHeight": "sm"},
             custom={"align": "right", "filterable": False, "cellOptions": {"type": "auto"}, "minWidth": 50},
             empty="no trades in this range",
@@ -423,7 +426,7 @@ def market() -> Json:
             "timeseries",
             "Volume and volatility against their past",
             "Volume of a bar over the mean of the 120 before, and the standard deviation of the last 20 log returns over that of the last "
-            "120. At 1 nothing is unusual. Empty until 120 bars exist, and on timeframes no pair or alert uses.",
+            "120. At 1 nothing is unusual. Empty until 120 bars of the timeframe exist.",
             [
                 query(
                     f"""
@@ -488,7 +491,7 @@ def market() -> Json:
                     "table",
                 )
             ],
-            (0, 29, 12, 9),
+            (0, 29, 9, 9),
             options={"showHeader": True, "cellHeight": "sm"},
             custom={"align": "auto", "filterable": False, "cellOptions": {"type": "auto"}, "minWidth": 60},
             empty="no gaps in this range",
@@ -521,7 +524,7 @@ def market() -> Json:
                     "B",
                 ),
             ],
-            (12, 29, 12, 9),
+            (9, 29, 6, 9),
             options={"showHeader": True, "cellHeight": "sm"},
             custom={"align": "auto", "filterable": False, "cellOptions": {"type": "auto"}},
             transformations=[
@@ -535,6 +538,84 @@ def market() -> Json:
                     custom__cellOptions={"type": "color-text"},
                     mappings=words({"0": CALM, "1": ALARM}, {"0": "applied", "1": "suspended"}),
                 ),
+            ],
+        ),
+        panel(
+            "stat",
+            "Data health, checks",
+            "Mismatches: the share of the last 60 closed bars of $symbol that differ from the exchange's own klines. Clock skew: the "
+            "exchange's clock less the pipeline's; Lag is off by it, bars and signals are not. Suspended: tables that take rows but do not "
+            "show them (see Troubleshooting in the README). Behind: what was written but is not applied yet, in transactions.",
+            [
+                query(
+                    f"""
+                    SELECT mismatch_rate AS "Mismatches", skew_ms AS "Clock skew"
+                    FROM health WHERE symbol = {SYMBOL} AND $__timeFilter(ts) LATEST ON ts PARTITION BY symbol
+                    """,
+                    "table",
+                ),
+                # Not those of `health`: it may be the very table that is suspended.
+                query(
+                    'SELECT sum(CAST(suspended AS INT)) AS "Suspended", sum(sequencerTxn - writerTxn) AS "Behind" FROM wal_tables()',
+                    "table",
+                    "B",
+                ),
+            ],
+            (18, 4, 6, 4),
+            options=numbers(18),
+            field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 0},
+            empty="–",
+            overrides=[
+                override("Mismatches", unit="percentunit", thresholds=steps((None, CALM), (0.001, ALARM))),
+                override("Clock skew", unit="ms", thresholds=steps((None, WARN), (-1000, CALM), (1000, WARN))),
+                override("Suspended", unit="short", thresholds=steps((None, CALM), (1, ALARM))),
+                override("Behind", unit="short", thresholds=steps((None, QUIET), (1000, WARN))),
+            ],
+        ),
+        panel(
+            "timeseries",
+            "Database and clock",
+            "Transactions of all tables that are written but not applied yet (worst of each interval): a line that only rises is a database "
+            "that does not keep up, or a suspended table. And the exchange's clock less the pipeline's.",
+            [
+                query(
+                    f"""
+                    SELECT ts AS time, max(wal_pending) AS "Behind", last(skew_ms) AS "Clock skew"
+                    FROM health WHERE symbol = {SYMBOL} AND $__timeFilter(ts) SAMPLE BY $__interval
+                    """
+                )
+            ],
+            (15, 29, 9, 4),
+            options=chart(),
+            field={"unit": "short", "decimals": 0},
+            custom=lines(),
+            interval="10s",
+            overrides=[
+                override("Behind", color=fixed(DIM), custom__fillOpacity=25, custom__axisPlacement="left"),
+                override("Clock skew", unit="ms", color=fixed("yellow")),
+            ],
+        ),
+        panel(
+            "table",
+            "Audits",
+            "Closed bars, of every symbol, that differ from the exchange's own klines even after some waiting: what we have and what it says. "
+            "Complete bars of one timeframe are audited (1m where there is one).",
+            [
+                query(
+                    """
+                    SELECT ts AS "Bar", symbol AS "Symbol", timeframe AS "Timeframe", field AS "Field", ours AS "Ours", theirs AS "Theirs"
+                    FROM audits WHERE $__timeFilter(ts) ORDER BY ts DESC LIMIT 100
+                    """,
+                    "table",
+                )
+            ],
+            (15, 33, 9, 5),
+            options={"showHeader": True, "cellHeight": "sm"},
+            custom={"align": "auto", "filterable": False, "cellOptions": {"type": "auto"}, "minWidth": 60},
+            empty="no bar in this range differs",
+            overrides=[
+                override("Bar", unit="time:YYYY-MM-DD HH:mm:ss", custom__width=155),
+                override("Ours|Theirs", regex=True, unit="string"),  # every digit of it
             ],
         ),
     ]

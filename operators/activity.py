@@ -24,11 +24,11 @@ import numpy as np
 from numba import njit
 
 from operators.columns import Floats, Longs
+from operators.rounding import ROUNDING
 
 VOLATILITY_WINDOW = 60  # returns
 SHORT_WINDOW = 20
 LONG_WINDOW = 120  # returns, and bars of volume before the newest
-ROUNDING = 2.0 * np.finfo(np.float64).eps  # of a return: closes that grow by the same factor differ by that with nothing behind it
 
 
 def activity(closes: Floats, volumes: Floats, symbol: Longs, end: Longs) -> tuple[Floats, Floats, Floats, Floats]:
@@ -49,7 +49,7 @@ def _sd(returns: Floats) -> float:
     for value in returns:
         squares += (value - first - mean) ** 2
     sd = np.sqrt(squares / (len(returns) - 1))
-    return 0.0 if sd <= ROUNDING else sd
+    return 0.0 if sd <= ROUNDING else sd  # closes that grow by the same factor have returns that differ by that
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -5,7 +5,8 @@
     outside:  opens when |value| > threshold,  closes when |value| <= exit
 
 An exit short of the threshold keeps a value that flaps around the threshold from opening an episode at every flap. A row is written at
-every change of `active`, and at each evaluation or mark whose time is a whole minute.
+every change of `active`, and at each evaluation or mark whose time is a whole minute. Evaluations may be taken back (`rewind`), as far as
+`settle` has not let go of the rows they led to.
 
 Shapes: one alert is one rule on one subject and timeframe; `side` int64 (alerts,) of ABOVE, BELOW, OUTSIDE, `threshold` and `exit` float64
 (alerts,) in the metric's unit. `update` takes columns of n rows, each alert's in event-time order: `ts` in µs since the epoch.
@@ -41,9 +42,13 @@ class AlertRows(NamedTuple):
     episode: Longs  # µs of the opening; NEVER while none
     changed: Flags  # `active` changed here
 
+    def rows(self, chosen: Flags) -> "AlertRows":
+        """The chosen rows."""
+        return AlertRows._make(column[chosen] for column in self)
+
 
 class AlertStates:
-    """State of every alert: `active`, `episode` (µs of the opening, NEVER while closed) and the last defined `value`. Pickles."""
+    """State of every alert: `active`, `episode` (µs of the opening, NEVER while closed), the last defined `value`; and the rows of late. Pickles."""
 
     def __init__(self, side: Longs, threshold: Floats, exit: Floats) -> None:
         self.side = np.asarray(side, np.int64)
@@ -52,9 +57,28 @@ class AlertStates:
         self.active: Flags = np.zeros(len(self.side), np.bool_)
         self.episode: Longs = np.full(len(self.side), NEVER)
         self.value: Floats = np.full(len(self.side), np.nan)
+        nothing = np.zeros(0, np.int64)
+        self.told = AlertRows(nothing, nothing, np.zeros(0), np.zeros(0, np.bool_), nothing, np.zeros(0, np.bool_))
 
-    def update(self, alert: Longs, ts: Longs, value: Floats, may_open: Flags, mark: Flags) -> "AlertRows":
-        """The rows to write, in the order given.
+    def rewind(self, alert: int, ts: int) -> Longs:
+        """Put an alert back to what it was before `ts`; the times of the rows that rest on what this takes back. Its last value is unknown."""
+        undone = (self.told.alert == alert) & (self.told.ts >= ts)
+        changes = undone & self.told.changed
+        if changes.any():
+            first = int(np.argmax(changes))
+            self.active[alert] = not self.told.active[first]
+            self.episode[alert] = self.told.episode[first] if self.active[alert] else NEVER
+        self.value[alert] = np.nan
+        times: Longs = self.told.ts[undone]
+        self.told = self.told.rows(~undone)
+        return times
+
+    def settle(self, ts: int) -> None:
+        """Nothing before `ts` will be taken back."""
+        self.told = self.told.rows(self.told.ts >= ts)
+
+    def update(self, alert: Longs, ts: Longs, value: Floats, may_open: Flags, mark: Flags, write: Flags | bool = False) -> "AlertRows":
+        """The rows to write, in the order given; those of `write` in any case.
 
         Without `may_open` no episode opens, though one may close. A `mark` evaluates nothing: its time alone counts, and its row
         repeats the last defined value. `episode` is the µs of the opening while active and on the closing row, else NEVER.
@@ -64,7 +88,10 @@ class AlertStates:
         active, episode, changed = np.zeros(n, np.bool_), np.full(n, NEVER), np.zeros(n, np.bool_)
         rules = self.side, self.threshold, self.exit
         _update(*rules, self.active, self.episode, self.value, alert, ts, value, may_open, mark, written, shown, active, episode, changed)
-        return AlertRows(alert[written], ts[written], shown[written], active[written], episode[written], changed[written])
+        rows = AlertRows(alert, ts, shown, active, episode, changed)
+        if (changed | write).any():
+            self.told = AlertRows._make(map(np.concatenate, zip(self.told, rows.rows(changed | write), strict=True)))
+        return rows.rows(written | write)
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""Engle–Granger test: does y − β·x return to a mean, given that β was estimated to make it look so? And how often it was passed of late.
+"""Engle–Granger test: does y − β·x return to a mean, given that β was estimated to make it look so?
 
     y = α + β·x + e        Δe_t = λ·e_{t−1} + Σ γ_i·Δe_{t−i} + u_t (lags by AIC)        stat = λ / se(λ)
 
@@ -9,9 +9,8 @@ Shapes: `y`, `x` float64 (n,), f(close) of the two legs. Results: stat and p-val
 Undefined (NaN, NaN): a leg that is short, constant or not finite; r² ≥ 1 − 100·√ε (1 − 1.5e-6: the residuals are rounding); residuals that
 are collinear with their lags (see unit_root.py).
 
-Equal to `statsmodels.tsa.stattools.coint(y, x, trend="c", autolag="aic")` to 1e-9 (p-value 1e-8) on legs around
-0; far from 0 it is statsmodels that loses digits. It costs
-40 µs at n = 300, 80 µs at n = 1,800.
+Equal to `statsmodels.tsa.stattools.coint(y, x, trend="c", autolag="aic")` to 1e-9 (p-value 1e-8) on legs around 0; far
+from 0 it is statsmodels that loses digits. It costs 40 µs at n = 300, 80 µs at n = 1,800.
 
 References: Engle and Granger (1987); MacKinnon (1994), and "Critical values for cointegration tests" (2010).
 
@@ -22,17 +21,12 @@ References: Engle and Granger (1987); MacKinnon (1994), and "Critical values for
 """
 
 import numpy as np
-from numba import njit
 
-from operators.columns import Flags, Floats, Longs
+from operators.columns import Floats
 from operators.hedge_ratio import rolling_ols
 from operators.unit_root import mackinnon_pvalue, most_lags, unit_root
 
 COLLINEAR_R2 = 1.0 - 100.0 * float(np.sqrt(np.finfo(np.float64).eps))  # where statsmodels, too, gives up
-
-TESTS = 20  # a single p < 0.05 proves nothing: 97 % of unrelated walks have one within 120 tests
-PASSED_PVALUE = 0.05
-STATIONARY_SHARE = 0.5
 
 
 def engle_granger(y: Floats, x: Floats) -> tuple[float, float]:
@@ -46,38 +40,3 @@ def engle_granger(y: Floats, x: Floats) -> tuple[float, float]:
         return undefined
     _, stat, lags = unit_root(legs[0] - slope * legs[1] - constant, most_lags(rows, constant=False), "aic", constant=False)
     return (stat, mackinnon_pvalue(stat, 2)) if lags >= 0 else undefined
-
-
-class CointShares:
-    """Share of the last 20 tests of each pair that were passed (p < 0.05), and whether that makes the pair stationary.
-
-    `pair` is an index, 0 … pairs − 1; the same one may come again within a batch. An undefined p-value counts as not passed, but for those
-    before the first defined one, when the window was not yet full. State: 20 flags and a count a pair; pickles.
-
-    >>> shares = CointShares(pairs=1)
-    >>> share, stationary = shares.update(np.zeros(21, np.int64), np.array([0.01] * 11 + [0.5] * 9 + [np.nan]))
-    >>> [round(float(s), 2) for s in share[-3:]], [bool(s) for s in stationary[-3:]]
-    ([nan, 0.55, 0.5], [False, True, True])
-    """
-
-    def __init__(self, pairs: int) -> None:
-        self.passed: Flags = np.zeros((pairs, TESTS), np.bool_)
-        self.tests: Longs = np.zeros(pairs, np.int64)
-
-    def update(self, pair: Longs, pvalue: Floats) -> tuple[Floats, Flags]:
-        """`coint_share` (NaN until 20 tests exist) and `stationary` after each test, in the order given."""
-        share = np.full(len(pair), np.nan)
-        _count(self.passed, self.tests, pair, pvalue, share)
-        return share, share >= STATIONARY_SHARE
-
-
-@njit(cache=True, nogil=True)
-def _count(passed: Flags, tests: Longs, pair: Longs, pvalue: Floats, share: Floats) -> None:
-    for row in range(len(pair)):
-        k = pair[row]
-        if tests[k] == 0 and np.isnan(pvalue[row]):
-            continue
-        passed[k, tests[k] % TESTS] = pvalue[row] < PASSED_PVALUE
-        tests[k] += 1
-        if tests[k] >= TESTS:
-            share[row] = passed[k].sum() / TESTS

@@ -11,6 +11,7 @@ Codes = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 
 NEVER = np.iinfo(np.int64).min  # a watermark that has not begun, an episode that has not opened, a count that is NULL
+LATEST = np.iinfo(np.int64).max  # a time that has not been found, where the least is looked for
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 # What bars are: as they come, or a history that fills windows before the first of those. WARMING: the windows of what is measured on them
@@ -41,7 +42,7 @@ class Trades:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Closed bars of one or more timeframes, each symbol and timeframe in time order without holes.
+    """Closed bars of one or more timeframes, each symbol and timeframe in time order without holes; some may have come before (bars.py).
 
     All arrays have shape (n,) but `watermark` (symbols,).
     """

@@ -1,15 +1,46 @@
-"""Everything that is measured on one timeframe's panel: pair signals, cointegration tests, activity of symbols."""
+"""Everything that is measured on one timeframe's panel: pair signals, cointegration tests, activity of symbols.
+
+    a pair's row at t = f(columns t − window + 1 … t of the panel, of its two legs), for each window of its own
+
+The formulas are those of hedge_ratio.py, zscore.py, correlation.py, edge.py, adf.py, cointegration.py, coint_share.py, half_life.py and
+activity.py. A pair has a row as soon as both its legs have the bar, for each of its methods; a test where t / timeframe is a multiple of
+its `adf_every`; a symbol has a row for every bar. Every number is computed on its window itself, so a row depends on the bars of its
+windows alone: not on batch sizes, not on when the measuring began.
+
+A bar that comes again (see bars.py) is measured again, and so is every later row that looks back to it, as far as the last REWIND bars;
+rows before those stay as they are.
+
+Shapes: bars of one timeframe in, columns with one row per measurement out; times are opening times in µs since the epoch, windows in bars.
+
+Undefined (NaN; −1 lags; not stationary): each number by itself, where its own file says so; above all, while its window is not full.
+
+Reference: those of the files above.
+
+>>> second = np.arange(3) * 1_000_000
+>>> def bars(symbol, closes):
+...     ones, close = np.ones(3), np.array(closes)
+...     return Bars(np.full(3, symbol, np.int32), second, second, close, close, close, close, ones, ones, second, ones, ones > 0, second)
+>>> pair = PairSpec(0, 1, False, (OLS,), hedge=3, zscore=3, correlation=2, correlation_of_returns=True, adf=9, adf_every=9, adf_lags="aic",
+...                 fee_bps=0.0, slippage_bps=0.0)
+>>> measurer = Measurer(symbols=2, timeframe=1_000_000, pairs=[pair])
+>>> len(measurer.update(bars(0, [1.0, 3.0, 5.0])).signals.ts)  # the other leg has no bars yet
+0
+>>> measurer.update(bars(1, [1.0, 2.0, 3.0])).signals.hedge_ratio.tolist()
+[nan, nan, 2.0]
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numba
 import numpy as np
 
 from operators.activity import LONG_WINDOW, activity
 from operators.adf import adf
-from operators.cointegration import CointShares, engle_granger
-from operators.columns import NEVER, Bars, Codes, Flags, Floats, Longs
+from operators.coint_share import CointShares
+from operators.cointegration import engle_granger
+from operators.columns import LATEST, NEVER, Bars, Codes, Flags, Floats, Longs
 from operators.correlation import rolling_correlation
 from operators.edge import edge_bps
 from operators.half_life import half_life
@@ -20,6 +51,7 @@ from operators.zscore import spread_zscore
 
 OLS = "ols"  # the method whose residuals the Engle–Granger test has its critical values for
 HEDGE_RATIOS = {OLS: rolling_ols}
+REWIND = 300  # bars that are measured again when they come again: five minutes at 1s, the longest that a hole waits for the exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +95,12 @@ class Signals:
     zscore: Floats
     edge_bps: Floats
     correlation: Floats
-    incomplete: Floats  # share of rows in the windows in which a leg's bar is incomplete
+    incomplete: Floats  # share of rows in which a leg's bar is incomplete, of the window that has the largest: hedge, zscore, correlation
     newest_incomplete: Flags  # the newest bar of a leg is incomplete
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class Cointegration:
     """One row per test and method. Shapes (n,); NaN and −1 lags where undefined."""
 
     pair: Codes
@@ -82,6 +114,21 @@ class Tests:
     coint_share: Floats
     half_life: Floats
     stationary: Flags
+    incomplete: Floats  # share of rows of the `adf` window in which a leg's bar is incomplete
+
+    @classmethod
+    def none(cls) -> "Cointegration":
+        """No rows."""
+        codes, longs, floats = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0)
+        return cls(codes, codes, longs, floats, floats, longs, *(floats,) * 4, np.zeros(0, np.bool_), floats)
+
+    def rows(self, chosen: Flags) -> "Cointegration":
+        """The chosen rows."""
+        return Cointegration(*(getattr(self, column.name)[chosen] for column in fields(self)))
+
+    def and_then(self, others: "Cointegration") -> "Cointegration":
+        """These rows, and the others after them."""
+        return Cointegration(*(np.concatenate((getattr(self, column.name), getattr(others, column.name))) for column in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +141,7 @@ class Activity:
     volatility: Floats
     volatility_ratio: Floats
     volume_ratio: Floats
+    incomplete: Floats  # share of the bars of the longest window that are incomplete
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,52 +149,88 @@ class Measures:
     """What one batch of bars of one timeframe led to."""
 
     timeframe: int  # µs
-    bars: Bars
+    bars: Bars  # without those that are too old to be measured again
     signals: Signals
-    tests: Tests
+    tests: Cointegration
     activity: Activity
+    settled: int  # µs, no row that opens before will be measured again
 
 
 @dataclass(slots=True)
 class Measurer:
-    """Bars of one timeframe in, measures out: each pair's rows as soon as both its legs have the bar.
-
-    Every number is computed on its window itself, so a row depends on the bars of its windows alone: not on batch sizes, not on when
-    the measuring began. State: the panel, each pair's next row, and its last test results.
-    """
+    """Bars of one timeframe in, measures out. State: the panel, each pair's newest row, and its last test results. Pickles."""
 
     symbols: int
     timeframe: int  # µs
     pairs: Sequence[PairSpec]
     panel: Panel = field(init=False)
-    done: Longs = field(init=False)  # (pairs,) ts of each pair's last measured row; NEVER before the first
+    done: Longs = field(init=False)  # (pairs,) ts of each pair's newest measured row; NEVER before the first
     shares: CointShares = field(init=False)
+    spec: dict[str, Any] = field(init=False, repr=False)  # (pairs,) columns of the pairs
+    fits: Longs = field(init=False, repr=False)  # (pairs, methods) which of HEDGE_RATIOS each method is; −1 beyond a pair's last
 
     def __post_init__(self) -> None:
+        self._arrange()
         keep = max([LONG_WINDOW + 1, *(pair.rows for pair in self.pairs)])
-        self.panel = Panel(self.symbols, self.timeframe, keep)
+        self.panel = Panel(self.symbols, self.timeframe, keep + REWIND)
         self.done = np.full(len(self.pairs), NEVER)
-        self.shares = CointShares(len(self.pairs))
+        self.shares = CointShares(len(self.pairs), max((REWIND // pair.adf_every + 1 for pair in self.pairs), default=0))
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.symbols, self.timeframe, self.pairs, self.panel, self.done, self.shares
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.symbols, self.timeframe, self.pairs, self.panel, self.done, self.shares = state
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Columns of the pairs: a loop over thousands of them at every bar would cost more than what is measured."""
+        names, codes = [column.name for column in fields(PairSpec)], {name: code for code, name in enumerate(HEDGE_RATIOS)}
+        self.spec = {name: np.array([getattr(pair, name) for pair in self.pairs]) for name in names if name not in ("methods", "adf_lags")}
+        self.spec = {name: column if len(column) else np.zeros(0, np.int64) for name, column in self.spec.items()}
+        self.fits = np.full((len(self.pairs), max((len(pair.methods) for pair in self.pairs), default=1)), -1)
+        for p, pair in enumerate(self.pairs):
+            self.fits[p, : len(pair.methods)] = [codes[method] for method in pair.methods]
 
     def update(self, bars: Bars) -> Measures:
         """Measure what these bars make measurable."""
+        had = np.where(self.panel.seen(), self.panel.ts(self.panel.filled), NEVER)  # (symbols,) where each one's bars ended
+        again = np.full(self.symbols, LATEST)
+        np.minimum.at(again, bars.symbol, bars.ts)
+        again = np.where(again < had, again, LATEST)
+        if (again != LATEST).any():
+            recent = had - np.where(had != NEVER, REWIND * self.timeframe, 0)
+            measured = bars.rows(bars.ts >= recent[bars.symbol])
+        else:
+            measured = bars
         self.panel.append(bars)
-        pair, end = self._ready_pairs()
+        pair, end = self._ready_pairs(again)
         signals = self._signals(pair, end)
-        return Measures(self.timeframe, bars, signals, self._tests(signals), self._activity(bars))
+        return Measures(self.timeframe, measured, signals, self._tests(signals), self._activity(measured), self._settled())
 
     def resume(self, before: "Measurer") -> None:
         """Take over the state of a measurer of the same pairs and windows; costs may differ."""
         self.panel, self.done, self.shares = before.panel, before.done, before.shares
 
-    def _ready_pairs(self) -> tuple[Longs, Longs]:
-        """Pair and exclusive end column of every row that both legs have reached and that is not measured yet, in time order."""
+    def _settled(self) -> int:
+        """The opening time before which nothing will be measured again."""
+        seen = self.panel.seen()
+        return int(self.panel.ts(self.panel.filled[seen].min() - REWIND)) if seen.any() else NEVER
+
+    def _ready_pairs(self, again: Longs) -> tuple[Longs, Longs]:
+        """Pair and exclusive end column of every row to measure, in time order.
+
+        Those that both legs have reached and that are not measured yet, and those from a bar on that came again; `again` (symbols,): the
+        time of the oldest of these.
+        """
         panel, seen = self.panel, self.panel.seen()
-        y, x = self._column("y"), self._column("x")
+        y, x = self.spec["y"], self.spec["x"]
         ready = np.minimum(panel.filled[y], panel.filled[x])
         start = np.maximum(panel.begun[y], panel.begun[x])
         known = self.done != NEVER
-        start[known] = (self.done[known] - panel.origin) // self.timeframe + 1
+        new = self.done[known] + self.timeframe
+        rewritten = np.maximum(np.minimum(again[y], again[x])[known], new - REWIND * self.timeframe)
+        start[known] = (np.minimum(new, rewritten) - panel.origin) // self.timeframe
         count = np.where(seen[y] & seen[x], np.maximum(ready - start, 0), 0)
         pair, end = _spans(start, count)
         self.done = np.where(count > 0, panel.ts(ready - 1), self.done)
@@ -154,27 +238,26 @@ class Measurer:
         return pair[order], end[order]
 
     def _signals(self, pair: Longs, end: Longs) -> Signals:
-        panel = self.panel
+        panel, spec = self.panel, self.spec
         method = np.zeros(len(pair), np.int64)
-        width = np.array([len(spec.methods) for spec in self.pairs], np.int64)
+        width = (self.fits >= 0).sum(axis=1)
         if (width > 1).any():  # a row per method of the pair
             pair, method, end = _per_method(pair, end, width)
-        raw = ~self._column("log_prices").astype(np.bool_)[pair]
-        legs = self._column("y")[pair], self._column("x")[pair]
+        raw = ~spec["log_prices"].astype(np.bool_)[pair]
+        legs = spec["y"][pair], spec["x"][pair]
         y, x = (leg + raw * self.symbols for leg in legs)
-        hedge, zscore = self._column("hedge")[pair], self._column("zscore")[pair]
+        hedge, zscore = spec["hedge"][pair], spec["zscore"][pair]
         fits = np.full((3, len(pair)), np.nan)
-        names = np.array([self.pairs[p].methods[m] for p, m in zip(pair, method, strict=True)], dtype=object)
-        for name, fit in HEDGE_RATIOS.items():
-            of = np.flatnonzero(names == name)
+        which = self.fits[pair, method]
+        for code, fit in enumerate(HEDGE_RATIOS.values()):
+            of = np.flatnonzero(which == code)
             fits[:, of] = fit(panel.values, y[of], x[of], end[of], hedge[of])
         hedge_ratio, intercept, r2 = fits
         spread, spread_mean, spread_std, deviation, z = spread_zscore(panel.values, y, x, end, zscore, hedge_ratio)
-        returns = self._column("correlation_of_returns").astype(np.bool_)[pair]
-        span = self._column("correlation")[pair]
+        returns = spec["correlation_of_returns"].astype(np.bool_)[pair]
+        span = spec["correlation"][pair]
         closes = panel.values[legs[0] + self.symbols, end - 1], panel.values[legs[1] + self.symbols, end - 1]
-        costs = self._floats("fee_bps")[pair], self._floats("slippage_bps")[pair]
-        windows = np.maximum(np.maximum(hedge, zscore), span + returns)
+        costs = spec["fee_bps"][pair], spec["slippage_bps"][pair]
         newest = panel.incomplete[legs[0], end - 1] | panel.incomplete[legs[1], end - 1]
         return Signals(
             pair=pair.astype(np.int32),
@@ -190,35 +273,36 @@ class Measurer:
             zscore=z,
             edge_bps=edge_bps(deviation, hedge_ratio, *closes, ~raw, *costs),
             correlation=rolling_correlation(panel.values, y, x, end, span, returns),
-            incomplete=_incomplete_share(panel.incomplete, legs[0], legs[1], end, windows),
+            incomplete=_incomplete_share(panel.incomplete, *legs, end, np.stack((hedge, zscore, span + returns))),
             newest_incomplete=newest,
         )
 
-    def _tests(self, signals: Signals) -> Tests:
+    def _tests(self, signals: Signals) -> Cointegration:
         """Tests on the rows whose bar index is a multiple of the pair's `adf_every`."""
-        every = self._column("adf_every")[signals.pair]
-        rows = np.flatnonzero(signals.ts // self.timeframe % every == 0) if len(every) else np.zeros(0, np.int64)
+        number = signals.ts // self.timeframe
+        every = self.spec["adf_every"][signals.pair]
+        rows = np.flatnonzero(number % every == 0)
+        pair, method, end = signals.pair[rows], signals.method[rows], (signals.ts[rows] - self.panel.origin) // self.timeframe + 1
+        own = self.fits[pair, method] == list(HEDGE_RATIOS).index(OLS)
         results = np.full((6, len(rows)), np.nan)
         lags = np.full(len(rows), -1)
         stationary = np.zeros(len(rows), np.bool_)
         for k, row in enumerate(rows):
-            p = int(signals.pair[row])
-            spec = self.pairs[p]
-            end = (signals.ts[row] - self.panel.origin) // self.timeframe + 1
-            ys, xs = (self._window(leg, end, spec) for leg in (spec.y, spec.x))
+            spec = self.pairs[pair[k]]
+            ys, xs = (self._window(leg, int(end[k]), spec) for leg in (spec.y, spec.x))
             if len(ys) < spec.adf:
                 continue
             spread = spread_series(ys, xs, signals.hedge_ratio[row])
             results[0, k], results[1, k], lags[k] = adf(spread, spec.adf_lags)
             results[5, k] = half_life(spread)
-            if spec.methods[signals.method[row]] == OLS:
+            if own[k]:
                 results[2:4, k] = engle_granger(ys, xs)
-        own = np.array([self.pairs[p].methods[m] == OLS for p, m in zip(signals.pair[rows], signals.method[rows], strict=True)], np.bool_)
-        results[4, own], stationary[own] = self.shares.update(signals.pair[rows[own]].astype(np.int64), results[3, own])
+        at = (number[rows] // every[rows])[own]  # one more with each test of a pair
+        results[4, own], stationary[own] = self.shares.update(pair[own].astype(np.int64), at, results[3, own])
         adf_stat, adf_pvalue, coint_stat, coint_pvalue, coint_share, bars_to_half = results
-        return Tests(
-            pair=signals.pair[rows],
-            method=signals.method[rows],
+        return Cointegration(
+            pair=pair,
+            method=method,
             ts=signals.ts[rows],
             adf_stat=adf_stat,
             adf_pvalue=adf_pvalue,
@@ -228,6 +312,9 @@ class Measurer:
             coint_share=coint_share,
             half_life=bars_to_half,
             stationary=stationary,
+            incomplete=_incomplete_share(
+                self.panel.incomplete, self.spec["y"][pair], self.spec["x"][pair], end, self.spec["adf"][pair][None]
+            ),
         )
 
     def _window(self, leg: int, end: int, spec: PairSpec) -> Floats:
@@ -240,13 +327,8 @@ class Measurer:
         order = np.argsort(column, kind="stable")
         symbol, end = symbol[order], column[order] + 1
         numbers = activity(self.panel.values[self.symbols :], self.panel.volume, symbol, end)
-        return Activity(bars.symbol[order], bars.ts[order], *numbers)
-
-    def _column(self, name: str) -> Longs:
-        return np.array([getattr(spec, name) for spec in self.pairs], np.int64)
-
-    def _floats(self, name: str) -> Floats:
-        return np.array([getattr(spec, name) for spec in self.pairs], np.float64)
+        share = _incomplete_share(self.panel.incomplete, symbol, symbol, end, np.full((1, len(end)), LONG_WINDOW + 1))
+        return Activity(bars.symbol[order], bars.ts[order], *numbers, share)
 
 
 def _spans(start: Longs, count: Longs) -> tuple[Longs, Longs]:
@@ -265,12 +347,16 @@ def _per_method(pair: Longs, end: Longs, width: Longs) -> tuple[Longs, Longs, Lo
 
 
 @numba.njit(cache=True, nogil=True)
-def _incomplete_share(incomplete: Flags, y: Longs, x: Longs, end: Longs, window: Longs) -> Floats:
-    """Share of each task's window in which the bar of either leg is incomplete; rows before the panel count as complete."""
+def _incomplete_share(incomplete: Flags, y: Longs, x: Longs, end: Longs, windows: Longs) -> Floats:
+    """Share of a task's window in which the bar of either leg is incomplete, of its (windows, tasks) the one that has the largest.
+
+    Rows before the panel count as complete.
+    """
     share = np.zeros(len(end))
     for k in range(len(end)):
-        found = 0
-        for j in range(max(end[k] - window[k], 0), end[k]):
-            found += incomplete[y[k], j] | incomplete[x[k], j]
-        share[k] = found / window[k]
+        for window in windows[:, k]:
+            found = 0
+            for j in range(max(end[k] - window, 0), end[k]):
+                found += incomplete[y[k], j] | incomplete[x[k], j]
+            share[k] = max(share[k], found / window)
     return share

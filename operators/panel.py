@@ -1,4 +1,27 @@
-"""The closes of all symbols of one timeframe on a common time grid."""
+"""The closes of all symbols of one timeframe on a common time grid.
+
+    values[s, j] = ln close of symbol s in the bar that opens at origin + j · timeframe        values[S + s, j] = that close
+
+One column per bar time, one row per symbol: every rolling statistic is a function of a window of this matrix. `filled[s]` is the first
+column that symbol s has not reached yet; bars of a symbol come without holes, so all columns from `begun[s]` to there are set. A bar that
+comes again replaces its cells.
+
+Shapes: `values` float64 (2 · symbols, columns); `volume` float64 and `incomplete` bool (symbols, columns), base asset. Times in µs since the
+epoch. The newest `keep` columns before a symbol's `filled` stay, for the symbol that is furthest behind; older ones are forgotten when room
+is needed, and a bar of that age changes nothing.
+
+Undefined (NaN; `incomplete` false): a cell whose bar is not there. A symbol never seen has none and holds nobody up.
+
+Reference: none.
+
+>>> panel = Panel(symbols=1, timeframe=1_000_000, keep=2)
+>>> second = np.array([5_000_000, 6_000_000])
+>>> ones, flags, close = np.ones(2), np.ones(2, np.bool_), np.array([1.0, np.e])
+>>> bars = Bars(np.zeros(2, np.int32), second, second, ones, ones, ones, close, ones, ones, second, ones, flags, second)
+>>> panel.append(bars)
+>>> panel.values[:, :2].round(6).tolist(), panel.filled.tolist()
+([[0.0, 1.0], [1.0, 2.718282]], [2])
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,21 +35,7 @@ GROWTH = 2  # a panel holds this many times the rows it must keep, so that it mo
 
 @dataclass(slots=True)
 class Panel:
-    """A matrix of closes: one column per bar time, one row per symbol; every rolling statistic is a function of a window of it.
-
-    Column j of `values` is the bar that opens at `origin + j · timeframe`. Rows 0 … S−1 are log closes, rows S … 2S−1 the closes
-    themselves. A cell is NaN until its bar is there: a symbol never seen has no cells and holds nobody up. `filled[s]` is the first
-    column that symbol s has not reached yet; bars of a symbol come without holes, so all columns from `begun[s]` to there are set.
-    The newest `keep` columns before a symbol's `filled` stay; older ones are forgotten when room is needed.
-
-    >>> panel = Panel(symbols=1, timeframe=1_000_000, keep=2)
-    >>> second = np.array([5_000_000, 6_000_000])
-    >>> ones, flags, close = np.ones(2), np.ones(2, np.bool_), np.array([1.0, np.e])
-    >>> bars = Bars(np.zeros(2, np.int32), second, second, ones, ones, ones, close, ones, ones, second, ones, flags, second)
-    >>> panel.append(bars)
-    >>> panel.values[:, :2].round(6).tolist(), panel.filled.tolist()
-    ([[0.0, 1.0], [1.0, 2.718282]], [2])
-    """
+    """State: the matrix, and how far each symbol is. Pickles, without what nobody can look back to any more."""
 
     symbols: int
     timeframe: int  # µs
@@ -46,7 +55,7 @@ class Panel:
     def __getstate__(self) -> dict[str, object]:
         """Only what is still needed: columns that a later row can look back to; log closes are computed again."""
         seen = self.seen()
-        start = max(int(self.filled[seen].min()) - self.keep, 0) if seen.any() else 0
+        start = max(self._oldest(), 0)
         end = max(int(self.filled.max()), start)
         return {
             **{name: getattr(self, name) for name in ("symbols", "timeframe", "keep")},
@@ -77,14 +86,18 @@ class Panel:
             return
         if self.origin == NEVER:
             self.origin = int(bars.ts.min())
-        column = (bars.ts - self.origin) // self.timeframe
+        seen, column = self.seen(), (bars.ts - self.origin) // self.timeframe
+        forgotten = seen[bars.symbol] & (column < self._oldest())
+        if forgotten.any():
+            bars, column = bars.rows(~forgotten), column[~forgotten]
+            if not len(bars):
+                return
         self._make_room(int(column.min()), int(column.max()))
         column = (bars.ts - self.origin) // self.timeframe
         self.values[bars.symbol, column] = np.log(bars.close)
         self.values[bars.symbol + self.symbols, column] = bars.close
         self.volume[bars.symbol, column] = bars.volume
         self.incomplete[bars.symbol, column] = ~bars.complete
-        seen = self.seen()
         first = np.full(self.symbols, np.iinfo(np.int64).max)
         np.minimum.at(first, bars.symbol, column)
         came = first != np.iinfo(np.int64).max
@@ -99,6 +112,11 @@ class Panel:
     def ts(self, column: Longs) -> Longs:
         """Opening times of columns, µs."""
         return self.origin + column * self.timeframe
+
+    def _oldest(self) -> int:
+        """The first column that a later row can look back to."""
+        seen = self.seen()
+        return int(self.filled[seen].min()) - self.keep if seen.any() else 0
 
     def _allocate(self, columns: int) -> None:
         self.values = np.full((2 * self.symbols, columns), np.nan)

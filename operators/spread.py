@@ -4,11 +4,13 @@
 
 The first row is the origin: neither its level nor α matters to a test with a constant, and differences keep the digits that levels lose.
 
-Shapes: `y`, `x` float64 (n,), f(close) of the two legs; the result is float64 (n,).
+Shapes: `y`, `x` float64 (n,), f(close) of the two legs; the result is float64 (n,), in the units of f(y).
 
 Undefined (all NaN): the hedge ratio is; a NaN or infinity in either leg; the spread is flat, that is, its standard deviation is within
 what rounding of the levels and of β can make of a spread without any (the bound of zscore.py). Tests would find that noise perfectly
 stationary.
+
+Reference: Vidyamurthy, Pairs Trading (2004), ch. 7.
 
 >>> spread_series(np.array([2.0, 4.0, 9.0]), np.array([1.0, 1.0, 2.0]), 2.0).tolist()
 [0.0, 2.0, 5.0]

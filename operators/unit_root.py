@@ -30,10 +30,10 @@ import numpy as np
 from numba import njit
 
 from operators.columns import Floats
+from operators.rounding import ROUNDING
 
 CRITERIA = ("fixed", "aic", "bic")
 
-ROUNDING = 2.0 * np.finfo(np.float64).eps  # relative to the level; what a rounded logarithm or product may wobble with nothing behind it
 DEPENDENT = 1e-12  # share of a column's square that the columns before it leave, below which it is one of them; of the residual likewise
 
 # MacKinnon (1994) with a constant, for N = 1 and N = 2 series: (where 0, where the surfaces meet, where 1), polynomials in the statistic

@@ -1,4 +1,32 @@
-"""Alert states of pairs and symbols from what is measured on one timeframe."""
+"""Alert states of pairs and symbols from what is measured on one timeframe.
+
+    an alert is decided at the close of each bar of its subject: see alerts.py
+
+A pair's metrics are those of its first method; p-values and `stationary` stand from one test to the next. `staleness` is the time in seconds
+from the close of the last bar with a trade to the close of the newest bar. No episode opens while the newest bar of a subject (of either leg)
+is incomplete, or more than `tolerate` of a window is: for a pair, of any that its row is measured on, and of the tests' own where the
+rule looks at them; for volume and volatility ratios, of their 121 bars. Of a price only the newest bar matters, of staleness none.
+
+A row is written at every change and at each whole minute: where the timeframe does not divide the minute, also for those between the
+closes, with the state that the close before left. Rows measured again are decided again, from the state before the first of them; a
+change that is taken back by that has its row written anew, with what is true instead. A message that went out is not taken back.
+
+Shapes: measures of one timeframe in, one row per row of the alerts table out; times of closes in µs since the epoch, values in the metric's
+unit.
+
+Undefined: a metric that is NaN keeps the state.
+
+Reference: none; alerts.py has that of the rule.
+
+>>> from operators.columns import Bars
+>>> from operators.measures import Measurer
+>>> spec = AlertSpec(alert=7, metric="price", subject=0, side=1, threshold=9.0, exit=9.0, only_stationary=False)
+>>> second, close, yes = np.arange(3) * 1_000_000, np.array([8.0, 10.0, 9.0]), np.ones(3, np.bool_)
+>>> bars = Bars(np.zeros(3, np.int32), second, second, close, close, close, close, close, close, second, close, yes, second)
+>>> rows = Watch(1_000_000, [spec], pairs=0, symbols=1, tolerate=0.0).update(Measurer(1, 1_000_000, []).update(bars))
+>>> rows.alert.tolist(), rows.ts.tolist(), rows.value.tolist(), rows.active.tolist()
+([7, 7], [2000000, 3000000], [10.0, 9.0], [True, False])
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,11 +34,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from operators.alerts import AlertStates
-from operators.columns import LIVE, MINUTE_US, NEVER, SECOND_US, Codes, Flags, Floats, Longs
-from operators.measures import Measures
+from operators.columns import LATEST, LIVE, MINUTE_US, NEVER, SECOND_US, Codes, Flags, Floats, Longs
+from operators.measures import Cointegration, Measures
+from operators.metrics import PAIR_METRICS
 
-PAIR_METRICS = ("zscore", "correlation", "adf_pvalue", "coint_pvalue")
-SYMBOL_METRICS = ("price", "volume_ratio", "volatility_ratio", "staleness")
+TEST_METRICS = ("adf_pvalue", "coint_pvalue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +67,7 @@ class Watched:
 
 @dataclass(slots=True)
 class Watch:
-    """Measures of one timeframe in, rows of the alerts table out.
-
-    A pair's metrics are those of its first method; p-values and `stationary` stand from one test to the next. `staleness` is the time in
-    seconds from the close of the last bar with a trade to the close of the newest bar. While the newest bar of a subject is incomplete, or
-    more than `tolerate` of the pair's windows are, no episode opens. A timeframe longer than a minute has rows for the whole minutes
-    between its bars too, with the state that the bar before left.
-    """
+    """Measures in, rows of the alerts table out. Pickles."""
 
     timeframe: int  # µs
     specs: Sequence[AlertSpec]
@@ -53,9 +75,9 @@ class Watch:
     symbols: int
     tolerate: float
     states: AlertStates = field(init=False)
-    pvalues: Floats = field(init=False)  # (2, pairs) adf, coint; of the last test
-    stationary: Flags = field(init=False)  # (pairs,) likewise
+    tests: Cointegration = field(init=False)  # of each pair's first method: the newest, and those before it that may be done again
     traded: Longs = field(init=False)  # (symbols,) close of the last bar with a trade, NEVER before the first
+    decided: Longs = field(init=False)  # (specs,) close of the newest bar, NEVER before the first
     known: Flags = field(init=False)  # (specs,) the state was given: history says nothing new about it
 
     def __post_init__(self) -> None:
@@ -64,9 +86,9 @@ class Watch:
             threshold=np.array([spec.threshold for spec in self.specs], np.float64),
             exit=np.array([spec.exit for spec in self.specs], np.float64),
         )
-        self.pvalues = np.full((2, self.pairs), np.nan)
-        self.stationary = np.zeros(self.pairs, np.bool_)
+        self.tests = Cointegration.none()
         self.traded = np.full(self.symbols, NEVER)
+        self.decided = np.full(len(self.specs), NEVER)
         self.known = np.zeros(len(self.specs), np.bool_)
 
     def preset(self, k: int, active: bool, episode: int, value: float) -> None:
@@ -78,57 +100,61 @@ class Watch:
     def update(self, measures: Measures) -> Watched:
         """Alert rows that these measures lead to; none from a history, which only decides what the states are where that is not known."""
         live = measures.bars.stage == LIVE
+        self._put_in(measures.tests)
         parts = [self._decisions(k, spec, measures) for k, spec in enumerate(self.specs) if live or not self.known[k]]
-        alert, ts, value, may_open, mark = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NOTHING
-        rows = self.states.update(alert, ts, value, may_open, mark)
-        self._carry(measures)
+        rows = self.states.update(*(np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NOTHING)
+        self._let_go(measures)
         written = slice(None) if live else slice(0)
         of = np.array([spec.alert for spec in self.specs], np.int32)
         return Watched(of[rows.alert][written], rows.ts[written], rows.value[written], rows.active[written], rows.episode[written])
 
     def resume(self, before: "Watch") -> None:
         """Take over the state of a watch of the same alerts."""
-        self.states, self.pvalues, self.stationary, self.traded = before.states, before.pvalues, before.stationary, before.traded
+        self.states, self.tests, self.traded, self.decided = before.states, before.tests, before.traded, before.decided
 
-    def _decisions(self, alert: int, spec: AlertSpec, measures: Measures) -> "_Decisions":
+    def _decisions(self, k: int, spec: AlertSpec, measures: Measures) -> "_Decisions":
         """What one alert is to decide, and the whole minutes to mark before each decision, in time order."""
         found = self._of_pair(spec, measures) if spec.metric in PAIR_METRICS else self._of_symbol(spec, measures)
         close, value, may_open = found
-        marks = np.zeros(0, np.int64)
-        if self.timeframe > MINUTE_US and len(close):
-            every = np.arange(self.timeframe // MINUTE_US + 1) * MINUTE_US
-            marks = ((close - 1) // MINUTE_US * MINUTE_US)[:, None] - every
-            marks = marks[marks > (close - self.timeframe)[:, None]]
+        marks, taken_back = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        if len(close):
+            if MINUTE_US % self.timeframe:
+                every = np.arange(self.timeframe // MINUTE_US + 1) * MINUTE_US
+                marks = ((close - 1) // MINUTE_US * MINUTE_US)[:, None] - every
+                marks = marks[marks > (close - self.timeframe)[:, None]]
+            if close[0] <= self.decided[k]:
+                taken_back = self.states.rewind(k, int(close[0]))
+                marks = marks[marks > close[0]]  # those before are written, and the state that they show is the same
+            self.decided[k] = close[-1]
         ts = np.concatenate((close, marks))
         order = np.argsort(ts, kind="stable")
         none = np.zeros(len(marks), np.bool_)
         return (
-            np.full(len(ts), alert, np.int64),
+            np.full(len(ts), k, np.int64),
             ts[order],
             np.concatenate((value, np.full(len(marks), np.nan)))[order],
             np.concatenate((may_open, none))[order],
             np.concatenate((np.zeros(len(close), np.bool_), ~none))[order],
+            np.isin(ts, taken_back)[order],
         )
 
     def _of_pair(self, spec: AlertSpec, measures: Measures) -> tuple[Longs, Floats, Flags]:
         """Close times, values and whether an episode may open, of a pair's first method."""
-        signals, tests = measures.signals, measures.tests
+        signals, tests = measures.signals, self.tests
         rows = np.flatnonzero((signals.pair == spec.subject) & (signals.method == 0))
-        tested = np.flatnonzero((tests.pair == spec.subject) & (tests.method == 0))
-        last = np.searchsorted(tests.ts[tested], signals.ts[rows], side="right")  # 0: the test before this batch
-        may_open = ~signals.newest_incomplete[rows] & (signals.incomplete[rows] <= self.tolerate)
+        tested = np.flatnonzero(tests.pair == spec.subject)
+        last = np.searchsorted(tests.ts[tested], signals.ts[rows], side="right")  # 0: there was none
+        may_open = ~signals.newest_incomplete[rows]
+        incomplete = signals.incomplete[rows]
         if spec.only_stationary:
-            may_open &= np.concatenate(([self.stationary[spec.subject]], tests.stationary[tested]))[last]
-        match spec.metric:
-            case "adf_pvalue":
-                value = np.concatenate(([self.pvalues[0, spec.subject]], tests.adf_pvalue[tested]))[last]
-            case "coint_pvalue":
-                value = np.concatenate(([self.pvalues[1, spec.subject]], tests.coint_pvalue[tested]))[last]
-            case "zscore":
-                value = signals.zscore[rows]
-            case _:
-                value = signals.correlation[rows]
-        return signals.ts[rows] + self.timeframe, value, may_open
+            may_open &= np.concatenate(([False], tests.stationary[tested]))[last]
+        if spec.only_stationary or spec.metric in TEST_METRICS:
+            incomplete = np.maximum(incomplete, np.concatenate(([0.0], tests.incomplete[tested]))[last])
+        if spec.metric in TEST_METRICS:
+            value = np.concatenate(([np.nan], getattr(tests, spec.metric)[tested]))[last]
+        else:
+            value = getattr(signals, spec.metric)[rows]
+        return signals.ts[rows] + self.timeframe, value, may_open & (incomplete <= self.tolerate)
 
     def _of_symbol(self, spec: AlertSpec, measures: Measures) -> tuple[Longs, Floats, Flags]:
         """Close times, values and whether an episode may open, of a symbol."""
@@ -137,7 +163,7 @@ class Watch:
         close = bars.ts[rows] + self.timeframe
         match spec.metric:
             case "price":
-                value = bars.close[rows]
+                return close, bars.close[rows], bars.complete[rows]
             case "staleness":
                 own = np.where(bars.trades[rows] > 0, close, NEVER)
                 traded = np.maximum.accumulate(np.concatenate(([self.traded[spec.subject]], own)))[1:]
@@ -147,19 +173,28 @@ class Watch:
                 return close, value, np.ones(len(rows), np.bool_)
             case _:
                 # bars and activity of one symbol stand in the same order, that of time
-                value = getattr(activity, spec.metric)[activity.symbol == spec.subject]
-        return close, value, bars.complete[rows]
+                of = activity.symbol == spec.subject
+                return close, getattr(activity, spec.metric)[of], bars.complete[rows] & (activity.incomplete[of] <= self.tolerate)
 
-    def _carry(self, measures: Measures) -> None:
-        """Keep what stands until the next batch."""
-        tests, bars = measures.tests, measures.bars
-        first = tests.method == 0
-        pair = tests.pair[first]
-        self.pvalues[0, pair], self.pvalues[1, pair] = tests.adf_pvalue[first], tests.coint_pvalue[first]
-        self.stationary[pair] = tests.stationary[first]
+    def _put_in(self, tests: Cointegration) -> None:
+        """Add tests, in the place of those that they do again."""
+        new = tests.rows(tests.method == 0)
+        since = np.full(self.pairs, LATEST)
+        np.minimum.at(since, new.pair, new.ts)
+        self.tests = self.tests.rows(self.tests.ts < since[self.tests.pair]).and_then(new)
+
+    def _let_go(self, measures: Measures) -> None:
+        """Keep what stands until the next batch, and what may be taken back."""
+        self.states.settle(measures.settled)
+        tests, bars = self.tests, measures.bars
+        standing = np.full(self.pairs, NEVER)  # when the settled rows end
+        old = tests.ts < measures.settled
+        np.maximum.at(standing, tests.pair[old], tests.ts[old])
+        self.tests = tests.rows(tests.ts >= standing[tests.pair])
         traded = bars.trades > 0
         np.maximum.at(self.traded, bars.symbol[traded], bars.ts[traded] + self.timeframe)
 
 
-_Decisions = tuple[Longs, Longs, Floats, Flags, Flags]  # alert, ts, value, may_open, mark
-_NOTHING: _Decisions = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+_Decisions = tuple[Longs, Longs, Floats, Flags, Flags, Flags]  # alert, ts, value, may_open, mark, write
+_NONE = np.zeros(0, np.bool_)
+_NOTHING: _Decisions = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), _NONE, _NONE, _NONE)

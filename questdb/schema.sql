@@ -1,4 +1,5 @@
 -- Pairflow's tables. Names, types and units are a public interface: a new column is appended, never inserted.
+-- A table of an earlier version gets what was appended at the next start (flows/questdb.py, prepare).
 -- ts is UTC (microseconds since the epoch); a bar's ts is its opening time. DOUBLE and LONG are NULL where undefined.
 
 CREATE TABLE IF NOT EXISTS trades (
@@ -44,5 +45,5 @@ CREATE TABLE IF NOT EXISTS audits (
 
 CREATE TABLE IF NOT EXISTS health (
     ts TIMESTAMP, symbol SYMBOL CAPACITY 1024 CACHE, trades LONG, lag_ms DOUBLE, queued LONG, duplicates LONG, rejected LONG,
-    reconnects LONG
+    reconnects LONG, skew_ms DOUBLE, wal_pending LONG, suspended LONG, audited LONG, mismatched LONG, mismatch_rate DOUBLE
 ) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, symbol);

@@ -59,8 +59,9 @@ def rows(text: str, **of: str) -> list[dict[str, str]]:
 
 
 @contextmanager
-def running(home: Path) -> Iterator[subprocess.Popen[str]]:
-    run = subprocess.Popen([sys.executable, "-m", "flows.cli", "run"], cwd=home, stderr=subprocess.PIPE, text=True)
+def running(home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """`pairflow run`, for the length of the block."""
+    run = subprocess.Popen([sys.executable, "-m", "flows.cli", "run", *options], cwd=home, stderr=subprocess.PIPE, text=True)
     assert run.stderr is not None
     try:
         yield run

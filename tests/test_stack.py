@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,29 @@ def test_every_service_restarts_stops_in_time_and_waits_for_a_healthy_database()
         assert "stop_grace_period" in service
         if name != "questdb":
             assert service["depends_on"] == {"questdb": {"condition": "service_healthy"}}
+
+
+def test_every_service_has_a_health_check() -> None:
+    for name, service in SERVICES.items():
+        check = service["healthcheck"]
+        assert check["test"][0] == "CMD" and len(check["test"]) > 1, name
+        assert {"interval", "timeout", "retries", "start_period"} <= set(check), name
+
+
+@pytest.mark.parametrize(("age_s", "healthy"), [(0, True), (50, True), (70, False), (None, False)])
+def test_the_pipeline_is_healthy_while_its_heartbeat_is_young(tmp_path: Path, age_s: int | None, healthy: bool) -> None:
+    probe = SERVICES["pipeline"]["healthcheck"]["test"]
+    assert probe[:3] == ["CMD", "python", "-c"]
+    assert SERVICES["pipeline"]["environment"]["PAIRFLOW_HEARTBEAT"].startswith(
+        tuple(SERVICES["pipeline"]["tmpfs"])
+    )  # the rest is read-only
+    heartbeat = tmp_path / "heartbeat"
+    if age_s is not None:
+        heartbeat.touch()
+        os.utime(heartbeat, (0, heartbeat.stat().st_mtime - age_s))
+    environment = {**os.environ, "PAIRFLOW_HEARTBEAT": str(heartbeat)}
+    done = subprocess.run([sys.executable, "-c", probe[3].replace("$$", "$")], env=environment, capture_output=True, check=False)
+    assert (done.returncode == 0) is healthy
 
 
 def test_the_database_is_probed_with_what_its_image_has() -> None:
@@ -237,7 +261,23 @@ SQL = {
         "partition",
         "over",
     ),
-    *("rows", "unbounded", "preceding", "sample", "count", "min", "max", "first", "last", "sum", "avg", "coalesce", "dateadd", "datediff"),
+    *(
+        "rows",
+        "unbounded",
+        "preceding",
+        "sample",
+        "count",
+        "count_distinct",
+        "min",
+        "max",
+        "first",
+        "last",
+        "sum",
+        "avg",
+        "coalesce",
+        "dateadd",
+        "datediff",
+    ),
     *("length", "left", "right", "now", "concat", "lead", "first_value", "split_part", "abs", "ln", "bool_or", "distinct"),
     *("wal_tables", "name", "suspended", "writertxn", "sequencertxn"),
 }
@@ -261,7 +301,14 @@ def test_every_rule_states_what_silence_and_errors_mean() -> None:
     states = {rule["uid"]: (rule["noDataState"], rule["execErrState"]) for rule in rules()}
     assert states.pop("pairflow-stale") == ("Alerting", "Alerting")  # the one rule that speaks when the database is away
     assert set(states.values()) == {("OK", "KeepLast")}
-    assert {"pairflow-high", "pairflow-medium", "pairflow-low", "pairflow-suspended", "pairflow-gap"} == set(states)
+    assert {"pairflow-high", "pairflow-medium", "pairflow-low", "pairflow-suspended", "pairflow-gap", "pairflow-audit"} == set(states)
+
+
+def test_a_suspended_table_is_told_within_a_minute() -> None:
+    (rule,) = [rule for rule in rules() if rule["uid"] == "pairflow-suspended"]
+    (every,) = {group["interval"] for group in provisioning("alerting/rules.yaml")["groups"]}
+    (route,) = [route for route in policies()["routes"] if ["priority", "=", "pipeline"] in route["object_matchers"]]
+    assert (rule["for"], every, route["group_wait"]) == ("0s", "10s", "10s")
 
 
 def test_no_rule_goes_through_a_math_expression() -> None:
@@ -276,7 +323,9 @@ def test_every_rule_points_at_a_panel_that_is_there() -> None:
         "pairflow-high": "z-score",
         "pairflow-medium": "z-score",
         "pairflow-stale": "Data health, newest second",
+        "pairflow-suspended": "Tables",
         "pairflow-gap": "Gaps",
+        "pairflow-audit": "Audits",
     }
 
 

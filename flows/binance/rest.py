@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import urllib3
 
-from flows.binance.messages import AGG_TRADE, TRADE, decode_rest
+from flows.binance.messages import AGG_TRADE, TRADE, Frames, decode_rest
 from flows.binance.sequencer import Page, Request
 from flows.errors import UserError
 
@@ -27,6 +27,7 @@ PATHS: Final = {TRADE: "/api/v3/historicalTrades", AGG_TRADE: "/api/v3/aggTrades
 WEIGHTS: Final = {TRADE: 25, AGG_TRADE: 4}
 USED_WEIGHT: Final = "X-MBX-USED-WEIGHT-1M"
 OK, BAD_REQUEST, NOT_FOUND, TOO_MANY, BANNED, LEGAL = 200, 400, 404, 429, 418, 451
+UNKNOWN_SYMBOL: Final = -1121
 STOP_S: Final = 5.0  # the end of a request that is under way; longer only while a name is looked up
 STOPPING: Final = 100
 SYMBOLS_A_REQUEST: Final = 100  # of exchangeInfo: addresses have a length limit
@@ -49,6 +50,10 @@ Answer = Callable[[Request, Page | None], None]
 
 class Failed(Exception):
     """No answer, or one that does not hold what was asked for."""
+
+
+class Unknown(Failed):
+    """The exchange does not have the symbol."""
 
 
 class Budget:
@@ -91,6 +96,8 @@ class Api:
         except urllib3.exceptions.HTTPError as error:
             raise Failed(reason(error)) from None
         self._budget.heed(answer.status, answer.headers, weight)
+        if answer.status == BAD_REQUEST and _code(answer.data) == UNKNOWN_SYMBOL:
+            raise Unknown(f"HTTP {answer.status} {shown(answer.data)}")
         if answer.status != OK:
             raise Failed(f"HTTP {answer.status} {shown(answer.data)}")
         return answer.data
@@ -103,14 +110,14 @@ class Api:
         """Wait so long, or until `stop`."""
         self._stopping.wait(seconds)
 
-    def stop(self, thread: threading.Thread) -> None:
+    def stop(self, thread: threading.Thread, within_s: float = STOP_S) -> None:
         """Have the thread that asks come to its end."""
         self._stopping.set()
         for _ in range(STOPPING):
             if not thread.is_alive():
                 break
             self._http.abort()  # again and again: it may just be connecting
-            thread.join(timeout=STOP_S / STOPPING)
+            thread.join(timeout=within_s / STOPPING)
         self._http.close()
 
     def close(self) -> None:
@@ -133,6 +140,7 @@ class Rest:
         self._api = Api(base_url, limits, budget)
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._failures = 0
+        self._gone: set[int] = set()  # symbols that the exchange does not know any more
         self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
 
     def start(self) -> None:
@@ -152,6 +160,13 @@ class Rest:
             try:
                 page = self._page(request)
                 self._failures = 0
+                self._gone.discard(request.symbol)
+            except Unknown:
+                page = Page(Frames.none(len(self._symbols)), np.zeros(0, np.int64), full=False, unknown=True)
+                if request.symbol not in self._gone:
+                    self._gone.add(request.symbol)
+                    symbol = self._symbols[request.symbol]
+                    log.error("%s: %s: the exchange does not know it any more; the others go on", self._api.base_url, symbol)
             except Failed as error:
                 self._say(request, str(error))
             except Exception:  # a thread that died would leave the hole open without a word
@@ -205,6 +220,10 @@ class _Http:
 
     def close(self) -> None:
         self._pool.close()
+
+
+class _Refusal(msgspec.Struct):
+    code: int
 
 
 class _Listed(msgspec.Struct, gc=False):
@@ -270,6 +289,13 @@ def _get(http: _Http, base_url: str, path: str, query: Mapping[str, str]) -> tup
         wait_s = _number(answer.headers.get("Retry-After"), Limits().retry_after_s)
         raise UserError(f"exchange: {base_url}: HTTP {answer.status}, too many requests from this address; try again in {wait_s:.0f} s")
     return answer.status, answer.data
+
+
+def _code(body: bytes) -> int | None:
+    """The exchange's own number for an error."""
+    with suppress(msgspec.MsgspecError):
+        return msgspec.json.decode(body, type=_Refusal).code
+    return None
 
 
 def _number(text: str | None, default: float) -> float:

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.binance.messages import COLUMNS, Frames, join
-from operators.columns import NEVER, Flags, Longs, Trades
+from operators.columns import NEVER, SECOND_US, Flags, Longs, Trades
 
 Times = npt.NDArray[np.float64]  # seconds of the caller's clock
 
-NONE: Final = -1  # the last id of a symbol that has none
+NONE: Final = -2  # the last id of a symbol that has none; -1 is that of one which begins with the id 0, as a new listing does
 REACH: Final = 1_000  # messages of a symbol within which ids are put in order
 HELD: Final = 1_000_000  # trades held behind holes, of all symbols: about 80 MB
 LOST, DISCONNECT, RESTART, RECORDING = "lost", "disconnect", "restart", "recording"
@@ -31,6 +31,11 @@ class Patience:
     backoff_cap_s: float = 5.0
     tries: int = 6  # answers that skip the missing ids until they count as not existing
     lag_s: float = 300.0  # from then on answers that end before the missing ids count too
+    silence_s: float = 60.0  # of a symbol while others stream, before the exchange is asked about it; doubled each time nothing came
+    silence_cap_s: float = 600.0
+    pace_s: float = 1.0  # between such questions: with many quiet symbols they must not use up what holes need
+    overdue_s: float = 5.0  # of market time: a younger trade the socket may be about to bring
+    unknown_s: float = 300.0  # before the exchange is asked again about a symbol that it does not know any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Gap:
     last_id: int
     cause: str
     status: str
+    trades: int  # filled: that the exchange had; else ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Request:
     from_id: int
     to_id: int | None  # an id beyond which nothing is known to be missing; None: the socket has said nothing yet
     connection: int  # how many there had been
+    probe: bool = False  # nothing is known to be missing: the socket is silent about this symbol alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,7 @@ class Page:
     frames: Frames
     ids: Longs
     full: bool  # there may be more
+    unknown: bool = False  # instead of an answer: the exchange does not have the symbol
 
 
 @dataclass(slots=True)
@@ -94,6 +102,8 @@ class Backlog:
     asking_since: float = np.inf
     checked: bool = False  # the exchange has said what came since the last connect
     due: float = np.inf  # when to ask it that; then, when it said so
+    known_to: int = NONE  # sparse: ids up to this one that have not come are none
+    fetched: list[Longs] = field(default_factory=list)  # sparse: ids of trades that the exchange gave, behind the last closed hole
 
     @property
     def unended(self) -> Hole | None:
@@ -113,6 +123,13 @@ class Sequencer:
     quiet symbol gets its bars; the latter never while the partition is disconnected, while the symbol has a hole, or before the exchange
     was asked what came since the last connect.
 
+    `contiguous` is the market's policy: each id is the one before + 1, and a jump a hole. Where ids only grow (not contiguous), a jump
+    while connected is none: trades behind one wait `grace_s` for messages in another order, and no longer. What came while the socket was
+    down is asked for until the exchange lists the first id that the socket brought since, or a later one; what it does not list is none.
+
+    A symbol whose stream alone is silent is asked about (`Request.probe`). When the exchange has trades of it that are overdue, the stream
+    is dead: `take_dead` names it, and its watermark stands until `subscribed` tells of a new connection.
+
     With `patience=None` the messages are a recording: nothing is asked for, and all that comes out depends on their order alone, not on
     how they are cut into batches. A symbol's first id is the smallest of its first `REACH` messages; at every further `REACH` of them,
     and at the end, a hole with `REACH` messages behind it is given up.
@@ -121,11 +138,12 @@ class Sequencer:
     symbols: int
     quiet_us: int
     patience: Patience | None
+    contiguous: bool = True
     last: Longs = field(init=False)  # (symbols,) last id released or given up
     last_ts: Longs = field(init=False)  # (symbols,) time of the last released trade
     watermark: Longs = field(init=False)  # (symbols,)
     broken: Flags = field(init=False)  # (symbols,) ids before the next trade were given up
-    seen_ts: int = NEVER  # newest time of any message
+    seen_ts: int = NEVER  # newest time of any message; not of an answer, which may be ahead of a socket that is silent
     connected: bool = False
     _duplicates: Longs = field(init=False)  # (symbols,) since the last take_duplicates()
     _connections: int = 0
@@ -133,6 +151,13 @@ class Sequencer:
     _backlogs: dict[int, Backlog] = field(default_factory=dict)
     _released: list[tuple[Frames, Flags]] = field(default_factory=list)  # and whether a hole came before
     _gaps: list[Gap] = field(default_factory=list)
+    _dead: list[int] = field(default_factory=list)  # since the last take_dead()
+    _silence_s: Times = field(init=False)  # (symbols,) how long each may be silent
+    _probe_at: Times = field(init=False)  # (symbols,) when it has been
+    _next_probe: float = -np.inf
+    _probing: bool = False  # a probe is under way
+    _heard: float = -np.inf  # when the socket brought the last message
+    _heard_ts: int = NEVER  # newest time of any message of the socket
     # Of a recording: messages so far; and the newest time on any symbol after each symbol's own last message: as of now, of a while ago,
     # and of at least 2 · REACH messages ago. The last moves watermarks: what is out of order may come until then.
     _messages: Longs = field(init=False)  # (symbols,)
@@ -146,6 +171,7 @@ class Sequencer:
         self.broken, self._waits = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
         self._duplicates, self._messages = np.zeros(n, np.int64), np.zeros(n, np.int64)
         self._after = [np.full(n, NEVER) for _ in range(3)]
+        self._silence_s, self._probe_at = np.zeros(n), np.full(n, np.inf)
 
     # what the caller tells
 
@@ -165,34 +191,31 @@ class Sequencer:
             self.last[symbol], self.last_ts[symbol], self.broken[symbol] = first_id - 1, ts, broken
 
     def connect(self, now: float, cause: str) -> None:
-        """The socket is open (again): every symbol that has begun may have missed ids."""
+        """The socket is open (again): every symbol that has begun, or is about to, may have missed ids."""
         self._connections += 1
         self.connected = False
-        for s in np.flatnonzero(self.last != NONE).tolist():
-            backlog = self._backlog(s)
-            self._merge(s, backlog)
-            hole = backlog.unended
-            if hole is not None and hole.stream_id is not None:
-                hole.last_id = hole.stream_id - 1
-                self._close_holes(s, backlog)
-                hole = None
-            if hole is None:
-                held = len(backlog.rows)
-                newest, ts = (int(backlog.rows.id[-1]), int(backlog.rows.ts[-1])) if held else (int(self.last[s]), int(self.last_ts[s]))
-                backlog.holes.append(Hole(newest + 1, None, ts, cause))
-            backlog.checked, backlog.due = False, np.inf
-            backlog.next_try = min(backlog.next_try, now)
+        if self.patience is not None:
+            self._silence_s[:] = self.patience.silence_s
+            self._probe_at[self.last != NONE] = now + self.patience.silence_s
+        for s in np.flatnonzero((self.last != NONE) | self._waits).tolist():
+            self._doubt(s, now, cause)
 
     def subscribed(self, now: float) -> None:
-        """All symbols stream: from now on nothing is missed."""
+        """All symbols stream: from now on nothing is missed. Once more when another connection has taken over."""
         self.connected = True
         settle_s = 0.0 if self.patience is None else self.patience.settle_s
         for backlog in self._backlogs.values():
             if not backlog.checked:
                 backlog.due = now + settle_s
 
-    def disconnect(self) -> None:
+    def disconnect(self, now: float) -> None:
+        """The socket is closed."""
         self.connected = False
+        if not self.contiguous:
+            for s, backlog in [(s, backlog) for s, backlog in self._backlogs.items() if backlog.size]:
+                self._merge(s, backlog)
+                self._begin(s, backlog)
+                self._doubt(s, now, DISCONNECT)  # what was to come before the newest of its messages comes no more
 
     def feed(self, frames: Frames, now: float) -> None:
         """Frames from the socket or a recording, in the order in which they came."""
@@ -207,6 +230,9 @@ class Sequencer:
             frames = frames.rows(np.argsort(keys, kind="stable"))
         start = np.flatnonzero(np.concatenate(([True], frames.symbol[1:] != frames.symbol[:-1])))
         of = frames.symbol[start]  # (groups,)
+        if self.patience is not None:
+            self._heard, self._heard_ts = now, max(self._heard_ts, int(frames.ts.max()))
+            self._silence_s[of], self._probe_at[of] = self.patience.silence_s, now + self.patience.silence_s
         before = np.concatenate(([0], frames.id[:-1]))
         before[start] = self.last[of]
         smooth = np.logical_and.reduceat(frames.id == before + 1, start) & ~self._waits[of] & (self.last[of] != NONE)
@@ -224,17 +250,22 @@ class Sequencer:
     def answer(self, request: Request, page: Page | None, now: float) -> None:
         """What the exchange answered to a request; None: nothing, or nothing that could be read."""
         s = request.symbol
+        if self.patience is None or (request.probe and not self._finds_dead(request, page, now)):
+            return
         backlog = self._backlogs.get(s)
-        if backlog is None or self.patience is None:
+        if backlog is None:
             return
         backlog.asked = False
         if page is None:
             self._retry_later(backlog, now)
             return
+        if page.unknown:
+            backlog.next_try = now + self.patience.unknown_s
+            return
         self._merge(s, backlog)
         self._accept(s, backlog, request, page, now)
-        helped = bool(self.last[s] >= request.from_id or (page.ids == request.from_id).any())
-        caught_up = request.to_id is None and not page.full
+        helped = bool(self.last[s] >= request.from_id or (page.ids == request.from_id).any() or backlog.known_to >= request.from_id)
+        caught_up = request.to_id is None and not page.full and not request.probe
         if caught_up and request.connection == self._connections:
             backlog.checked, backlog.due = True, now + self.patience.settle_s
         self._advance(s, backlog, now)
@@ -277,7 +308,7 @@ class Sequencer:
             backlog.asked = True
             backlog.asking_since = min(backlog.asking_since, now)
             wanted.append(Request(s, int(self.last[s]) + 1, to_id, self._connections))
-        return wanted
+        return wanted + self._probes(now)
 
     def release(self, now: float, end: bool = False) -> Trades:
         """Everything that nothing is missing before. `end`: no frame will come any more, give up what is still open."""
@@ -299,6 +330,9 @@ class Sequencer:
                 if self._advance(s, backlog, now) and len(backlog.rows) and self.last[s] == denied:
                     self._skip(s, backlog)
                     self._advance(s, backlog, now)
+            elif not self.contiguous and backlog.since + self.patience.grace_s <= now:
+                self._merge(s, backlog)
+                self._advance(s, backlog, now)
         self._move_watermark(end)
         released, self._released = self._released, []
         frames = join([frames for frames, _ in released], self.symbols)
@@ -310,6 +344,11 @@ class Sequencer:
         """The ledger's lines since the last call."""
         gaps, self._gaps = self._gaps, []
         return gaps
+
+    def take_dead(self) -> list[int]:
+        """Symbols since the last call whose streams are dead: the exchange has trades that the socket did not bring."""
+        dead, self._dead = self._dead, []
+        return dead
 
     def take_duplicates(self) -> Longs:
         """(symbols,) messages since the last call whose id had come before."""
@@ -334,6 +373,27 @@ class Sequencer:
         self._released.append((frames, after_hole))
 
     # symbols with one
+
+    def _doubt(self, s: int, now: float, cause: str) -> None:
+        """A symbol that has begun may miss what is to come after its newest id; where ids only grow, after those that have waited."""
+        backlog = self._backlog(s)
+        self._merge(s, backlog)
+        hole = backlog.unended
+        if hole is not None and hole.stream_id is not None:
+            hole.last_id = hole.stream_id - 1
+            self._close_holes(s, backlog)
+            hole = None
+        if hole is None:
+            settled = np.arange(len(backlog.rows))
+            if not self.contiguous and self.patience is not None:
+                settled = np.flatnonzero(backlog.arrived + self.patience.grace_s <= now)
+            newest, ts = int(self.last[s]), int(self.last_ts[s])
+            if len(settled):
+                newest, ts = int(backlog.rows.id[settled[-1]]), int(backlog.rows.ts[settled[-1]])
+            end = backlog.holes[-1].last_id if backlog.holes else None
+            backlog.holes.append(Hole(max(newest, end or NONE) + 1, None, ts, cause))
+        backlog.checked, backlog.due = False, np.inf
+        backlog.next_try = min(backlog.next_try, now)
 
     def _backlog(self, s: int) -> Backlog:
         if s not in self._backlogs:
@@ -361,7 +421,8 @@ class Sequencer:
             hole.stream_id = first if hole.stream_id is None else min(hole.stream_id, first)
         new = not backlog.size
         self._append(backlog, frames, now)
-        if self.last[s] != NONE and (new or backlog.size > 2 * self._most() or bool((frames.id == self.last[s] + 1).any())):
+        most = self._most() if self.contiguous else REACH
+        if self.last[s] != NONE and (new or backlog.size > 2 * most or bool((frames.id == self.last[s] + 1).any())):
             self._merge(s, backlog)
             self._advance(s, backlog, now)
 
@@ -414,11 +475,17 @@ class Sequencer:
     def _advance(self, s: int, backlog: Backlog, now: float) -> bool:
         """Release the unbroken run at the beginning; False when nothing is waited for any more."""
         rows = backlog.rows
-        if len(rows) and rows.id[0] <= self.last[s] + 1:
-            jumps = np.flatnonzero(rows.id[1:] != rows.id[:-1] + 1)
-            run = int(jumps[0]) + 1 if len(jumps) else len(rows)
+        if not self.contiguous and self.patience is not None:
+            self._pass_jumps(backlog, now)
+        run = int(np.searchsorted(rows.id, backlog.known_to, side="right"))
+        before = max(int(self.last[s]), backlog.known_to)
+        if run < len(rows) and rows.id[run] <= before + 1:
+            jumps = np.flatnonzero(rows.id[run + 1 :] != rows.id[run:-1] + 1)
+            run = run + 1 + int(jumps[0]) if len(jumps) else len(rows)
+            before = int(rows.id[run - 1])
+        if run or before > self.last[s]:
             free = rows.rows(slice(0, run))
-            self.last[s] = free.id[-1]
+            self.last[s] = before
             trades = free.rows(free.count > 0)  # the others are ids without a trade
             if len(trades):
                 after_hole = np.zeros(len(trades), np.bool_)
@@ -435,6 +502,15 @@ class Sequencer:
         del self._backlogs[s]
         self._waits[s] = False
         return False
+
+    def _pass_jumps(self, backlog: Backlog, now: float) -> None:
+        """Of ids that only grow, and while nothing is asked for: what had its time to come in another order has come."""
+        assert self.patience is not None
+        n = int(np.searchsorted(backlog.rows.id, backlog.holes[0].first_id)) if backlog.holes else len(backlog.rows)
+        aged = np.flatnonzero(backlog.arrived[:n] + self.patience.grace_s <= now)
+        newest = max(int(aged[-1]) if len(aged) else -1, n - 1 - REACH)
+        if newest >= 0:
+            backlog.known_to = max(backlog.known_to, int(backlog.rows.id[newest]))
 
     def _drop_newest(self, backlog: Backlog, now: float) -> None:
         """Keep the memory bounded while a hole stays open: what is dropped is asked for later, as if the socket had missed it."""
@@ -469,7 +545,8 @@ class Sequencer:
         unended = backlog.unended
         if unended is not None and unended.stream_id is not None and unended.stream_id <= to_id:
             unended.last_id = unended.stream_id - 1
-        for k in np.flatnonzero((rows.id > before + 1) & (before >= backlog.noted_to) & (rows.id <= to_id)).tolist():
+        jumps = (rows.id > before + 1) & (before >= backlog.noted_to) & (rows.id <= to_id) & self.contiguous
+        for k in np.flatnonzero(jumps).tolist():
             first_id, last_id = int(before[k]) + 1, int(rows.id[k]) - 1
             if not any(hole.first_id <= first_id and (hole.last_id is None or first_id <= hole.last_id) for hole in backlog.holes):
                 backlog.holes.append(Hole(first_id, last_id, int(ts[k]), LOST))
@@ -494,8 +571,11 @@ class Sequencer:
         if to_id is not None:
             missing &= frames.id < to_id
         self._append(backlog, frames.rows(missing), now)
-        if len(page.frames):
-            self.seen_ts = max(self.seen_ts, int(page.frames.ts.max()))
+        if not self.contiguous:
+            backlog.fetched.append(frames.id[missing & (frames.count > 0)])
+            if len(page.ids):
+                newest = int(page.ids.max())
+                backlog.known_to = max(backlog.known_to, newest if to_id is None else min(newest, to_id - 1))
         self._merge(s, backlog)
 
     def _void(self, s: int, ids: Longs) -> Frames:
@@ -530,6 +610,9 @@ class Sequencer:
     def _skip(self, s: int, backlog: Backlog) -> None:
         """Declare the ids before the first held trade unfillable."""
         first_id, last_id = int(self.last[s]) + 1, int(backlog.rows.id[0]) - 1
+        if not self.contiguous and self.patience is None:
+            self.last[s] = last_id
+            return
         hole = backlog.holes[0] if backlog.holes and backlog.holes[0].first_id <= first_id else None
         if hole is None:
             cause = RECORDING if self.patience is None else LOST
@@ -543,7 +626,62 @@ class Sequencer:
         self.last[s], self.broken[s] = last_id, True
 
     def _enter(self, s: int, hole: Hole, last_id: int, status: str) -> None:
-        self._gaps.append(Gap(hole.ts, s, hole.first_id, last_id, hole.cause, status))
+        trades = last_id - hole.first_id + 1
+        if not self.contiguous and status == FILLED:
+            backlog = self._backlogs[s]
+            fetched = np.concatenate([*backlog.fetched, np.zeros(0, np.int64)])
+            trades = int(np.count_nonzero((fetched >= hole.first_id) & (fetched <= last_id)))
+            backlog.fetched = [fetched[fetched > last_id]]
+            if not trades and not hole.shown:
+                return  # nothing came while the socket was down
+        self._gaps.append(Gap(hole.ts, s, hole.first_id, last_id, hole.cause, status, trades))
+
+    # streams that are silent alone
+
+    def _probes(self, now: float) -> list[Request]:
+        """What to ask about the symbol that has been silent for longest, if it is time and others stream; one at a time."""
+        assert self.patience is not None
+        if self._probing or not self.connected or now < self._next_probe or now - self._heard >= self.patience.silence_s:
+            return []
+        s = int(np.argmin(self._probe_at))
+        if self._probe_at[s] > now:
+            return []
+        self._probe_at[s] = now + self._silence_s[s]
+        backlog = self._backlogs.get(s)
+        if self.last[s] == NONE or (backlog is not None and not backlog.idle):
+            return []  # not begun, or asked about already
+        self._probing, self._next_probe = True, now + self.patience.pace_s
+        return [Request(s, int(self.last[s]) + 1, None, self._connections, probe=True)]
+
+    def _finds_dead(self, request: Request, page: Page | None, now: float) -> bool:
+        """Whether the answer to a probe is to be taken: it tells that the stream is dead, or the symbol gone."""
+        assert self.patience is not None
+        self._probing = False
+        s = request.symbol
+        backlog = self._backlogs.get(s)
+        stale = request.connection != self._connections or self.last[s] != request.from_id - 1
+        if page is None or stale or (backlog is not None and not backlog.idle):
+            return False
+        overdue = page.frames.ts <= self._heard_ts - int(self.patience.overdue_s * SECOND_US)
+        if not page.unknown and not overdue.any():
+            if len(page.ids):
+                self._probe_at[s] = now + self.patience.overdue_s
+            else:
+                self._silence_s[s] = min(2 * self._silence_s[s], self.patience.silence_cap_s)
+                self._probe_at[s] = now + self._silence_s[s]
+            return False
+        backlog = self._backlog(s)
+        if backlog.unended is not None:
+            self._conclude(s, backlog)
+            backlog.holes.pop()
+        backlog.holes.append(Hole(request.from_id, None, int(self.last_ts[s]), LOST))
+        backlog.checked, backlog.due = False, now if page.full or page.unknown else np.inf
+        if not page.unknown:
+            self._dead.append(s)
+            if not self.contiguous:
+                for other in np.flatnonzero(self.last != NONE).tolist():
+                    self._doubt(other, now, LOST)  # its stream may have died with this one, and no jump will tell
+        return True
 
     # watermarks
 

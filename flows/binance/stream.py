@@ -47,7 +47,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """All streams have been asked for: nothing is missed from now on."""
+    """All streams have been asked for: nothing is missed from now on. It comes for each connection, those that take over included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ class Stream:
     """The streams of one partition, kept up: reconnects with capped backoff, drops a silent connection, opens the next before the exchange
     closes this one, and hangs up when the inbox is full. What it misses is asked for over REST.
 
-    Messages go into the inbox as bytes, between `Connected` and `Disconnected`; `Subscribed` comes when all streams do.
+    Messages go into the inbox as bytes, between `Connected` and `Disconnected`; `Subscribed` comes when all streams do, and again when
+    those of another connection do.
     """
 
     def __init__(self, ws_url: str, streams: Sequence[str], inbox: Inbox, chance: random.Random, timing: Timing | None = None) -> None:
@@ -135,8 +136,7 @@ class Stream:
 
     def subscribed(self, link: "Link") -> None:
         link.ready.set()
-        if sum(other.ready.is_set() for other in self._links) == 1:
-            self.inbox.put(Subscribed())
+        self.inbox.put(Subscribed())
 
     def closed(self, link: "Link") -> None:
         self._links.remove(link)
@@ -188,9 +188,13 @@ class Stream:
         self._renewal.clear()
         link, heir = Link(self), None
         try:
-            failures = 0
+            failures = hasty = 0
+            began = self._loop.time()
             while await _first(link.task, self._renewal.wait(), timeout_s=self.timing.lifetime_s) is not link.task:
                 self._renewal.clear()
+                hasty = hasty + 1 if self._loop.time() - began < self.timing.backoff_cap_s else 0
+                if hasty > 1:  # one that has just replaced another: what asks for it may go on asking
+                    await self._back_off(hasty - 1)
                 heir = Link(self)
                 await _first(link.task, heir.task, heir.ready.wait())
                 if heir.ready.is_set():
@@ -198,9 +202,12 @@ class Stream:
                 if link.task.done() or (heir.ready.is_set() and not heir.task.done()):
                     await link.end()
                     link, heir = heir, None
+                    failures, began = 0, self._loop.time()
                 else:
-                    log.warning("%s: %s; trying again to replace the connection", self.ws_url, await heir.end())
+                    why = await heir.end()
                     failures += 1
+                    if failures.bit_count() == 1:
+                        log.warning("%s: %s; trying again to replace the connection", self.ws_url, why)
                     self._renewal.set()
                     await self._back_off(failures)
             return await link.task

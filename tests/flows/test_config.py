@@ -140,7 +140,7 @@ def test_the_file_users_edit_shows_every_key() -> None:
     assert isinstance(shown, dict)
     assert shown["defaults"] == BUILT_IN
     assert set(shown) == {"source", "bars", "defaults", "pairs", "alerts", "questdb", "recovery", "retention", "alerts_tolerate"}
-    assert set(shown["source"]) == {"exchange", "quiet", "stream", "ws_url", "rest_url", "symbols"}
+    assert set(shown["source"]) == {"exchange", "quiet", "stream", "ids", "ws_url", "rest_url", "symbols"}
 
 
 def test_the_demo_watches_two_simulated_pairs_at_1s_and_1m() -> None:
@@ -292,7 +292,7 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a merge key", "pairs: [{legs: [BTCUSDT, ETHUSDT], <<: {prices: raw}}]",
         ": pairs[0]: unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under defaults"),
     ("an empty section", SHORTEST + "source:\n",
-        ": source: expected a mapping with exchange, quiet, stream, ws_url, rest_url or symbols, got nothing"),
+        ": source: expected a mapping with exchange, quiet, stream, ids, ws_url, rest_url or symbols, got nothing"),
     ("a window that is no number", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: abc}}]",
         ": pairs[0].hedge.window: expected an integer ≥ 20, got 'abc'"),
     ("a window that is too short", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: 19}}]",
@@ -377,6 +377,12 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": source.quiet: expected a duration from 1ms to 1h, such as 3s, got '0s'"),
     ("an exchange that is not there", SHORTEST + "source: {exchange: kraken}",
         ": source.exchange: expected binance or simulated, got 'kraken'"),
+    ("ids that are neither", SHORTEST + "source: {ids: dense}",
+        ": source.ids: expected contiguous or sparse, got 'dense'"),
+    ("ids that are a list", SHORTEST + "source: {ids: [sparse]}",
+        ": source.ids: expected contiguous or sparse, got ['sparse']"),
+    ("ids that are empty", SHORTEST + "source: {ids: }",
+        ": source.ids: expected contiguous or sparse, got nothing"),
     ("an address of the wrong kind", SHORTEST + "source: {ws_url: https://example.org}",
         ": source.ws_url: expected an address that begins with ws:// or wss://, got 'https://example.org'"),
     ("an address with a password", SHORTEST + "source: {ws_url: 'wss://me:hunter2@example.org'}",
@@ -535,6 +541,7 @@ def test_a_fingerprint_survives_json() -> None:
         ("hedge: {method: ols, window: {1s: 1800, 1m: 1440}}", "hedge: {window: {1s: 1800, 1m: 720}}",
          ["pairs[BTCUSDT-ETHUSDT].hedge.window.1m: was 1440, is 720", "pairs[BNBUSDT-SOLUSDT].hedge.window.1m: was 1440, is 720"]),
         ("stream: trade ", "stream: aggTrade ", ["source.stream: was trade, is aggTrade"]),
+        ("stream: trade ", "ids: sparse ", ["source.ids: was contiguous, is sparse"]),
         ("wss://data-stream.binance.vision", "ws://127.0.0.1:9", ["source.ws_url: was wss://data-stream.binance.vision, is ws://127.0.0.1:9"]),
         ("symbols: [BNBUSDT, SOLUSDT]", "symbols: [BNBUSDT, XRPUSDT]",
          ["symbols: now with XRPUSDT", "alerts[volume · XRPUSDT · 1m]: was added"]),

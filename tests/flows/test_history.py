@@ -5,8 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.binance.klines import FIELDS, Klines
+from flows.binance.messages import join
 from flows.exchange import background
-from tests.line import Ports, configure, finish, follow, rows, running, tables
+from flows.history import merged, resampled, without_holes
+from flows.market import record
+from flows.recordings import read
+from operators.bars import BarBuilder
+from operators.columns import Trades
+from tests.line import Ports, configure, finish, follow, rows, running, tables, written
 
 SECOND_US = 1_000_000
 NUMBERS = ("signals", "cointegration", "activity", "alerts")
@@ -53,3 +60,79 @@ def test_a_warm_start_has_the_rows_of_a_pipeline_that_had_been_running(
     assert from_on(found["bars"], minute)
     same(from_on(found["bars"], minute), from_on(expected["bars"], minute))
     assert all(row["complete"] == "true" for row in rows(found["bars"], timeframe="1s"))
+
+
+def test_a_fresh_start_goes_on_where_the_database_ends_and_counts_nothing_twice(
+    replayed: tuple[Path, dict[str, str]],
+    recording: Path,
+    tmp_path: Path,
+    free_ports: Ports,
+) -> None:
+    _, expected = replayed
+    everything = expected["trades"].count("\n") - 1
+    with background(paths=[recording], speed=40.0) as exchange:
+        home = configure(tmp_path / "fresh", free_ports, exchange.ws_url, exchange.rest_url)
+        with running(home) as run:
+            follow(run, "alert episodes")
+            finish(run)
+        with running(home, "--fresh") as again:
+            follow(again, "history: going on where the database ends")
+            while written(home) < everything:
+                follow(again, "alert episodes")
+            finish(again)
+    found = tables(home)
+    for table, text in expected.items():
+        assert found[table] == text, table
+
+
+@pytest.fixture(scope="module")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Klines]:
+    """Bars of one quiet symbol by their length, from its trades."""
+    path = tmp_path_factory.mktemp("recordings") / "market.ndjson.gz"
+    record(path, 11, ("SOLUSDT",), 1_723_161_600_000_000, 700, rate=0.4)
+    trades = join(list(read([path], ("SOLUSDT",))), 1)
+    lengths = [n * SECOND_US for n in (1, 7, 30, 60)]
+    hole = np.arange(len(trades)) == 0
+    columns = {name: getattr(trades, name) for name in ("symbol", "id", "ts", "price", "qty", "is_buyer_maker", "count")}
+    built = BarBuilder.of(1, lengths).update(Trades(**columns, after_hole=hole, watermark=trades.ts[-1:]))
+    assert (built.volume[built.timeframe == SECOND_US] == 0).mean() > 0.3
+    chosen = {us: built.rows(built.timeframe == us) for us in lengths}
+    return {us: {name: getattr(of, name) for name in ("ts", *FIELDS, "complete")} for us, of in chosen.items()}
+
+
+@pytest.mark.parametrize("seconds", [7, 30, 60])
+def test_candles_become_the_bars_of_their_trades(bars: dict[int, Klines], seconds: int) -> None:
+    us = seconds * SECOND_US
+    candles = {name: column for name, column in bars[SECOND_US].items() if name != "complete"}
+    start = bars[us]["ts"][1]  # the first one is not whole
+    found = resampled(candles, SECOND_US, us, start, bars[us]["ts"][-1] + us)
+    for name in ("ts", *FIELDS):
+        np.testing.assert_allclose(found[name], bars[us][name][1:], rtol=1e-12, err_msg=name)
+    assert found["complete"].all()
+
+
+def test_seconds_without_a_trade_that_the_exchange_leaves_out_are_put_in(bars: dict[int, Klines]) -> None:
+    whole = bars[SECOND_US]
+    traded = whole["volume"] > 0
+    assert traded[0]
+    thin = {name: column[traded] for name, column in whole.items()}
+    found = without_holes(thin, SECOND_US, int(whole["ts"][-1]) + SECOND_US)
+    for name in ("ts", *FIELDS, "complete"):
+        np.testing.assert_array_equal(found[name], whole[name], err_msg=name)
+
+
+def test_nothing_without_holes_is_nothing() -> None:
+    nothing = {name: np.zeros(0) for name in ("ts", *FIELDS, "complete")}
+    assert len(without_holes(nothing, SECOND_US, 10 * SECOND_US)["ts"]) == 0
+
+
+def test_what_the_database_has_stands_in_the_place_of_candles(bars: dict[int, Klines]) -> None:
+    whole = bars[SECOND_US]
+    told = {name: column.copy() for name, column in whole.items()}
+    told["close"] = told["close"] + 1
+    stored = {name: column[100:200] for name, column in whole.items()}
+    found = merged(told, stored)
+    np.testing.assert_array_equal(found["ts"], whole["ts"])
+    np.testing.assert_array_equal(
+        found["close"] != whole["close"], (np.arange(len(whole["ts"])) < 100) | (np.arange(len(whole["ts"])) >= 200)
+    )

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_prepare_creates_every_table_and_accepts_its_own(database: Endpoint) -> 
             ["ALTER TABLE audits DEDUP ENABLE UPSERT KEYS(ts, symbol)"],
             "table audits: deduplication: found keys symbol, ts, expected DEDUP UPSERT KEYS(ts, symbol, timeframe, field): ",
         ),
-        ("audits", ["ALTER TABLE audits DROP COLUMN theirs"], "table audits: column theirs: found none, expected DOUBLE: "),
+        ("audits", ["ALTER TABLE audits DROP COLUMN ours"], "table audits: column ours: found none, expected DOUBLE: "),
         ("audits", ["ALTER TABLE audits ADD COLUMN note STRING"], "table audits: column note: found STRING, expected none: "),
         (
             "audits",
@@ -162,6 +163,31 @@ def test_a_table_that_would_lose_rows_is_refused(database: Endpoint, table: str,
         finally:
             connection.execute(f"DROP TABLE {table}")
     assert str(refused.value) == f"{message}rename or drop it and start again (RENAME TABLE {table} TO {table}_old)"
+
+
+def test_a_table_of_an_earlier_version_gets_the_columns_that_were_appended_since(database: Endpoint) -> None:
+    late = ("skew_ms", "wal_pending", "suspended", "audited", "mismatched", "mismatch_rate")
+    symbol = Symbols(np.zeros(1, np.int32), ("BTCUSDT",))
+    with connect(database) as connection:
+        for column in late:
+            connection.execute(f"ALTER TABLE health DROP COLUMN {column}")
+    before = Rows("health", {"ts": np.array([T0]), "symbol": symbol, "trades": np.array([3])})
+    written(database, before)
+    prepare(database)
+    prepare(database)
+    after = Rows("health", {"ts": np.array([T0 + 1]), "symbol": symbol, "skew_ms": np.array([1.5]), "audited": np.array([7])})
+    written(database, after)
+    with connect(database) as connection:
+        found = connection.execute(f"SELECT trades, {', '.join(late)} FROM health ORDER BY ts").fetchall()
+    assert found == [(3, *[None] * 6), (None, 1.5, None, None, 7, None, None)]
+
+
+def test_a_key_that_is_missing_at_a_tables_end_is_refused(database: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    audits = tables()["audits"]
+    keyed = replace(audits, columns=audits.columns | {"venue": "SYMBOL"}, keys=(*audits.keys, "venue"))
+    monkeypatch.setattr(db, "tables", lambda: {"audits": keyed})
+    with pytest.raises(UserError, match=r"^table audits: deduplication: found keys field, symbol, timeframe, ts, expected DEDUP"):
+        prepare(database)
 
 
 def test_retention_is_set_on_every_table_and_replay_learns_what_it_would_drop(database: Endpoint) -> None:

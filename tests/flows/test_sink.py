@@ -1,58 +1,96 @@
-"""An epoch is committed when its rows are acknowledged, and not before."""
+"""An epoch is committed when its rows are acknowledged, and not before; the heartbeat says so, and nothing else makes it young."""
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import pytest
 
-from flows import sink
 from flows.columns import Rows
-from flows.questdb import Endpoint, Writer
+from flows.errors import UserError
+from flows.questdb import Writer
 from flows.running import Tally
-from flows.sink import PARTITION, QuestDBSink
+from flows.sink import HEARTBEAT_S, QuestDBPartition, QuestDBSink
+
+
+class Acknowledging:
+    """A writer whose database answers, or does not."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.calls: list[str] = []
+
+    def write(self, many: list[Any]) -> None:
+        self.calls.append(f"write {sum(map(len, many))}")
+
+    def flush(self) -> None:
+        self.calls.append("flush")
+        if self.away:
+            raise UserError("away")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+def sink(heartbeat: Path | None = None, tally: Tally | None = None) -> tuple[QuestDBPartition, Acknowledging]:
+    writer = Acknowledging()
+    return QuestDBSink(lambda: cast(Writer, writer), tally, heartbeat).build_part("questdb", "questdb", None), writer
 
 
 def rows(count: int) -> Rows:
     return Rows("trades", {"ts": np.arange(count, dtype=np.int64)})
 
 
-class Acknowledging(Writer):
-    """A writer that tells in which order it was used, and needs no database."""
-
-    def __init__(self) -> None:
-        super().__init__(Endpoint("127.0.0.1", 1, 1))
-        self.calls: list[str] = []
-
-    def write(self, many: Sequence[Rows]) -> None:
-        self.calls.append(f"write {sum(map(len, many))}")
-
-    def flush(self) -> None:
-        self.calls.append("flush")
-
-    def close(self) -> None:
-        self.calls.append("close")
-
-
-def partition(monkeypatch: Any, linger_s: float) -> tuple[Any, Acknowledging, Tally]:
-    monkeypatch.setattr(sink, "LINGER_S", linger_s)
-    writer, tally = Acknowledging(), Tally()
-    target = QuestDBSink(lambda: writer, tally)
-    assert target.list_parts() == [PARTITION]
-    return target.build_part("questdb", PARTITION, None), writer, tally
-
-
-def test_a_snapshot_and_the_end_wait_for_the_acknowledgement(monkeypatch: Any) -> None:
-    part, writer, _ = partition(monkeypatch, linger_s=3_600)
+def test_a_snapshot_and_the_end_wait_for_the_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.sink.LINGER_S", 3_600)
+    part, writer = sink()
     part.write_batch([rows(2), rows(3)])
     assert writer.calls == ["write 5"]  # rows wait for company
-    assert part.snapshot() is None
+    part.snapshot()
     part.close()
     assert writer.calls == ["write 5", "flush", "flush", "close"]
 
 
-def test_rows_do_not_wait_longer_than_they_linger(monkeypatch: Any) -> None:
-    part, writer, tally = partition(monkeypatch, linger_s=0)
+def test_rows_do_not_wait_longer_than_they_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.sink.LINGER_S", 0)
+    tally = Tally()
+    part, writer = sink(tally=tally)
     part.write_batch([rows(2)])
     part.write_batch([rows(1)])
     assert writer.calls == ["write 2", "flush", "write 1", "flush"]
     assert tally.rows["trades"] == 3
+
+
+def age(heartbeat: Path) -> None:
+    os.utime(heartbeat, (0, 0))
+
+
+def test_the_heartbeat_is_touched_when_rows_are_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("flows.sink.time.monotonic", lambda: now[0])
+    heartbeat = tmp_path / "heartbeat"
+    part, writer = sink(heartbeat)
+    part.snapshot()
+    age(heartbeat)
+    now[0] += HEARTBEAT_S
+    part.write_batch([])
+    assert heartbeat.stat().st_mtime > 0
+    age(heartbeat)
+    now[0] += HEARTBEAT_S
+    writer.away = True
+    with pytest.raises(UserError):
+        part.write_batch([])
+    assert heartbeat.stat().st_mtime == 0
+
+
+def test_a_heartbeat_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    part, _ = sink(tmp_path / "absent" / "heartbeat")
+    with pytest.raises(UserError, match=r"^PAIRFLOW_HEARTBEAT: .*heartbeat: No such file or directory: name a file that can be written$"):
+        part.snapshot()
+
+
+def test_without_a_heartbeat_nothing_is_touched(tmp_path: Path) -> None:
+    part, _ = sink(None)
+    part.snapshot()
+    assert not list(tmp_path.iterdir())

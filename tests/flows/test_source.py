@@ -1,10 +1,12 @@
 """The source against the local exchange, over real sockets, while that does what exchanges do."""
 
 import json
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,9 @@ from flows.errors import UserError
 from flows.exchange import Background, background
 from flows.market import record
 from flows.recordings import read
-from flows.source import FIRST_IDS, ExchangePartition, ExchangeSource, Feed, Options, RecordingSource, Stop
-from operators.columns import NEVER, SECOND_US
+from flows.source import FIRST_IDS, TRADE_SEEN, ExchangePartition, ExchangeSource, Feed, Options, RecordingSource, Stop
+from operators.bars import BarBuilder
+from operators.columns import NEVER, SECOND_US, Trades
 
 START_US = 1_763_800_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -151,6 +154,19 @@ def same_as(feeds: list[Feed], trades: Frames) -> None:
             assert np.array_equal(ours, getattr(theirs, name)), name
 
 
+def bars_of(batches: list[Trades]) -> dict[tuple[int, int, int], tuple[float, ...]]:
+    """The bars of 1s and 5s of these batches, by symbol, timeframe and time; each may come only once."""
+    builder = BarBuilder.of(2, [SECOND_US, 5 * SECOND_US])
+    bars: dict[tuple[int, int, int], tuple[float, ...]] = {}
+    for batch in batches:
+        closed = builder.update(batch)
+        keys = list(zip(closed.symbol.tolist(), closed.timeframe.tolist(), closed.ts.tolist(), strict=True))
+        assert len({*keys}) == len(keys) and not {*keys} & bars.keys(), "emitted once"
+        columns = [getattr(closed, name).tolist() for name in ("open", "high", "low", "close", "volume", "trades", "complete")]
+        bars |= dict(zip(keys, zip(*columns, strict=True), strict=True))
+    return bars
+
+
 @pytest.fixture
 def played(recording: Path) -> Iterator[Background]:
     with background(paths=[recording], speed=SPEED) as exchange:
@@ -190,9 +206,10 @@ def test_junk_and_broken_messages_are_counted_and_their_trades_asked_for(played:
         assert live.total("rejected") == zeroed
 
 
-@pytest.mark.parametrize("stream", ["trade", "aggTrade"])
-def test_an_outage_is_one_line_per_symbol_with_the_exact_count(recording: Path, tmp_path: Path, stream: str) -> None:
-    with background(paths=[recording], speed=SPEED) as exchange, running(settings_for(exchange, tmp_path, f", stream: {stream}")) as live:
+@pytest.mark.parametrize(("stream", "ids"), [("trade", "contiguous"), ("aggTrade", "contiguous"), ("trade", "sparse")])
+def test_an_outage_is_one_line_per_symbol_with_the_exact_count(recording: Path, tmp_path: Path, stream: str, ids: str) -> None:
+    text = f", stream: {stream}, ids: {ids}"
+    with background(paths=[recording], speed=SPEED) as exchange, running(settings_for(exchange, tmp_path, text)) as live:
         live.until(lambda: min(live.newest()) > 0)
         before = live.newest()
         exchange.call(exchange.exchange.disconnect, 0.8)
@@ -216,6 +233,20 @@ def test_a_gap_of_2501_trades_is_three_pages(played: Background, trades: Frames,
         assert [(gap["first_id"], gap["trades"], gap["cause"], gap["status"]) for gap in live.gaps()] == [(first, 2_501, "lost", "filled")]
         asked = [path for _, path, _ in played.stats()["requests"] if "historicalTrades" in path]
         assert [int(path.split("fromId=")[1].split("&")[0]) for path in asked] == [first, first + 1_000, first + 2_000]
+
+
+@pytest.mark.parametrize("ids", ["contiguous", "sparse"])
+def test_bars_wait_for_what_an_outage_across_their_ends_missed(played: Background, trades: Frames, tmp_path: Path, ids: str) -> None:
+    settings = settings_for(played, tmp_path, f", ids: {ids}")
+    with running(settings) as live:
+        live.until(lambda: min(live.newest()) > 0)
+        played.call(played.exchange.disconnect, 0.8)  # 16 s of the market
+        live.until(lambda: live.newest() == newest_of(trades))
+        live.until(lambda: min(live.watermark) >= trades.ts.max() - 3 * SECOND_US)
+        bars = bars_of([feed.trades for feed in live.feeds])
+    expected = bars_of([feed.trades for feed in replayed(settings, [trades])])
+    assert len(bars) > 2 * (SECONDS - 5) and {gap["cause"] for gap in live.gaps()} == {"disconnect"}
+    assert bars == {key: expected[key] for key in bars}
 
 
 def test_ids_that_the_exchange_denies_are_given_up_and_marked(played: Background, trades: Frames, tmp_path: Path) -> None:
@@ -260,6 +291,16 @@ def test_no_request_comes_before_the_exchange_allows_it(played: Background, trad
         assert times[1] - times[0] >= 2
 
 
+def test_the_socket_keeps_flowing_while_the_exchange_allows_no_request(played: Background, trades: Frames, tmp_path: Path) -> None:
+    first = int(trades.id[trades.symbol == 0][300])
+    played.control("lose", symbol="BTCUSDT", first=first, last=first + 99)
+    played.control("faults", rest_status=418, rest_failures=1, retry_after_s=1000)
+    with running(settings_for(played, tmp_path)) as live:
+        live.until(lambda: live.newest()[1] == newest_of(trades)[1])
+        assert live.newest()[0] == first - 1, "nothing passes the hole"
+        assert len([path for _, path, _ in played.stats()["requests"] if "historicalTrades" in path]) == 1
+
+
 def test_server_errors_and_refused_sockets_are_outlived(played: Background, trades: Frames, tmp_path: Path) -> None:
     with running(settings_for(played, tmp_path)) as live:
         live.until(lambda: min(live.newest()) > 0)
@@ -289,6 +330,76 @@ def test_a_shutdown_that_is_announced_loses_nothing(played: Background, trades: 
         assert played.stats()["counts"]["connects"] == 2
         assert live.gaps() == [] and live.total("reconnects") == 0, "the new connection streamed before the old one ended"
         assert not any("historicalTrades" in path for _, path, _ in played.stats()["requests"])
+
+
+def test_a_raw_announcement_of_a_shutdown_is_heeded(played: Background, trades: Frames, tmp_path: Path) -> None:
+    with running(settings_for(played, tmp_path)) as live:
+        live.until(lambda: min(live.newest()) > 0)
+        live.partition._inbox.put(b'{"e":"serverShutdown","E":1770123456789}')
+        live.until(lambda: played.stats()["counts"]["connects"] == 2 and played.stats()["connected"] == 1)
+        live.until(lambda: live.newest() == newest_of(trades))
+        same_as(live.feeds, trades)
+        assert live.gaps() == [] and live.total("reconnects") == 0
+
+
+@pytest.mark.parametrize("ids", ["contiguous", "sparse"])
+def test_connections_that_are_renewed_before_their_end_lose_nothing(played: Background, trades: Frames, tmp_path: Path, ids: str) -> None:
+    options = replace(QUICK, timing=replace(QUICK.timing, lifetime_s=0.6))
+    with running(settings_for(played, tmp_path, f", ids: {ids}"), options=options) as live:
+        live.until(lambda: live.newest() == newest_of(trades))
+        same_as(live.feeds, trades)
+        assert played.stats()["counts"]["connects"] >= 4
+        assert live.gaps() == [] and live.total("reconnects") == 0 and live.total("duplicates") > 0
+        assert not any("historicalTrades" in path for _, path, _ in played.stats()["requests"])
+
+
+@pytest.mark.parametrize("ids", ["contiguous", "sparse"])
+def test_a_stream_that_is_dead_on_a_live_connection_is_found_filled_and_replaced(
+    played: Background, trades: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture, ids: str
+) -> None:
+    options = replace(QUICK, patience=replace(QUICK.patience, silence_s=0.4, pace_s=0.1))
+    with running(settings_for(played, tmp_path, f", quiet: 1h, ids: {ids}"), options=options) as live:
+        live.until(lambda: min(live.newest()) > 0)
+        played.control("mute", symbol="ETHUSDT")
+        live.until(lambda: played.stats()["counts"]["connects"] == 2 and played.stats()["connected"] == 1)
+        live.until(lambda: live.newest() == newest_of(trades))
+        same_as(live.feeds, trades)
+        lines = [record.getMessage() for record in caplog.records if "did not bring" in record.getMessage()]
+        assert lines == [f"{live.name}: the exchange has trades of ETHUSDT that this connection did not bring; opening another"]
+        (gap,) = [gap for gap in live.gaps() if gap["trades"]]
+        assert (gap["symbol"], gap["cause"], gap["status"]) == ("ETHUSDT", "lost", "filled")
+        assert gap["trades"] == gap["last_id"] - gap["first_id"] + 1 > 100
+        assert live.total("reconnects") == 0
+
+
+def test_a_symbol_that_is_delisted_is_named_once_and_holds_no_other(
+    played: Background, trades: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(settings_for(played, tmp_path)) as live:
+        live.until(lambda: min(live.newest()) > 0)
+        played.control("delist", symbol="ETHUSDT")
+        played.call(played.exchange.disconnect)
+        live.until(lambda: live.newest()[0] == newest_of(trades)[0])
+        stood = live.watermark[1]
+        played.call(played.exchange.disconnect)
+        live.until(lambda: live.total("reconnects") >= 4)  # counted per symbol
+        live.until(lambda: len([path for _, path, _ in played.stats()["requests"] if "ETHUSDT" in path]) == 2)
+        assert live.watermark[1] == stood < live.watermark[0] == trades.ts[trades.symbol == 0].max()
+        named = [record.getMessage() for record in caplog.records if "ETHUSDT" in record.getMessage()]
+        assert named == [f"{played.rest_url}: ETHUSDT: the exchange does not know it any more; the others go on"]
+
+
+def test_a_clock_that_is_wrong_and_steps_changes_no_trade_and_no_watermark(played: Background, trades: Frames, tmp_path: Path) -> None:
+    chance = random.Random(7)
+
+    def wall_us() -> int:
+        return time.time_ns() // 1_000 - 1_300_000 + chance.choice([-1, 0, 1]) * 3_600 * SECOND_US
+
+    with running(settings_for(played, tmp_path), options=replace(QUICK, wall_us=wall_us)) as live:
+        live.until(lambda: live.newest() == newest_of(trades))
+        same_as(live.feeds, trades)
+        live.until(lambda: live.watermark.tolist() == [int(trades.ts[trades.symbol == code].max()) for code in range(2)])
+        assert live.gaps() == []
 
 
 def test_an_exchange_that_is_killed_and_plays_anew_gives_each_trade_once(recording: Path, trades: Frames, tmp_path: Path) -> None:
@@ -336,7 +447,8 @@ def test_a_restart_before_the_first_snapshot_begins_at_the_same_trade(played: Ba
         live.until(lambda: min(live.newest()) > 0)
         assert settings.recovery.dir is not None
         noted = json.loads((settings.recovery.dir / f"{live.name}.{FIRST_IDS}").read_text())
-        assert noted == {symbol: [live.ids(code)[0], int(trades.ts[trades.symbol == code][0])] for code, symbol in enumerate(SYMBOLS)}
+        first = {symbol: (live.ids(code)[0], int(trades.ts[trades.symbol == code][0])) for code, symbol in enumerate(SYMBOLS)}
+        assert noted == {symbol: [first_id, ts, TRADE_SEEN] for symbol, (first_id, ts) in first.items()}
     with running(settings) as live:
         live.until(lambda: live.newest() == newest_of(trades))
         same_as(live.feeds, trades)

@@ -110,7 +110,7 @@ def fill(stack: Stack) -> None:
     x = np.log(3_000) + np.cumsum(random.normal(0, 3e-4, closed))
     y = np.log(60_000) + 0.8 * (x - x[0]) + random.normal(0, 2e-4, closed)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("trades", "bars", "signals", "cointegration", "activity", "alerts")}
-    rows |= {"gaps": [], "health": []}
+    rows |= {"gaps": [], "audits": [], "health": []}
     for symbol, closes in zip(PAIR, (np.exp(y), np.exp(x)), strict=True):
         for k in range(closed):
             rows["bars"].append(bar(first + 60 * k, symbol, "1m", closes[max(k - 1, 0)], closes[k]))
@@ -129,9 +129,9 @@ def fill(stack: Stack) -> None:
             rows["trades"].append(
                 {"ts": first + 60 * closed + k, "symbol": symbol, "id": k, "price": closes[-1], "qty": 0.5, "side": ("buy", "sell")[k % 2]}
             )
-            rows["health"].append(
-                {"ts": first + 60 * closed + k, "symbol": symbol, "trades": 3, "lag_ms": 12.5, "queued": 0, "reconnects": 1}
-            )
+            feed = {"trades": 3, "lag_ms": 12.5, "queued": 0, "reconnects": k % 2}
+            beside = {"skew_ms": -3.5, "wal_pending": k, "suspended": 0, "audited": 100, "mismatched": 1, "mismatch_rate": 1 / 60}
+            rows["health"].append({"ts": first + 60 * closed + k, "symbol": symbol} | feed | beside)
     deviation = y - y.mean() - 0.8 * (x - x.mean())
     for k in range(30, closed):
         at = {"ts": first + 60 * k, "pair": "-".join(PAIR), "timeframe": "1m", "method": "ols"}
@@ -158,6 +158,9 @@ def fill(stack: Stack) -> None:
     gap = {"ts": first + 600, "symbol": PAIR[0], "first_id": 5, "last_id": 9, "trades": 5, "cause": "disconnect"}
     rows["gaps"].append(gap | {"status": "filled", "filled_at": first + 604})
     rows["gaps"].append(gap | {"ts": first + 900, "symbol": PAIR[1], "status": "open", "filled_at": None})
+    for field, ours, theirs in (("close", 61_000.5, 61_000.0), ("trades", 3.0, 4.0)):
+        bar_of = {"ts": first + 60 * (closed - 2), "symbol": PAIR[1], "timeframe": "1m"}
+        rows["audits"].append(bar_of | {"field": field, "ours": ours, "theirs": theirs})
     for table, records in rows.items():
         insert(stack.connection, table, records)
 

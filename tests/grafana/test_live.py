@@ -52,7 +52,8 @@ def test_the_dashboards_are_the_files() -> None:
 
 def test_the_rules_contact_points_and_policies_are_there() -> None:
     rules = {rule["uid"] for rule in answer("/api/v1/provisioning/alert-rules")[1]}
-    assert {"pairflow-high", "pairflow-medium", "pairflow-low", "pairflow-stale", "pairflow-suspended", "pairflow-gap"} <= rules
+    assert {"pairflow-high", "pairflow-medium", "pairflow-low"} <= rules
+    assert {"pairflow-stale", "pairflow-suspended", "pairflow-gap", "pairflow-audit"} <= rules
     assert "pairflow" in {point["name"] for point in answer("/api/v1/provisioning/contact-points")[1]}
     assert answer("/api/v1/provisioning/policies")[1]["receiver"] == "pairflow"
 

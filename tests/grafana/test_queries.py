@@ -35,6 +35,8 @@ ALWAYS = {
     "Market, panel $symbol, A",
     "Market, panel Data health, newest second, B",
     "Market, panel Data health, newest second, C",
+    "Market, panel Data health, newest second, D",
+    "Market, panel Data health, checks, B",
     "Market, panel Tables, B",
     "rule No new bars, A",
     "rule Table suspended, A",
@@ -193,3 +195,32 @@ def test_the_freshness_rule_counts_from_the_close_of_the_newest_bar(filled: "Sta
 
 def test_the_freshness_rule_says_an_hour_when_there_is_no_bar(empty: "Stack") -> None:
     assert empty.rows(named("rule No new bars, A")) == [{"age": 3600}]
+
+
+def test_reconnects_are_those_of_the_whole_range(filled: "Stack") -> None:
+    assert filled.rows(named("Market, panel Data health, newest second, D")) == [{"Reconnects": 10}]
+
+
+def test_the_checks_are_those_of_the_newest_second_and_of_all_tables(filled: "Stack") -> None:
+    assert filled.rows(named("Market, panel Data health, checks, A")) == [{"Mismatches": 1 / 60, "Clock skew": -3.5}]
+    assert filled.rows(named("Market, panel Data health, checks, B")) == [{"Suspended": 0, "Behind": 0}]
+
+
+def test_a_suspended_table_is_one_in_the_rule_and_on_the_panel_even_if_it_is_health(filled: "Stack") -> None:
+    rule = named("rule Table suspended, A")
+    assert {row["suspended"] for row in filled.rows(rule)} == {0}
+    filled.connection.execute("ALTER TABLE health SUSPEND WAL")
+    try:
+        assert [row["table_name"] for row in filled.rows(rule) if row["suspended"] > 0.5] == ["health"]
+        assert filled.rows(named("Market, panel Data health, checks, B"))[0]["Suspended"] == 1
+    finally:
+        filled.connection.execute("ALTER TABLE health RESUME WAL")
+    assert {row["suspended"] for row in filled.rows(rule)} == {0}
+
+
+def test_the_rule_of_open_gaps_counts_them_by_symbol(filled: "Stack") -> None:
+    assert filled.rows(named("rule Open gap, A")) == [{"symbol": "ETHUSDT", "gaps": 1}]
+
+
+def test_the_rule_of_audits_counts_bars_not_fields(filled: "Stack") -> None:
+    assert filled.rows(named("rule Audit mismatch, A")) == [{"symbol": "ETHUSDT", "timeframe": "1m", "bars": 1}]

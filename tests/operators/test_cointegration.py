@@ -1,6 +1,5 @@
-"""Engle–Granger test and the share of tests passed: by hand, against statsmodels, and by properties."""
+"""Engle–Granger test: by hand, against statsmodels, and by properties."""
 
-import pickle
 import warnings
 
 import numpy as np
@@ -9,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.tsa.stattools import coint
 
-from operators.cointegration import PASSED_PVALUE, STATIONARY_SHARE, TESTS, CointShares, engle_granger
-from operators.columns import Flags, Floats, Longs
+from operators.coint_share import PASSED_PVALUE
+from operators.cointegration import engle_granger
+from operators.columns import Floats
 
 
 def legs(seed: int, rows: int, pull: float, sd: float = 1.0) -> tuple[Floats, Floats]:
@@ -64,30 +64,6 @@ def test_legs_without_a_test_are_undefined_without_a_word(y: Floats, x: Floats) 
     assert np.isnan(engle_granger(y, x)).all()
 
 
-def share_by_hand(pvalues: list[float]) -> tuple[list[float], list[bool]]:
-    begun = [p for k, p in enumerate(pvalues) if not np.isnan(pvalues[: k + 1]).all()]
-    before = len(pvalues) - len(begun)
-    shares = [np.nan] * before + [
-        sum(p < PASSED_PVALUE for p in begun[k + 1 - TESTS : k + 1]) / TESTS if k + 1 >= TESTS else np.nan for k in range(len(begun))
-    ]
-    return shares, [share >= STATIONARY_SHARE for share in shares]
-
-
-def update(shares: CointShares, pvalues: list[float], pair: int = 0) -> tuple[Floats, Flags]:
-    return shares.update(np.full(len(pvalues), pair), np.array(pvalues, np.float64))
-
-
-def test_twenty_tests_make_a_share() -> None:
-    share, stationary = update(CointShares(1), [0.01] * 10 + [0.05] * 10 + [0.2])
-    assert np.isnan(share[:19]).all() and list(share[19:]) == [0.5, 0.45]
-    assert list(stationary[19:]) == [True, False] and not stationary[:19].any()
-
-
-def test_windows_that_are_not_yet_full_are_no_tests_but_undefined_tests_are_not_passed() -> None:
-    share, _ = update(CointShares(1), [np.nan] * 30 + [0.01] * 12 + [np.nan] * 8 + [np.nan])
-    assert np.isnan(share[:49]).all() and list(share[49:]) == [0.6, 0.55]
-
-
 # against a reference
 
 
@@ -126,33 +102,3 @@ def test_scale_and_shift_of_a_leg_do_not_matter(seed: int, scale: float, shift: 
     expected = engle_granger(y, x)
     assert engle_granger(scale * y + shift, x) == pytest.approx(expected, rel=1e-8, abs=1e-8)
     assert engle_granger(y, scale * x - shift) == pytest.approx(expected, rel=1e-8, abs=1e-8)
-
-
-PVALUES = st.lists(st.sampled_from([0.001, 0.049, 0.05, 0.9, np.nan]), max_size=80)
-
-
-@given(pvalues=PVALUES)
-def test_the_share_equals_a_count_over_the_last_twenty(pvalues: list[float]) -> None:
-    share, stationary = update(CointShares(1), pvalues)
-    expected, expected_stationary = share_by_hand(pvalues)
-    assert np.array_equal(share, expected, equal_nan=True) and list(stationary) == expected_stationary
-
-
-@given(pvalues=PVALUES, cut=st.integers(0, 80), other=PVALUES)
-def test_batches_pickles_and_other_pairs_change_nothing(pvalues: list[float], cut: int, other: list[float]) -> None:
-    whole, _ = update(CointShares(1), pvalues)
-    shares = CointShares(3)
-    first, _ = update(shares, pvalues[:cut], pair=2)
-    update(shares, other, pair=1)
-    resumed = pickle.loads(pickle.dumps(shares))
-    second, _ = update(resumed, pvalues[cut:], pair=2)
-    assert np.array_equal(np.concatenate([first, second]), whole, equal_nan=True)
-
-
-@given(tests=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0.01, 0.5])), max_size=150))
-def test_pairs_mixed_in_a_batch_keep_their_own_share(tests: list[tuple[int, float]]) -> None:
-    pair: Longs = np.array([k for k, _ in tests], np.int64)
-    pvalue = np.array([p for _, p in tests], np.float64)
-    share, _ = CointShares(3).update(pair, pvalue)
-    for k in range(3):
-        assert np.array_equal(share[pair == k], share_by_hand(list(pvalue[pair == k]))[0], equal_nan=True)

@@ -204,6 +204,24 @@ def test_stopping_does_not_wait_for_a_ban_to_end() -> None:
         rest.ask(from_id(7))
 
 
+def test_a_symbol_that_the_exchange_does_not_know_any_more_is_named_once(
+    exchange: Background, eth: Frames, caplog: pytest.LogCaptureFixture
+) -> None:
+    exchange.control("delist", symbol="ETHUSDT")
+    with asking(exchange.rest_url) as (rest, answers):
+        for _ in range(3):
+            rest.ask(from_id(int(eth.id[0])))
+            page = answers.get(timeout=DEADLINE_S)
+            assert page is not None and page.unknown
+        assert [record.getMessage() for record in caplog.records] == [
+            f"{exchange.rest_url}: ETHUSDT: the exchange does not know it any more; the others go on"
+        ]
+        exchange.exchange.faults.delisted.clear()
+        rest.ask(from_id(int(eth.id[0])))
+        page = answers.get(timeout=DEADLINE_S)
+        assert page is not None and not page.unknown and len(page.ids)
+
+
 # check_symbols
 
 

@@ -90,7 +90,7 @@ def test_many_streams_are_subscribed_in_turn_within_the_limits_of_the_exchange(e
         assert counts["SUBSCRIBE"] == 5 and "too_many_incoming" not in counts and counts["connects"] == 1
 
 
-def test_connects_that_are_refused_are_tried_again_ever_more_seldom(exchange: Background) -> None:
+def test_connects_that_are_refused_are_tried_again_ever_more_seldom(exchange: Background, caplog: pytest.LogCaptureFixture) -> None:
     exchange.control("faults", ws_status=451)
     timing = replace(QUICK, backoff_cap_s=100.0)
     with listening(exchange, timing=timing) as listener:
@@ -99,6 +99,9 @@ def test_connects_that_are_refused_are_tried_again_ever_more_seldom(exchange: Ba
         at = exchange.stats()["connects"]
         for n in range(4):
             assert at[n + 1] - at[n] >= timing.backoff_s * 2**n / 2
+        why = "HTTP 451, it does not serve this country: give source.ws_url another host; connecting again"
+        assert {record.getMessage() for record in caplog.records} == {f"{exchange.ws_url}: {why}"}
+        assert len(caplog.records) <= 4, "not one for each"
         exchange.control("faults", ws_status=0)
         listener.until(lambda: listener.ids)
 
@@ -135,7 +138,8 @@ def test_an_open_but_silent_connection_is_dropped(exchange: Background, caplog: 
 def test_the_connection_is_renewed_before_the_exchange_ends_it(exchange: Background) -> None:
     with listening(exchange, timing=replace(QUICK, lifetime_s=0.5)) as listener:
         listener.until(lambda: exchange.stats()["counts"].get("connects", 0) >= 3)
-        assert listener.news == [Connected(again=False), Subscribed()], "there was always one"
+        assert listener.news[0] == Connected(again=False)
+        assert set(listener.news[1:]) == {Subscribed()}, "there was always one"
         listener.until(lambda: exchange.stats()["connected"] <= 2)
         got = sorted(set(listener.ids))
         assert got == list(range(got[0], got[-1] + 1))
@@ -151,7 +155,18 @@ def test_a_renewal_that_is_refused_is_tried_again_while_the_old_connection_strea
         listener.until(lambda: len(listener.ids) > heard)
         exchange.control("faults", ws_status=0)
         listener.until(lambda: exchange.stats()["counts"]["connects"] == 2 and exchange.stats()["connected"] == 1)
-        assert listener.news == [Connected(again=False), Subscribed()]
+        assert listener.news == [Connected(again=False), Subscribed(), Subscribed()]
+
+
+def test_an_exchange_that_asks_for_another_connection_again_and_again_gets_them_ever_more_seldom(exchange: Background) -> None:
+    timing = replace(QUICK, overlap_s=0.0, backoff_cap_s=100.0)
+    with listening(exchange, timing=timing) as listener:
+        for n in range(1, 6):
+            listener.until(lambda n=n: exchange.stats()["counts"].get("connects", 0) == n)  # type: ignore[misc]
+            listener.stream.renew()
+        at = exchange.stats()["connects"]
+        assert all(at[n + 1] - at[n] >= timing.backoff_s * 2 ** (n - 1) / 2 for n in range(1, 4))
+        assert Disconnected() not in listener.news
 
 
 def test_a_connection_that_ends_before_its_successor_streams_is_an_outage(exchange: Background) -> None:

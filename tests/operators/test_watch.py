@@ -1,0 +1,297 @@
+"""Alert rows of a timeframe: by hand, against a plain model of one alert, and by batches, pickles and stages."""
+
+import itertools
+import pickle
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operators.activity import LONG_WINDOW
+from operators.columns import LIVE, MINUTE_US, NEVER, SECOND_US, WARM, WARMING, Bars
+from operators.measures import Activity, Cointegration, Measures, Signals
+from operators.watch import AlertSpec, Watch
+
+NAN = float("nan")
+TOLERATE = 0.1
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a bar of pair 0, or of symbol 0, led to."""
+
+    value: float = NAN  # z-score, or close
+    method: int = 0
+    newest_incomplete: bool = False
+    incomplete: float = 0.0
+    test: tuple[float, bool, float] | None = None  # p-value, stationary, incomplete
+    trades: int = 1
+    volume_ratio: float = NAN
+
+
+def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: int = LIVE, settled: int = 0) -> Measures:
+    """Those of consecutive bars from the bar number `first` on; bars that tell another method share their number with the one before."""
+    n = len(bars)
+    index = first - 1 + np.cumsum([bar.method == 0 for bar in bars], dtype=np.int64)
+    ts, zero = index * length, np.zeros(n, np.int32)
+    value, nothing = np.array([bar.value for bar in bars], np.float64), np.full(n, NAN)
+    method = np.array([bar.method for bar in bars], np.int32)
+    newest, incomplete = np.array([bar.newest_incomplete for bar in bars], np.bool_), np.array([bar.incomplete for bar in bars], np.float64)
+    of = np.array([bar.test is not None for bar in bars], np.bool_)
+    pvalue, stationary, missing = (np.array([bar.test[k] for bar in bars if bar.test], kind) for k, kind in enumerate((float, bool, float)))
+    none = nothing[of]
+    trades = np.array([bar.trades for bar in bars], np.int64)
+    ratio = np.array([bar.volume_ratio for bar in bars], np.float64)
+    return Measures(
+        length,
+        Bars(zero, zero + length, ts, value, value, value, value, value, value, trades, value, ~newest, np.zeros(1, np.int64), stage),
+        Signals(zero, method, ts, *(nothing,) * 7, value, nothing, -value, incomplete, newest),
+        Cointegration(
+            zero[of], method[of], ts[of], none, pvalue, zero[of].astype(np.int64), none, pvalue / 2, none, none, stationary, missing
+        ),
+        Activity(zero, ts, nothing, nothing, -ratio, ratio, incomplete),
+        settled,
+    )
+
+
+def spec(metric: str = "zscore", side: int = 1, threshold: float = 2.0, exit: float = 1.0, only_stationary: bool = False) -> AlertSpec:
+    return AlertSpec(5, metric, 0, side, threshold, exit, only_stationary)
+
+
+def watch(*specs: AlertSpec, length: int = SECOND_US) -> Watch:
+    return Watch(length, specs, pairs=1, symbols=1, tolerate=TOLERATE)
+
+
+Row = tuple[float, float, bool, float | None]  # seconds, value, active, episode in seconds
+
+
+def rows(watch: Watch, of: Measures) -> list[Row]:
+    found = watch.update(of)
+    assert (found.alert == 5).all()
+    columns = (found.ts.tolist(), found.value.tolist(), found.active.tolist(), found.episode.tolist())
+    return [(ts / SECOND_US, value, active, None if e == NEVER else e / SECOND_US) for ts, value, active, e in zip(*columns, strict=True)]
+
+
+# by hand
+
+
+def test_an_alert_is_decided_at_the_close_of_the_bar() -> None:
+    assert rows(watch(spec()), measures([Bar(1.9), Bar(2.1), Bar(1.5), Bar(0.9)])) == [(2, 2.1, True, 2), (4, 0.9, False, 2)]
+
+
+def test_correlation_is_its_own_column() -> None:
+    assert rows(watch(spec("correlation", side=-1, threshold=-2.0)), measures([Bar(1.9), Bar(2.1)])) == [(2, -2.1, True, 2)]
+
+
+def test_the_first_method_is_what_an_alert_reads() -> None:
+    bars = [Bar(0.0, test=(0.5, False, 0.0)), Bar(9.0, method=1, test=(0.01, True, 0.0)), Bar(2.5)]
+    assert rows(watch(spec()), measures(bars)) == [(2, 2.5, True, 2)]
+    assert rows(watch(spec(only_stationary=True)), measures(bars)) == []
+    assert rows(watch(spec("adf_pvalue", side=-1, threshold=0.05, exit=0.05)), measures(bars)) == []
+
+
+def test_only_while_stationary_an_episode_opens_but_it_closes_at_any_time() -> None:
+    bars = [
+        Bar(3.0),
+        Bar(3.0, test=(0.9, False, 0.0)),
+        Bar(3.0, test=(0.01, True, 0.0)),
+        Bar(3.0),
+        Bar(0.5, test=(0.9, False, 0.0)),
+        Bar(3.0),
+    ]
+    assert rows(watch(spec(only_stationary=True)), measures(bars)) == [(3, 3.0, True, 3), (5, 0.5, False, 3)]
+
+
+def test_pvalues_stand_from_one_test_to_the_next_over_batches() -> None:
+    watched = watch(spec("coint_pvalue", side=-1, threshold=0.05, exit=0.05))
+    assert rows(watched, measures([Bar(), Bar(test=(0.06, False, 0.0))])) == [(2, 0.03, True, 2)]
+    assert rows(watched, measures([Bar()] * 57, first=2)) == []
+    assert rows(watched, measures([Bar(), Bar(test=(0.2, False, 0.0))], first=59)) == [(60, 0.03, True, 2), (61, 0.1, False, 2)]
+
+
+@pytest.mark.parametrize(
+    "blind",
+    [Bar(3.0, newest_incomplete=True), Bar(3.0, incomplete=TOLERATE + 0.01)],
+    ids=["the newest bar is incomplete", "too much of a window is"],
+)
+def test_no_episode_opens_on_what_was_not_seen_but_one_closes(blind: Bar) -> None:
+    watched = watch(spec())
+    assert rows(watched, measures([blind, Bar(3.0, incomplete=TOLERATE)])) == [(2, 3.0, True, 2)]
+    closing = Bar(0.0, newest_incomplete=blind.newest_incomplete, incomplete=blind.incomplete)
+    assert rows(watched, measures([closing], first=2)) == [(3, 0.0, False, 2)]
+
+
+def test_what_the_tests_missed_matters_to_rules_that_look_at_them() -> None:
+    bars = [Bar(3.0, test=(0.01, True, TOLERATE + 0.01)), Bar(3.0), Bar(3.0, test=(0.01, True, TOLERATE))]
+    assert rows(watch(spec()), measures(bars)) == [(1, 3.0, True, 1)]
+    assert rows(watch(spec(only_stationary=True)), measures(bars)) == [(3, 3.0, True, 3)]
+    for metric, value in (("adf_pvalue", 0.01), ("coint_pvalue", 0.005)):
+        assert rows(watch(spec(metric, side=-1, threshold=0.05, exit=0.05)), measures(bars)) == [(3, value, True, 3)]
+
+
+def test_a_price_needs_its_newest_bar_only_and_ratios_their_windows() -> None:
+    bars = [
+        Bar(3.0, volume_ratio=3.0, newest_incomplete=True),
+        Bar(3.0, volume_ratio=3.0, incomplete=TOLERATE + 1 / LONG_WINDOW),
+        Bar(3.0, volume_ratio=3.0),
+    ]
+    assert rows(watch(spec("price")), measures(bars)) == [(2, 3.0, True, 2)]
+    assert rows(watch(spec("volume_ratio")), measures(bars)) == [(3, 3.0, True, 3)]
+    assert rows(watch(spec("volatility_ratio", side=-1, threshold=-2.0)), measures(bars)) == [(3, -3.0, True, 3)]
+
+
+def test_staleness_is_counted_from_the_last_bar_with_a_trade_whatever_is_incomplete() -> None:
+    watched = watch(spec("staleness", threshold=2.0, exit=0.0))
+    quiet = Bar(1.0, trades=0, newest_incomplete=True, incomplete=1.0)
+    assert rows(watched, measures([quiet, Bar(1.0), quiet, quiet])) == []
+    assert rows(watched, measures([quiet, quiet, Bar(1.0)], first=4)) == [(5, 3.0, True, 5), (7, 0.0, False, 5)]
+
+
+def test_a_value_that_is_undefined_keeps_the_state() -> None:
+    assert rows(watch(spec()), measures([Bar(3.0), Bar(NAN), Bar(0.0)])) == [(1, 3.0, True, 1), (3, 0.0, False, 1)]
+
+
+@pytest.mark.parametrize("seconds", [1, 7, 30, 53, 60, 90, 300])
+def test_every_whole_minute_has_a_row_with_the_state_that_the_close_before_left(seconds: int) -> None:
+    length, bars = seconds * SECOND_US, 2_000 // seconds + 3
+    values = [3.0 if k % 5 in (1, 2) else 0.0 for k in range(bars)]
+    found = rows(watch(spec(), length=length), measures([Bar(value) for value in values], length=length))
+    minutes = {ts: (value, active) for ts, value, active, _ in found if ts % 60 == 0}
+    assert sorted(minutes) == list(range(60, bars * seconds + 1, 60))
+    for minute, (value, active) in minutes.items():
+        closed = int(minute // seconds) - 1  # the newest bar that has closed by then
+        assert active == (closed >= 0 and values[closed] == 3.0)
+        assert value == values[closed] if closed >= 0 else np.isnan(value)
+
+
+@pytest.mark.parametrize("stage", [WARMING, WARM])
+def test_history_decides_the_states_and_writes_no_row(stage: int) -> None:
+    watched = watch(spec())
+    assert rows(watched, measures([Bar(0.0), Bar(3.0)], stage=stage)) == []
+    assert rows(watched, measures([Bar(3.0), Bar(0.5)], first=2)) == [(4, 0.5, False, 2)]
+
+
+@pytest.mark.parametrize(("active", "expected"), [(True, [(4, 0.5, False, -7)]), (False, [(3, 3.0, True, 3), (4, 0.5, False, 3)])])
+def test_history_says_nothing_about_a_state_that_was_given(active: bool, expected: list[Row]) -> None:
+    watched = watch(spec())
+    watched.preset(0, active, -7 * SECOND_US, 2.2)
+    assert rows(watched, measures([Bar(3.0), Bar(0.0)], stage=WARMING)) == []
+    assert rows(watched, measures([Bar(3.0), Bar(0.5)], first=2)) == expected
+
+
+def test_tests_of_a_history_stand_where_the_state_was_given() -> None:
+    watched = watch(spec(only_stationary=True))
+    watched.preset(0, False, 0, NAN)
+    rows(watched, measures([Bar(3.0, test=(0.01, True, 0.0))], stage=WARM))
+    assert rows(watched, measures([Bar(3.0)], first=1)) == [(2, 3.0, True, 2)]
+
+
+def test_a_given_state_shows_its_value_at_the_minutes_before_the_first_close() -> None:
+    watched = watch(spec(), length=5 * MINUTE_US)
+    watched.preset(0, True, MINUTE_US, 2.2)
+    assert rows(watched, measures([Bar(3.0)], length=5 * MINUTE_US)) == [(60 * m, 2.2, True, 60) for m in range(1, 5)] + [
+        (300, 3.0, True, 60)
+    ]
+
+
+# rows decided again
+
+
+def test_a_change_that_is_taken_back_is_written_anew_and_the_episode_before_goes_on() -> None:
+    watched = watch(spec())
+    assert [row[2] for row in rows(watched, measures([Bar(3.0), Bar(0.0), Bar(3.0), Bar(0.0)]))] == [True, False, True, False]
+    again = rows(watched, measures([Bar(1.5), Bar(1.5), Bar(0.5)], first=1))
+    assert again == [(2, 1.5, True, 1), (3, 1.5, True, 1), (4, 0.5, False, 1)]
+
+
+def test_a_row_that_corrected_another_is_corrected_in_turn() -> None:
+    watched = watch(spec())
+    rows(watched, measures([Bar(0.0), Bar(3.0), Bar(3.0)]))
+    assert rows(watched, measures([Bar(3.0), Bar(3.0), Bar(3.0)])) == [(1, 3.0, True, 1), (2, 3.0, True, 1)]
+    assert rows(watched, measures([Bar(0.0), Bar(0.0), Bar(0.0)])) == [(1, 0.0, False, None), (2, 0.0, False, None)]
+
+
+def test_tests_done_again_take_the_place_of_those_before() -> None:
+    watched = watch(spec(only_stationary=True))
+    rows(watched, measures([Bar(0.0, test=(0.5, False, 0.0)), Bar(0.0), Bar(0.0, test=(0.01, True, 0.0)), Bar(0.0)]))
+    assert rows(watched, measures([Bar(3.0), Bar(3.0, test=(0.5, False, 0.0)), Bar(3.0)], first=1)) == []
+    assert rows(watched, measures([Bar(3.0, test=(0.01, True, 0.0)), Bar(3.0)], first=2)) == [(3, 3.0, True, 3)]
+
+
+def test_what_is_settled_is_let_go() -> None:
+    watched = watch(spec(only_stationary=True))
+    for k in range(200):
+        value = 3.0 if k % 2 else 0.0
+        rows(watched, measures([Bar(value, test=(0.01, True, 0.0))], first=k, settled=(k - 4) * SECOND_US))
+    assert len(watched.states.told.ts) <= 6 and len(watched.tests.ts) <= 6
+
+
+# against a plain model
+
+
+def plainly(bars: list[Bar], only_stationary: bool) -> list[Row]:
+    """One z-score rule above 2 with exit 1, bar by bar."""
+    found: list[Row] = []
+    opened: int | None = None
+    test: tuple[float, bool, float] = (NAN, False, 0.0)
+    for close, bar in enumerate(bars, start=1):
+        test = bar.test or test
+        blind = bar.newest_incomplete or bar.incomplete > TOLERATE
+        if only_stationary:
+            blind = blind or not test[1] or test[2] > TOLERATE
+        before = opened
+        if opened is None and bar.value > 2.0 and not blind:
+            opened = close
+        elif opened is not None and bar.value <= 1.0:
+            opened = None
+        if opened != before or close % 60 == 0:
+            found.append((close, bar.value, opened is not None, opened or before))
+    return found
+
+
+bars_ = st.builds(
+    Bar,
+    value=st.sampled_from([0.0, 1.5, 2.5, NAN]),
+    newest_incomplete=st.booleans(),
+    incomplete=st.sampled_from([0.0, 0.05, 0.2]),
+    test=st.sampled_from([None, None, (0.5, False, 0.0), (0.01, True, 0.0), (0.01, True, 0.2)]),
+)
+
+
+def same(ours: list[Row], theirs: list[Row]) -> None:
+    assert [tuple(map(repr, map(float, (r[0], r[1], r[2], r[3] or 0)))) for r in ours] == [
+        tuple(map(repr, map(float, (r[0], r[1], r[2], r[3] or 0)))) for r in theirs
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(bars_, min_size=1, max_size=130), st.lists(st.integers(0, 130), max_size=6), st.booleans())
+def test_any_batches_with_pickles_between_equal_the_plain_model(bars: list[Bar], cuts: list[int], only_stationary: bool) -> None:
+    watched, found = watch(spec(only_stationary=only_stationary)), []
+    edges = [0, *sorted(min(cut, len(bars)) for cut in cuts), len(bars)]
+    for start, end in itertools.pairwise(edges):
+        found += rows(watched, measures(bars[start:end], first=start, settled=(start - 3) * SECOND_US))
+        fresh = watch(spec(only_stationary=only_stationary))
+        fresh.resume(pickle.loads(pickle.dumps(watched)))
+        watched = fresh
+    same(found, plainly(bars, only_stationary))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(bars_, min_size=2, max_size=40), st.lists(st.tuples(st.integers(0, 40), st.lists(bars_, min_size=40, max_size=40)), max_size=4)
+)
+def test_bars_decided_again_leave_the_rows_of_the_plain_model(bars: list[Bar], again: list[tuple[int, list[Bar]]]) -> None:
+    watched = watch(spec(only_stationary=True))
+    table = {row[0]: row for row in rows(watched, measures(bars))}
+    for start, new in again:
+        start = min(start, len(bars) - 1)  # noqa: PLW2901
+        bars = [*bars[:start], *new[: len(bars) - start]]
+        table |= {row[0]: row for row in rows(watched, measures(bars[start:], first=start))}
+    expected = {row[0]: row for row in plainly(bars, only_stationary=True)}
+    same([table[ts] for ts in sorted(expected)], [expected[ts] for ts in sorted(expected)])
+    for ts in table.keys() - expected.keys():
+        before = [other for other in expected if other < ts]
+        assert table[ts][2] == (expected[max(before)][2] if before else False)

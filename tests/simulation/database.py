@@ -1,0 +1,204 @@
+"""A database that deduplicates as schema.sql says, and a server before it that refuses, half-acknowledges, hangs and is late."""
+
+import http.client
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from flows.columns import Rows, Symbols
+from flows.questdb import Endpoint, Writer, tables
+from operators.columns import NEVER
+from tests.simulation.clock import Clock
+
+REWRITTEN = ("gaps", "health")  # tables that tell of this run: another run has other rows
+Row = tuple[Any, ...]
+ENDPOINT = Endpoint("simulated", 9000, 8812)
+
+
+def as_tuples(rows: Rows) -> list[Row]:
+    """The rows in the order of the table's columns; NULL is None."""
+    columns = []
+    for name in tables()[rows.table].columns:
+        column = rows.columns[name]
+        if isinstance(column, Symbols):
+            names = (*column.names, None)  # code -1
+            columns.append([names[code] for code in column.codes.tolist()])
+        elif column.dtype == np.float64:
+            columns.append([None if not np.isfinite(value) else value for value in column.tolist()])
+        else:
+            columns.append([None if value == NEVER else value for value in column.tolist()])
+    return list(zip(*columns, strict=True))
+
+
+class Database:
+    """Tables by their keys. `check` is told each row before it is stored."""
+
+    def __init__(self, check: Callable[[str, Row], None] = lambda table, row: None) -> None:
+        self.tables: dict[str, dict[Row, Row]] = {name: {} for name in tables()}
+        self._check = check
+        self._keys = {name: [list(table.columns).index(key) for key in table.keys] for name, table in tables().items()}
+
+    def apply(self, table: str, rows: Sequence[Row]) -> None:
+        stored = self.tables[table]
+        for row in rows:
+            self._check(table, row)
+            key = tuple(row[k] for k in self._keys[table])
+            before = stored.get(key)
+            assert before is None or before == row or table in REWRITTEN, f"table {table}: a row changed: {before} is now {row}"
+            stored[key] = row
+
+    def holds(self, rows: Rows) -> bool:
+        stored = self.tables[rows.table]
+        if rows.table in REWRITTEN:
+            return all(tuple(row[k] for k in self._keys[rows.table]) in stored for row in as_tuples(rows))
+        return all(stored.get(tuple(row[k] for k in self._keys[rows.table])) == row for row in as_tuples(rows))
+
+    def difference(self, other: "Database") -> str | None:
+        """How this one's tables differ from those of the other, in a line, or None."""
+        for name, rows in other.tables.items():
+            own = self.tables[name]
+            if name in REWRITTEN or own == rows:
+                continue
+            missing, surplus = [rows[key] for key in rows if key not in own], [own[key] for key in own if key not in rows]
+            changed = [(own[key], rows[key]) for key in rows if key in own and own[key] != rows[key]]
+            words = [f"table {name}: {len(missing)} rows missing, {len(surplus)} too many, {len(changed)} different"]
+            words += [f"missing {row}" for row in missing[:1]] + [f"too many {row}" for row in surplus[:1]]
+            if changed:
+                has, should = min(changed, key=repr)
+                columns = [column for column, a, b in zip(tables()[name].columns, has, should, strict=True) if a != b]
+                words.append(f"{', '.join(columns)}: {has} instead of {should}")
+            return "; ".join(words)
+        return None
+
+
+@dataclass(slots=True)
+class Illness:
+    """What goes wrong with the database. Shares of requests; seconds."""
+
+    until: float = np.inf
+    lost_answer: float = 0.0  # the rows are in, nobody says so
+    partly: float = 0.0  # some of the rows are in, and an error comes
+    hang: float = 0.0  # no answer: the rows are in, or not, or come in later
+    hangs_up: float = 0.0  # on an idle connection
+    away_every: float = np.inf
+    away_s: float = 0.0
+
+
+class Server:
+    """Takes requests in virtual time. `crash(place)` may end the process that writes, there."""
+
+    def __init__(self, clock: Clock, chance: Random, database: Database, illness: Illness, crash: Callable[[str], None]) -> None:
+        self.clock, self.chance, self.database, self.illness, self.crash = clock, chance, database, illness, crash
+        self.request: Sequence[Rows] = ()
+        self._away_until, self._way = -np.inf, "refused"
+        at = chance.expovariate(1 / illness.away_every) if illness.away_every < np.inf else np.inf
+        while at < illness.until:
+            clock.at(at, self._go_away)
+            at += chance.expovariate(1 / illness.away_every)
+
+    def _go_away(self) -> None:
+        seconds = self.chance.uniform(0, self.illness.away_s)
+        self._away_until = min(self.clock.now + seconds, self.illness.until)
+        self._way = self.chance.choice(("refused", "error", "hang"))
+        self.clock.note(f"database away ({self._way}) for {seconds:.1f} s")
+
+    def _fate(self) -> str:
+        if self.clock.now >= self.illness.until:
+            return "good"
+        if self.clock.now < self._away_until:
+            return self._way
+        fates = ("lost_answer", "partly", "hang", "hangs_up")
+        shares = [getattr(self.illness, fate) for fate in fates]
+        return self.chance.choices((*fates, "good"), (*shares, 1 - sum(shares)))[0]
+
+    def _apply(self, many: Sequence[tuple[str, Sequence[Row]]]) -> None:
+        for table, rows in many:
+            self.database.apply(table, rows)
+
+    def post(self, timeout_s: float, reused: bool) -> tuple[int, bytes]:
+        """The answer to a request, if there is one."""
+        rows = [(rows.table, as_tuples(rows)) for rows in self.request]
+        fate = self._fate()
+        if fate != "good":
+            self.clock.note(f"database: {fate}, {sum(len(of) for _, of in rows)} rows")
+        try:
+            self.crash("posting")
+        except BaseException:
+            if self.chance.random() < 0.5:  # the request outlives its process
+                self.clock.after(self.chance.uniform(0, 3), partial(self._apply, rows))
+            raise
+        match fate:
+            case "refused":
+                raise ConnectionRefusedError("Connection refused")
+            case "hangs_up" if reused:
+                raise http.client.RemoteDisconnected("closed")
+            case "error":
+                return 500, b'{"message":"out of patience"}'
+            case "partly":
+                k = self.chance.randrange(len(rows))
+                table, of = rows[k]
+                self._apply([*rows[:k], (table, of[: self.chance.randint(0, len(of))])])
+                self.crash("applied")
+                if self.chance.random() < 0.5:
+                    return 500, b"half done"
+                raise ConnectionResetError("Connection reset by peer")
+            case "lost_answer":
+                self._apply(rows)
+                self.crash("applied")
+                raise ConnectionResetError("Connection reset by peer")
+            case "hang":
+                match self.chance.randrange(3):
+                    case 0:
+                        self._apply(rows)
+                    case 1:  # even when nobody waits for it any more
+                        self.clock.after(self.chance.uniform(0, 2 * timeout_s), partial(self._apply, rows))
+                self.clock.advance(timeout_s)
+                self.crash("waited")
+                raise TimeoutError
+        self._apply(rows)
+        self.crash("applied")
+        return 204, b""
+
+
+def transport(server: Server) -> Any:
+    """`http` as flows.questdb sees it, with connections to this server."""
+
+    class Connection:
+        def __init__(self, host: str, port: int, timeout: float) -> None:
+            self._timeout_s, self._reused = timeout, False
+
+        def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+            assert (method, path) == ("POST", "/write") and body
+
+        def getresponse(self) -> Any:
+            reused, self._reused = self._reused, True
+            status, answer = server.post(self._timeout_s, reused)
+            return SimpleNamespace(status=status, read=lambda: answer)
+
+        def close(self) -> None:
+            pass
+
+    return SimpleNamespace(client=SimpleNamespace(**{**vars(http.client), "HTTPConnection": Connection}))
+
+
+class SimulatedWriter(Writer):
+    """The writer itself; beside the bytes that it sends, the server is told which rows they are."""
+
+    def __init__(self, server: Server, request_s: float) -> None:
+        clock = server.clock
+
+        def sleep(seconds: float) -> None:
+            server.crash("sleeping")
+            clock.advance(seconds)
+
+        super().__init__(ENDPOINT, log=clock.note, request_s=request_s, now=lambda: clock.now, sleep=sleep, random=server.chance)
+        self._server = server
+
+    def _post(self, body: bytes, request: Sequence[Rows]) -> None:
+        self._server.request = request
+        super()._post(body, request)
