@@ -12,7 +12,7 @@ COPY pyproject.toml README.md LICENSE pipeline.yaml ./
 COPY flows flows
 COPY operators operators
 COPY questdb questdb
-RUN pip install --no-cache-dir --no-deps -e . \
+RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . \
     && mkdir -p .pairflow && chown pairflow:pairflow .pairflow
 
 USER pairflow

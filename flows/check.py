@@ -7,13 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.sync.client import connect
+
 from flows import embedded, keeper
-from flows.binance.rest import check_symbols
+from flows.binance.rest import LEGAL, check_symbols, reason
+from flows.binance.stream import _local as is_local
 from flows.config import Settings, load
 from flows.errors import UserError
-from flows.running import open_recovery
+from flows.running import compare_recovery, of_its_own, refuse_in_use
 
 LEAST_FREE_BYTES: Final = 1 << 30
+HANDSHAKE_S: Final = 5.0
 
 
 def report(path: Path) -> int:
@@ -21,7 +26,7 @@ def report(path: Path) -> int:
     settings: list[Settings] = []
     ready = line("configuration", lambda: configuration(path, settings))
     if settings:
-        checks = (("database", database), ("disk", disk), ("recovery", recovery), ("exchange", exchange))
+        checks = (("database", database), ("disk", disk), ("recovery", recovery), ("exchange", exchange), ("stream", stream))
         ready = all([ready, *(line(name, lambda check=check: check(settings[0])) for name, check in checks)])  # type: ignore[misc]
     print("ready: pairflow run" if ready else "not ready", file=sys.stdout)
     return 0 if ready else 1
@@ -37,7 +42,7 @@ def line(name: str, check: Callable[[], str]) -> bool:
 
 
 def configuration(path: Path, into: list[Settings]) -> str:
-    settings = load(path)
+    settings = of_its_own(load(path))
     into.append(settings)
     return f"{path}: {len(settings.symbols)} symbols, {len(settings.pairs)} pairs, {len(settings.alerts)} alerts"
 
@@ -74,10 +79,8 @@ def recovery(settings: Settings) -> str:
     directory = settings.recovery.dir
     if directory is None:
         return "off: a restart begins at the newest trade"
-    if not directory.exists():
-        return f"{directory} will be made"
-    open_recovery(settings)
-    return f"{directory} is of this configuration"
+    refuse_in_use(settings)
+    return f"{directory} is of this configuration" if compare_recovery(settings) else f"{directory} will be made"
 
 
 def exchange(settings: Settings) -> str:
@@ -85,3 +88,24 @@ def exchange(settings: Settings) -> str:
         return "simulated, starts with the run"
     check_symbols(settings.source.rest_url, settings.symbols, settings.source.stream)
     return f"{settings.source.rest_url} trades all {len(settings.symbols)} symbols"
+
+
+def stream(settings: Settings) -> str:
+    """Whether a websocket to the first symbol's trades opens."""
+    source = settings.source
+    if source.exchange == "simulated":
+        return "simulated, starts with the run"
+    url = f"{source.ws_url.rstrip('/')}/stream?streams={settings.symbols[0].lower()}@{source.stream}"
+    where = f"source.ws_url: {source.ws_url}"
+    try:
+        with connect(url, open_timeout=HANDSHAKE_S, close_timeout=0, proxy=None if is_local(url) else True):
+            pass
+    except TimeoutError:
+        raise UserError(f"{where}: no answer within {HANDSHAKE_S:g} s; check the network, or correct it") from None
+    except InvalidStatus as error:
+        status = error.response.status_code
+        country = ", it does not serve this country" if status == LEGAL else ""
+        raise UserError(f"{where}: HTTP {status}{country}; give it another host") from None
+    except (OSError, WebSocketException) as error:
+        raise UserError(f"{where}: {reason(error)}; check the network, or correct it") from None
+    return f"{source.ws_url} opens"

@@ -13,6 +13,7 @@ from typing import Any, Final, TextIO
 import msgspec
 
 from flows.errors import UserError
+from flows.interrupts import interruptible
 
 REPORT_S: Final = 10.0
 REPLAY_EPOCH: Final = timedelta(seconds=10)
@@ -21,25 +22,45 @@ DEMO_RATE: Final = 15.0  # trades a second and symbol
 DEMO_HISTORY_S: Final = 7_200.0  # the market began so long ago: every window fills while one looks on
 DEMO_CATCH_UP: Final = 120.0
 CHILD_START_S: Final = 30.0
+FAULTS: Final = {  # of the local exchange: what a value other than the default does. In words, for `pairflow exchange -h`
+    "drop": "share of messages lost",
+    "duplicate": "share sent twice",
+    "shuffle": "messages out of order within so many",
+    "junk": "share preceded by garbage",
+    "half": "share cut in half",
+    "zero": "share with price 0",
+    "silent": "true: nothing comes",
+    "paused": "true: the clock stands",
+    "no_pings": "true: no pings",
+    "handshake_delay_s": "slow connects",
+    "ws_status": "connects refused with this HTTP status",
+    "skew_us": "wrong exchange clock",
+    "rest_delay_s": "slow REST",
+    "rest_lag_us": "late REST",
+    "rest_status": "REST refused with this HTTP status",
+    "rest_failures": "so many times",
+    "retry_after_s": "and its Retry-After",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 1 after one line that says what is wrong."""
+    """Run the command; 0, or 1 after one line that says what is wrong. To be interrupted is no mistake, but a check has then not passed."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("websockets").setLevel(logging.WARNING)
-    try:
-        code: int = options.verb(options)
-    except UserError as error:
-        print(f"pairflow: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
-    except KeyboardInterrupt:
-        print("pairflow: interrupted", file=sys.stderr)
-        return 130
-    return code
+    with interruptible():
+        try:
+            code: int = options.verb(options)
+        except UserError as error:
+            print(f"pairflow: {error}", file=sys.stderr)
+            return 1
+        except BrokenPipeError:
+            sys.stderr.close()
+            return 1
+        except KeyboardInterrupt:
+            print("pairflow: interrupted; nothing is left half-written", file=sys.stderr)
+            return 1 if options.verb is check else 0
+        return code
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,8 +78,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--config", type=Path, metavar="FILE", help="the configuration (default: pipeline.yaml in this directory)")
     verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    def verb(name: str, function: Callable[[argparse.Namespace], int], text: str, more: str = "") -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip())
+    def verb(
+        name: str, function: Callable[[argparse.Namespace], int], text: str, more: str = "", last: str | None = None
+    ) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip(), epilog=last)
         added.set_defaults(verb=function)
         return added
 
@@ -81,7 +104,15 @@ def parser() -> argparse.ArgumentParser:
     demo_.add_argument("--seconds", type=positive, metavar="N", help="end by itself after N seconds")
     demo_.add_argument("--http-port", type=port, metavar="P", help="of its QuestDB (default 9000)")
     demo_.add_argument("--pg-port", type=port, metavar="P", help="of its QuestDB (default 8812)")
-    add_exchange(verb("exchange", exchange, "the local exchange alone", "Speaks Binance's streams and REST on one port of 127.0.0.1."))
+    add_exchange(
+        verb(
+            "exchange",
+            exchange,
+            "the local exchange alone",
+            "Speaks Binance's streams and REST on one port of 127.0.0.1.",
+            "faults: " + ", ".join(f"{name} ({what})" for name, what in FAULTS.items()),
+        )
+    )
     verb("check", check, "what is ready and what is not", "Exit code 0 when everything is.")
     export_ = verb("export", export_table, "a table to CSV or Parquet")
     export_.add_argument("table", metavar="TABLE")
@@ -122,7 +153,7 @@ def add_exchange(to: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="inject a fault, such as drop=0.01 (FAULTS: see flows/exchange.py)",
+        help="inject a fault of those below, such as drop=0.01",
     )
     to.add_argument("--until-eof", action="store_true", help=argparse.SUPPRESS)  # a child of `demo` ends with it, however that ends
 
@@ -174,16 +205,17 @@ def load(options: argparse.Namespace) -> Any:
 
 
 def run(options: argparse.Namespace) -> int:
-    from flows.running import forget_recovery
+    from flows.running import of_its_own
 
-    settings = load(options)
-    if options.fresh:
-        forget_recovery(settings)
-    with simulated(settings) if settings.source.exchange == "simulated" else contextlib.nullcontext(settings) as settings:
+    settings = of_its_own(load(options))
+    if settings.source.exchange != "simulated":
+        return stream(settings, options.workers, None, options.fresh)
+    erase(settings.questdb)
+    with simulated(settings) as settings:
         return stream(settings, options.workers, None)
 
 
-def stream(settings: Any, workers: int, seconds: float | None) -> int:
+def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = False) -> int:
     """Run the pipeline on the exchange of the settings until a signal, or for so many seconds."""
     import os
     import threading
@@ -195,34 +227,42 @@ def stream(settings: Any, workers: int, seconds: float | None) -> int:
     from flows.monitor import Monitor, Vitals
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, set_retention
-    from flows.running import Tally, execute, open_recovery, stopping_on_signals
+    from flows.running import Tally, execute, forget_recovery, open_recovery, own_recovery, stopping_on_signals, telling_of_compiling
     from flows.sink import QuestDBSink
     from flows.source import ExchangeSource, Options, Stop
 
     heartbeat = os.environ.get("PAIRFLOW_HEARTBEAT")
     stop, tally = Stop(), Tally()
-    with stopping_on_signals(stop):
+    with own_recovery(settings):
         check_symbols(settings.source.rest_url, settings.symbols, settings.source.stream)
+        if fresh:
+            forget_recovery(settings)
         recovery = open_recovery(settings)
         with running(settings.questdb, say) as endpoint:
             prepare(endpoint)
             set_retention(endpoint, **msgspec.to_builtins(settings.retention))
-            warm_up(settings)
+            with telling_of_compiling(say):
+                warm_up(settings)
             say(where_to_look(settings, endpoint))
             budget, vitals = Budget(), Vitals(settings.symbols)
 
             def api() -> Api:
                 return Api(settings.source.rest_url, budget=budget)
 
-            beginning = Beginning(settings, endpoint, api(), say)
+            beginning = Beginning(settings, endpoint, api(), say, lambda: bool(stop))
             source = ExchangeSource(settings, stop, Options(budget=budget, vitals=vitals), beginning)
-            sink = QuestDBSink(lambda: Writer(endpoint, log=say), tally, Path(heartbeat) if heartbeat else None)
+            sink = QuestDBSink(lambda: Writer(endpoint, log=say, stop=stop), tally, Path(heartbeat) if heartbeat else None)
             flow = pipeline(settings, source, sink, lambda: beginning.states)
             timer = threading.Timer(seconds, stop.set) if seconds else None
             if timer:
                 timer.start()
             try:
-                with tally.reported(say, REPORT_S), Monitor(settings, endpoint, api(), vitals), Auditor(settings, endpoint, api(), vitals):
+                with (
+                    stopping_on_signals(stop),
+                    tally.reported(say, REPORT_S),
+                    Monitor(settings, endpoint, api(), vitals),
+                    Auditor(settings, endpoint, api(), vitals),
+                ):
                     execute(flow, recovery=recovery, every=timedelta(microseconds=settings.recovery.every_us), workers=workers)
             finally:
                 if timer:
@@ -233,19 +273,21 @@ def stream(settings: Any, workers: int, seconds: float | None) -> int:
 
 def where_to_look(settings: Any, endpoint: Any) -> str:
     pairs = ", ".join(pair.name for pair in settings.pairs)
+    own = settings.source.exchange == "simulated"
     return (
         f"streaming {', '.join(settings.symbols)} from {settings.source.ws_url}; pairs {pairs or 'none'}\n"
         f"look: QuestDB's console http://{endpoint.host}:{endpoint.http_port} (try: SELECT * FROM signals LIMIT -20), "
         f"PostgreSQL at {endpoint.host}:{endpoint.pg_port}, Grafana as README.md says; Ctrl-C stops"
+        + (f"\nthe market is simulated: its database is {settings.questdb.dir}, emptied at each start" if own else "")
     )
 
 
 def replay(options: argparse.Namespace) -> int:
     from flows.embedded import running
-    from flows.pipeline import pipeline
+    from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, settle, ttl_would_drop
     from flows.recordings import read, symbols_in
-    from flows.running import Tally, execute, stopping_on_signals
+    from flows.running import Tally, execute, stopping_on_signals, telling_of_compiling
     from flows.sink import QuestDBSink
     from flows.source import RecordingSource, Stop
 
@@ -269,15 +311,17 @@ def replay(options: argparse.Namespace) -> int:
         )
         settings = msgspec.structs.replace(settings, questdb=database)
     stop, tally = Stop(), Tally()
-    with stopping_on_signals(stop), running(settings.questdb, say) as endpoint:
+    with running(settings.questdb, say) as endpoint:
         prepare(endpoint)
-        if why := ttl_would_drop(endpoint, look.first_us):
+        if why := ttl_would_drop(endpoint, look.first_us, look.last_us):
             raise UserError(f"replay: {why}")
+        with telling_of_compiling(say):
+            warm_up(settings)
         recording = read(options.files, settings.symbols, None if options.speed else progress(sys.stderr, "replaying"), look.stream)
         source = RecordingSource(settings, recording, stop, options.speed)
-        flow = pipeline(settings, source, QuestDBSink(lambda: Writer(endpoint, log=say), tally))
+        flow = pipeline(settings, source, QuestDBSink(lambda: Writer(endpoint, log=say, stop=stop), tally))
         began = time.monotonic()
-        with tally.reported(say, REPORT_S) if options.speed else contextlib.nullcontext():
+        with stopping_on_signals(stop), tally.reported(say, REPORT_S) if options.speed else contextlib.nullcontext():
             execute(flow, recovery=None, every=REPLAY_EPOCH, workers=options.workers)
         settle(endpoint)
         took = time.monotonic() - began
@@ -325,14 +369,26 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def erase(database: Any) -> None:
-    """Empty the demo's database: its market is another one each time."""
+    """Empty the database of a simulated market: that is another one each time."""
     import shutil
 
     from flows.embedded import in_use
+    from flows.keeper import users_lock
 
-    if in_use(database.dir):
-        raise UserError(f"demo: another demo is running on {database.dir}: stop it first")
-    shutil.rmtree(database.dir, ignore_errors=True)
+    directory = database.dir
+    if in_use(directory):
+        raise UserError(f"questdb: {directory}: another simulated market or `pairflow questdb` is running on it: stop that first")
+    if not directory.exists():
+        return
+    ours = users_lock(directory)
+    if not ours.exists() and any(directory.iterdir()):
+        raise UserError(
+            f"questdb: {directory} is to be emptied for a simulated market, but holds other things: move them, or set questdb.dir"
+        )
+    for path in directory.iterdir():
+        if path != ours.parent:  # last, for it says whose the directory is
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(directory)
 
 
 @contextlib.contextmanager
@@ -380,11 +436,17 @@ def exchange(options: argparse.Namespace) -> int:
     from flows.exchange import Faults, Options, serve
     from flows.market import DEFAULT_SYMBOLS
 
-    faults = dict(fault.partition("=")[::2] for fault in options.fault)
-    try:
-        injected = msgspec.convert({name: msgspec.json.decode(value) for name, value in faults.items()}, Faults)
-    except msgspec.MsgspecError as error:
-        raise UserError(f"exchange: --fault {' '.join(options.fault)}: {error}") from None
+    faults = {}
+    for fault in options.fault:
+        name, _, value = fault.partition("=")
+        if name not in FAULTS:
+            raise UserError(f"exchange: --fault {fault}: there is no fault {name!r}: choose of {', '.join(FAULTS)}")
+        try:
+            faults[name] = getattr(msgspec.convert({name: msgspec.json.decode(value)}, Faults), name)
+        except msgspec.MsgspecError as error:
+            why = "a value after =" if not value else str(error).partition(" - at")[0].removeprefix("Expected ").replace("`", "")
+            raise UserError(f"exchange: --fault {fault}: expected {why}, got {value!r}") from None
+    injected = Faults(**faults)
     if options.until_eof:
 
         def watch() -> None:

@@ -259,11 +259,11 @@ def _find(directory: Path, progress: Progress, deadline: float) -> Endpoint | No
 
 def _stop(directory: Path) -> None:
     """Stop the keeper, which stops its server; a server whose keeper is gone is stopped here."""
-    state = _read_state(directory)
-    pids = (state["keeper"], state["pid"]) if state else ()
     told: set[int] = set()
     deadline = time.monotonic() + keeper.STOP_S + 5
     while _in_use(keeper.server_lock(directory)) and time.monotonic() < deadline:
+        state = _read_state(directory)  # not yet there where its start was interrupted
+        pids = (state["keeper"], state["pid"]) if state else ()
         living = [pid for pid in pids if state and keeper.alive(pid, state["born"].get(str(pid)))]
         for pid in living[:1]:
             if pid not in told:
@@ -311,20 +311,13 @@ def running(settings: QuestDB, progress: Progress = _silent) -> Iterator[Endpoin
 
 
 def serve(settings: QuestDB, progress: Progress = print) -> int:
-    """`pairflow questdb`: the database alone, until SIGINT or SIGTERM."""
-    stopped = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with running(settings, progress) as endpoint:
-            progress(f"web console  http://{endpoint.host}:{endpoint.http_port}")
-            progress(f"PostgreSQL   {endpoint.host}:{endpoint.pg_port}, database qdb")
-            if settings.embedded:
-                progress(f"log          {keeper.log_file(settings.dir.expanduser().absolute())}")
-            progress("Ctrl-C stops it")
-            stopped.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    """`pairflow questdb`: the database alone, until it is interrupted."""
+    with running(settings, progress) as endpoint, contextlib.suppress(KeyboardInterrupt):
+        progress(f"web console  http://{endpoint.host}:{endpoint.http_port}")
+        progress(f"PostgreSQL   {endpoint.host}:{endpoint.pg_port}, database qdb")
+        progress(f"log          {keeper.log_file(settings.dir.expanduser().absolute())}")
+        progress("Ctrl-C stops it")
+        threading.Event().wait()
     return 0
 
 

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -94,26 +94,31 @@ class Misreport(msgspec.Struct, frozen=True):
     value: float
 
 
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Amount = Annotated[float, msgspec.Meta(ge=0.0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What goes wrong. Probabilities are per message and connection, drawn from the exchange's seed."""
 
-    drop: float = 0.0  # messages never sent
-    duplicate: float = 0.0  # messages sent twice
-    shuffle: int = 0  # messages change places within so many
-    junk: float = 0.0  # messages preceded by one that is none
-    half: float = 0.0  # messages of which only the first half comes
-    zero: float = 0.0  # messages whose price is 0
+    drop: Share = 0.0  # messages never sent
+    duplicate: Share = 0.0  # messages sent twice
+    shuffle: Count = 0  # messages change places within so many
+    junk: Share = 0.0  # messages preceded by one that is none
+    half: Share = 0.0  # messages of which only the first half comes
+    zero: Share = 0.0  # messages whose price is 0
     silent: bool = False  # connections stay open, but nothing comes
     paused: bool = False  # the market clock stands still
     no_pings: bool = False
-    handshake_delay_s: float = 0.0
-    ws_status: int = 0  # connections are refused with this HTTP status (503, 451 …)
+    handshake_delay_s: Amount = 0.0
+    ws_status: Count = 0  # connections are refused with this HTTP status (503, 451 …)
     skew_us: int = 0  # the exchange's clock: event times and /api/v3/time, not trade times
-    rest_delay_s: float = 0.0
-    rest_lag_us: int = 0  # REST knows trades only so much market time later
-    rest_status: int = 0  # what the next `rest_failures` requests are answered with: 429, 418, 500 …
+    rest_delay_s: Amount = 0.0
+    rest_lag_us: Count = 0  # REST knows trades only so much market time later
+    rest_status: Count = 0  # what the next `rest_failures` requests are answered with: 429, 418, 500 …
     rest_failures: int = -1  # -1: all of them
-    retry_after_s: int = 7  # the Retry-After of an injected 429 or 418
+    retry_after_s: Count = 7  # the Retry-After of an injected 429 or 418
     lost: list[Ids] = []
     denied: list[Ids] = []
     misreports: list[Misreport] = []
@@ -935,13 +940,14 @@ def serve(options: Options, say: Callable[[str], None] = print) -> None:
 
 
 async def _serve(options: Options, say: Callable[[str], None]) -> None:
+    if options.paths:
+        say(f"exchange: reading {', '.join(path.name for path in options.paths)}")
+    exchange = Exchange(options)  # may take long; until here a signal interrupts, from here on it stops
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    if options.paths:
-        say(f"exchange: reading {', '.join(path.name for path in options.paths)}")
-    async with Exchange(options) as exchange:
+    async with exchange:
         symbols = list(exchange.source.tapes)
         at = np.datetime64(exchange.source.first_us, "us").astype("datetime64[s]")
         if options.paths:

@@ -5,15 +5,17 @@ step fails while it cleans up. So a failing step ends the process itself, after 
 end, this one too, resumes at the last epoch whose rows are in the database.
 """
 
+import contextlib
 import functools
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from flows.errors import UserError
 
+STDERR: Final = 2
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
@@ -35,6 +37,14 @@ def guarded(step: Step) -> Step:
 
 
 def end(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-    sys.stdout.flush()
+    """Say why and end the process with exit code 1, at once and without any cleaning up."""
+    tell(text)
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
     os._exit(1)
+
+
+def tell(text: str) -> None:
+    """A line on standard error, past Python's files: a signal's handler may have interrupted just those, and their locks."""
+    with contextlib.suppress(OSError):
+        os.write(STDERR, f"{text}\n".encode())

@@ -1,6 +1,7 @@
 """Where a pipeline without a recovery store begins: the bars before that time, from the database or the exchange, and each symbol's next id."""
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ import numpy as np
 from flows.binance.klines import FIELDS, Klines, first_id_from, interval_us, klines, server_time_us
 from flows.binance.rest import Api, Failed
 from flows.config import Settings, timeframe_us
-from flows.errors import UserError
+from flows.errors import Interrupted, UserError
 from flows.questdb import Endpoint, connect
 from operators.activity import LONG_WINDOW
 from operators.coint_share import TESTS
@@ -26,6 +27,7 @@ SAY_EVERY: Final = 10  # symbols
 TRIES: Final = 5
 MOST: Final = 1_000_000_000  # bars: all of them
 PAUSE_S: Final = 1.0  # doubled for each try after
+LOOK_S: Final = 0.05  # how often a search looks whether it is to end
 
 Say = Callable[[str], None]
 States = Mapping[tuple[str, str, str], tuple[bool, int, float]]  # (rule, subject, timeframe) to active, episode, value
@@ -55,10 +57,10 @@ def rows_needed(settings: Settings, timeframe: str) -> int:
 
 
 class Beginning:
-    """Finds the start once, however many partitions ask for it."""
+    """Finds the start once, however many partitions ask for it; `stopping`: whether the search is to end."""
 
-    def __init__(self, settings: Settings, endpoint: Endpoint, api: Api, say: Say) -> None:
-        self._settings, self._endpoint, self._api, self._say = settings, endpoint, api, say
+    def __init__(self, settings: Settings, endpoint: Endpoint, api: Api, say: Say, stopping: Callable[[], bool] = bool) -> None:
+        self._settings, self._endpoint, self._api, self._say, self._stopping = settings, endpoint, api, say, stopping
         self._start: Start | None = None
 
     @property
@@ -70,12 +72,34 @@ class Beginning:
         """The start; `decided`: `until` and `resumed` of an earlier run that left no snapshot."""
         if self._start is None:
             try:
-                self._start = self._found(decided)
+                self._start = self._searched(decided)
             except Failed as error:
                 raise UserError(
                     f"exchange: {self._api.base_url}: no history to begin with ({error}); try again, or correct source.rest_url"
                 ) from None
         return self._start
+
+    def _searched(self, decided: tuple[int, bool] | None) -> Start:
+        """The start, found on a thread of its own: no request and no query that is under way keeps a signal waiting."""
+        found: list[Start | BaseException] = []
+
+        def search() -> None:
+            try:
+                found.append(self._found(decided))
+            except BaseException as error:
+                found.append(error)
+
+        thread = threading.Thread(target=search, name="history", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(LOOK_S)
+            if self._stopping():
+                self._say = lambda _: None
+                raise Interrupted
+        (start,) = found
+        if isinstance(start, BaseException):
+            raise start
+        return start
 
     def _found(self, decided: tuple[int, bool] | None) -> Start:
         until, resumed = self._beginning() if decided is None else decided

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import bytewax.operators as op
+import msgspec
 import numpy as np
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
@@ -24,6 +25,7 @@ from operators.measures import Measurer, Measures, PairSpec
 from operators.metrics import PAIR_METRICS
 from operators.watch import AlertSpec, Watch
 
+WARM_UP_BARS = 100
 SIDES = {"above": 1, "below": -1, "outside": 0}
 
 
@@ -189,11 +191,28 @@ def on(pair: Pair, timeframe: str) -> bool:
 
 
 def warm_up(settings: Settings) -> None:
-    """Compile the kernels on a made-up trade, before the first real one comes: numba keeps them for the next start."""
-    one, price, no = np.ones(1, np.int64), np.ones(1), np.zeros(1, np.bool_)
-    ends = np.full(len(settings.symbols), 2 * max(words(settings)), np.int64)
-    trades = Trades(np.zeros(1, np.int32), one, one, price, price, no, one, no, ends)
-    bars = bar_builder(settings)._builder.update(trades)
-    for _, of_timeframe in split(settings)(("", bars)):
-        measures = measurer(settings)(of_timeframe).update(of_timeframe)
-        watch(settings)(measures).update(measures)
+    """Compile the kernels on a made-up market, before the first real trade comes: numba keeps them for the next start."""
+    few = _of_short_windows(settings)
+    n = len(settings.symbols)
+    symbol = np.tile(np.arange(n, dtype=np.int32), WARM_UP_BARS)
+    one, no = np.ones(len(symbol), np.int64), np.zeros(len(symbol), np.bool_)
+    price = np.exp(np.random.default_rng(1).normal(0.0, 0.01, len(symbol)))
+    for length in words(settings):
+        ts = np.repeat(np.arange(1, WARM_UP_BARS + 1) * length, n)
+        builder = BarBuilder.of(n, [length])
+        bars = builder.update(Trades(symbol, ts, ts, price, price, no, one, no, np.full(n, ts[-1] + length)))
+        builder.seed(bars)
+        for _, of_timeframe in split(settings)(("", bars)):
+            measures = measurer(few)(of_timeframe).update(of_timeframe)
+            watch(few)(measures).update(measures)
+
+
+def _of_short_windows(settings: Settings) -> Settings:
+    """The settings with windows that a few bars fill."""
+    replaced = msgspec.structs.replace
+    w = WARM_UP_BARS // 2
+    pairs = [
+        replaced(pair, windows=tuple(replaced(each, hedge=w, zscore=w, correlation=w, adf=w, adf_every=1) for each in pair.windows))
+        for pair in settings.pairs
+    ]
+    return replaced(settings, pairs=tuple(pairs))

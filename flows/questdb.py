@@ -6,14 +6,14 @@ import json
 import logging
 import os
 import re
-import threading
+import select
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -153,11 +153,6 @@ def newest(connection: Any, table: str) -> int | None:
     return found[0] if found else None  # of an empty table the server answers no row at all
 
 
-def counts(connection: Any) -> dict[str, int]:
-    """Rows of each table that SQL can see."""
-    return {name: connection.execute(f"SELECT count() FROM {name}").fetchone()[0] for name in tables()}
-
-
 def suspended(connection: Any) -> list[tuple[str, str]]:
     """Tables that still take rows but show none of them, each with the server's reason."""
     return [(name, reason) for name, is_suspended, reason, *_ in _wal(connection) if is_suspended]
@@ -245,6 +240,9 @@ def ttl_would_drop(endpoint: Endpoint, first_us: int, last_us: int | None = None
 REQUEST_ROWS = 50_000  # about 5 MB
 FRAME_ROWS = 1_000  # from here on a DataFrame is faster than a call per row
 REQUEST_S = 30.0
+STOPPING_S = 5.0  # of a request, once the process is to end
+LOOK_S = 0.1  # how often a request that is under way looks whether it is
+SEND_BYTES = 1 << 16
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0
 SETTLE_POLL_S = 0.002
@@ -389,6 +387,24 @@ def _row_text(rows: Rows, index: int) -> str:
     return " ".join(words)
 
 
+class Stopping(Protocol):
+    """Whether the process is to end: `flows.source.Stop`, or a threading.Event."""
+
+    def is_set(self) -> bool: ...
+
+    def wait(self, timeout: float, /) -> object: ...
+
+
+class _Never:
+    """Of a writer that nobody stops."""
+
+    def is_set(self) -> bool:
+        return False
+
+    def wait(self, timeout: float, /) -> None:
+        time.sleep(timeout)
+
+
 class _InDoubt(Exception):
     """The request failed in a way that leaves open whether the rows are in."""
 
@@ -398,7 +414,7 @@ class Writer:
 
     `write` keeps the rows and sends whenever REQUEST_ROWS are together; `flush` returns only when the server has acknowledged all. Both
     block while the database is away, for as long as it takes: nothing is dropped and nothing grows. Once `stop` is set a failure is not
-    tried again. Not for use by several threads.
+    tried again, and a request fails after STOPPING_S; a database that answers still gets everything. Not for use by several threads.
     """
 
     def __init__(
@@ -406,7 +422,7 @@ class Writer:
         endpoint: Endpoint,
         *,
         log: Callable[[str], None] = print,
-        stop: threading.Event | None = None,
+        stop: Stopping | None = None,
         request_s: float = REQUEST_S,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] | None = None,
@@ -416,7 +432,7 @@ class Writer:
         self.acknowledged = 0  # rows
         self.away_since: float | None = None  # by `now`; None while the database answers
         self._endpoint, self._log, self._request_s, self._now = endpoint, log, request_s, now
-        self._stop = stop or threading.Event()
+        self._stop: Stopping = _Never() if stop is None else stop
         self._sleep = sleep or self._stop.wait
         self._random = random or Random()
         self._rows: list[Rows] = []
@@ -485,9 +501,10 @@ class Writer:
     def _post(self, body: bytes, request: Sequence[Rows]) -> None:
         reused = self._connection is not None
         if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._endpoint.host, self._endpoint.http_port, timeout=self._request_s)
+            connect_s = min(self._request_s, STOPPING_S)  # nothing can cut it short
+            self._connection = http.client.HTTPConnection(self._endpoint.host, self._endpoint.http_port, timeout=connect_s)
         try:
-            self._connection.request("POST", "/write", body, self._headers)
+            self._send(self._connection, body)
             response = self._connection.getresponse()
             status, answer = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -500,6 +517,26 @@ class Writer:
             self._connection.close()
             self._connection = None
             raise _refusal(self._endpoint, status, answer, request)
+
+    def _send(self, connection: http.client.HTTPConnection, body: bytes) -> None:
+        """Send the request and wait for the first byte of its answer, but not longer than it may take."""
+        connection.putrequest("POST", "/write")
+        for name, text in (*self._headers.items(), ("Content-Length", str(len(body)))):
+            connection.putheader(name, text)
+        connection.endheaders()
+        began, stopping = time.monotonic(), False
+        until = began + self._request_s
+        unsent = memoryview(body)
+        while True:
+            readable, writable, _ = select.select([connection.sock], [connection.sock] if unsent else [], [], LOOK_S)
+            if readable:  # also when the server has hung up, or refuses before it has read everything
+                return
+            if writable:
+                unsent = unsent[connection.sock.send(unsent[:SEND_BYTES]) :]
+            if not stopping and self._stop.is_set():
+                stopping, until = True, min(until, time.monotonic() + STOPPING_S)
+            if time.monotonic() > until:
+                raise TimeoutError
 
 
 def _refusal(endpoint: Endpoint, status: int, answer: bytes, request: Sequence[Rows]) -> Exception:

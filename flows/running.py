@@ -1,27 +1,30 @@
 """A dataflow from start to stop: recovery store, signals, progress, errors."""
 
+import fcntl
 import json
-import logging
 import signal
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
+import msgspec
 import numpy as np
 from bytewax._bytewax import cluster_main, run_main
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
+from numba.core.dispatcher import Dispatcher
 
 from flows.columns import Rows
 from flows.config import Settings, differences, settings_fingerprint
 from flows.errors import UserError
+from flows.fatal import end, tell
 from flows.source import Stop, write_durably
-
-log = logging.getLogger(__name__)
 
 STEPS: Final = (
     "trades",
@@ -38,6 +41,12 @@ STEPS: Final = (
 )
 STATE_VERSION: Final = 2  # of what the operators pickle: raised with every change of it
 FINGERPRINT: Final = "fingerprint.json"
+SIMULATED: Final = "-simulated"
+LOCK: Final = "run.lock"
+LOCK_S: Final = 1.0  # `pairflow check` holds it for an instant
+LOOK_S: Final = 0.05
+COMPILING_LOOK_S: Final = 0.5
+COMPILING: Final = "compiling the numerical kernels: once on a machine, about a minute"
 
 
 def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta, workers: int = 1) -> None:
@@ -53,22 +62,79 @@ def open_recovery(settings: Settings) -> RecoveryConfig | None:
     directory = settings.recovery.dir
     if directory is None:
         return None
-    mine = fingerprint(settings)
+    kept = compare_recovery(settings)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not kept:
+            init_db_dir(directory, 1)
+        write_durably(directory / FINGERPRINT, json.dumps(fingerprint(settings), indent=1))
+    except (OSError, ValueError) as error:
+        raise _unusable(directory, error) from None
+    return RecoveryConfig(str(directory))
+
+
+def compare_recovery(settings: Settings) -> bool:
+    """Whether there is a recovery store of these settings; one of others is refused. Only reads."""
+    directory = settings.recovery.dir
+    if directory is None:
+        return False
     kept = directory / FINGERPRINT
     try:
+        store = any(directory.glob("part-*.sqlite3"))
         if kept.exists():
-            _refuse_other(directory, json.loads(kept.read_text()), mine)
-        elif any(directory.glob("part-*.sqlite3")):
+            _refuse_other(directory, json.loads(kept.read_text()), fingerprint(settings))
+        elif store:
             raise UserError(f"recovery: {directory}: a recovery store without {FINGERPRINT}; start anew with `pairflow run --fresh`")
-        directory.mkdir(parents=True, exist_ok=True)
-        if not any(directory.glob("part-*.sqlite3")):
-            init_db_dir(directory, 1)
-        write_durably(kept, json.dumps(mine, indent=1))
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"recovery: {directory}: {error}; give recovery.dir a directory that can be written, or start with --fresh"
-        ) from None
-    return RecoveryConfig(str(directory))
+        raise _unusable(directory, error) from None
+    return store
+
+
+def _unusable(directory: Path, error: Exception) -> UserError:
+    return UserError(f"recovery: {directory}: {error}; give recovery.dir a directory that can be written, or start with --fresh")
+
+
+@contextmanager
+def own_recovery(settings: Settings) -> Iterator[None]:
+    """Hold the recovery directory for the length of the block; refused while another run does. The operating system lets go of it with the process."""
+    directory = settings.recovery.dir
+    if directory is None:
+        yield
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / LOCK).open("ab")
+    except OSError as error:
+        raise _unusable(directory, error) from None
+    with lock:
+        until = time.monotonic() + LOCK_S
+        while not _lock(lock, fcntl.LOCK_EX):
+            if time.monotonic() > until:
+                raise in_use(directory)
+            time.sleep(LOOK_S)
+        yield
+
+
+def refuse_in_use(settings: Settings) -> None:
+    """Raise UserError while a run holds the recovery directory. Only reads."""
+    directory = settings.recovery.dir
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if directory is not None:
+            with (directory / LOCK).open("rb") as lock:
+                if not _lock(lock, fcntl.LOCK_SH):
+                    raise in_use(directory)
+
+
+def in_use(directory: Path) -> UserError:
+    return UserError(f"recovery: {directory}: another run is under way on it; stop that one, or give this one a recovery.dir of its own")
+
+
+def _lock(file: IO[bytes], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _refuse_other(directory: Path, kept: dict[str, Any], mine: dict[str, Any]) -> None:
@@ -90,6 +156,23 @@ def forget_recovery(settings: Settings) -> None:
             path.unlink()
 
 
+def of_its_own(settings: Settings) -> Settings:
+    """The settings, but for a simulated market: that is another one each time, so without recovery, and in a database beside the real trades'."""
+    if settings.source.exchange != "simulated":
+        return settings
+    database = settings.questdb
+    if not database.embedded:
+        raise UserError(
+            f"source.exchange: simulated trades would come among the real ones at {database.host}: set questdb.embedded: true, "
+            "or source.exchange: binance"
+        )
+    return msgspec.structs.replace(
+        settings,
+        questdb=msgspec.structs.replace(database, dir=database.dir.with_name(f"{database.dir.name}{SIMULATED}")),
+        recovery=msgspec.structs.replace(settings.recovery, dir=None),
+    )
+
+
 def fingerprint(settings: Settings) -> dict[str, Any]:
     """What the recovery store depends on, as JSON."""
     mine = {"version": STATE_VERSION, "steps": list(STEPS), "settings": settings_fingerprint(settings)}
@@ -98,12 +181,16 @@ def fingerprint(settings: Settings) -> dict[str, Any]:
 
 @contextmanager
 def stopping_on_signals(stop: Stop) -> Iterator[None]:
-    """SIGINT and SIGTERM end the source; what is under way is drained, written and snapshotted."""
+    """SIGINT and SIGTERM end the source; what is under way is drained, written and snapshotted. The second one ends the process at once."""
+    came = False
 
     def handler(number: int, _frame: object) -> None:
-        if not stop:
-            log.warning("%s: stopping; writing what is under way", signal.Signals(number).name)
+        nonlocal came
+        if came:
+            end("pairflow: ended at once: what was under way is not written; the next run resumes before it")
+        came = True
         stop.set()
+        tell(f"{signal.Signals(number).name}: stopping; writing what is under way")
 
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -111,6 +198,34 @@ def stopping_on_signals(stop: Stop) -> Iterator[None]:
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+@contextmanager
+def telling_of_compiling(say: Callable[[str], None]) -> Iterator[None]:
+    """Say, should a kernel have to be compiled in the block, that this happens once on a machine and takes a while."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(COMPILING_LOOK_S):
+            if _compiled():
+                say(COMPILING)
+                return
+
+    thread = threading.Thread(target=look, name="compiling", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _compiled() -> bool:
+    """Whether this process has compiled a kernel of ours that was not in numba's cache."""
+    ours = [module for name, module in list(sys.modules.items()) if name.startswith(("operators.", "flows.")) and module is not None]
+    return any(
+        sum(kernel.stats.cache_misses.values()) for module in ours for kernel in vars(module).values() if isinstance(kernel, Dispatcher)
+    )
 
 
 class Tally:

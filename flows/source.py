@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,7 +31,7 @@ from flows.binance.sequencer import (
 from flows.binance.stream import STREAMS_PER_CONNECTION, Broken, Connected, Disconnected, Inbox, Stream, Subscribed, Timing
 from flows.columns import Column, Rows, Symbols
 from flows.config import CONTIGUOUS, Settings
-from flows.errors import UserError
+from flows.errors import Interrupted, UserError
 from flows.fatal import guarded
 from flows.history import Beginning
 from flows.monitor import Vitals
@@ -60,16 +59,28 @@ class Feed:
 
 
 class Stop:
-    """Set by a signal; sources then end, and with them the flow."""
+    """Set by a signal; sources then end, and with them the flow.
+
+    A plain flag that is looked at: a threading.Event has a lock, which the code that the signal interrupts may be holding.
+    """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._set = False
 
     def set(self) -> None:
-        self._event.set()
+        self._set = True
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, timeout: float, /) -> None:
+        """Return after so many seconds, or when it is set."""
+        until = time.monotonic() + timeout
+        while not self._set and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, WAIT_S))
 
     def __bool__(self) -> bool:
-        return self._event.is_set()
+        return self._set
 
 
 class Health:
@@ -316,6 +327,19 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         self._write_first_ids()
 
 
+class NotBegun(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]]):
+    """A partition that was interrupted while it looked for its beginning: it ends, and the next run finds what this one did."""
+
+    def __init__(self, state: Any) -> None:  # None: there was none
+        self._state = state
+
+    def next_batch(self) -> Iterable[tuple[str, Feed]]:
+        raise StopIteration
+
+    def snapshot(self) -> dict[str, Any]:
+        return self._state
+
+
 def read_first_ids(path: Path | None) -> dict[str, FirstId]:
     """Where each symbol began, as an earlier run left it."""
     try:
@@ -336,10 +360,16 @@ class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
         return [f"binance-{i}" for i in range(connections)]
 
     @guarded
-    def build_part(self, step_id: str, for_part: str, resume_state: dict[str, Any] | None) -> ExchangePartition:
+    def build_part(
+        self, step_id: str, for_part: str, resume_state: dict[str, Any] | None
+    ) -> StatefulSourcePartition[tuple[str, Feed], dict[str, Any]]:
         start = int(for_part.rsplit("-", 1)[1]) * STREAMS_PER_CONNECTION
         codes = list(range(len(self._settings.symbols)))[start : start + STREAMS_PER_CONNECTION]
-        return ExchangePartition(for_part, self._settings, codes, resume_state, self._stop, self._options, self._beginning)
+        before = None if resume_state is None else dict(resume_state)
+        try:
+            return ExchangePartition(for_part, self._settings, codes, resume_state, self._stop, self._options, self._beginning)
+        except Interrupted:
+            return NotBegun(before)
 
 
 class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):

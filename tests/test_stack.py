@@ -157,6 +157,7 @@ def test_the_image_runs_the_locked_dependencies_as_an_ordinary_user() -> None:
     text = "\n".join(dockerfile())
     assert re.search(r"^USER (?!root|0)\w+$", text, re.MULTILINE)
     assert "pip install --no-cache-dir -r requirements.lock" in text
+    assert "--no-deps --no-build-isolation -e ." in text  # else a build tool of whatever version is fetched
     assert 'ENTRYPOINT ["pairflow"]' in text
 
 

@@ -1,12 +1,25 @@
 """The command's own mistakes: one line, exit code not 0, nothing half-written; and `check`, line by line."""
 
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+import psycopg
 import pytest
 
-from flows.cli import main
-from flows.exchange import background
+from flows.cli import FAULTS, erase, main
+from flows.config import QuestDB, load
+from flows.errors import UserError
+from flows.exchange import Faults, Ids, Misreport, background
+from flows.questdb import Endpoint, connect, set_retention, tables
+from flows.running import own_recovery
+from tests.line import Ports, configure, finish, follow, running
 
 PAIRS = (
     "pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{dir: db, http_port: {http}, pg_port: {pg}}}\nsource: {{ws_url: '{ws}', rest_url: '{rest}'}}\n"
@@ -75,4 +88,137 @@ def test_check_says_what_is_ready_and_what_is_not(
     assert [line.split(":")[0] for line in lines[:4]] == ["ok   configuration", "ok   database", "ok   disk", "ok   recovery"]
     assert lines[4].startswith("ok   exchange" if code == 0 else "NOT  exchange")
     assert ("ETHUSDT" in lines[4]) == (code == 1)
-    assert lines[5] == ("ready: pairflow run" if code == 0 else "not ready")
+    assert lines[6] == ("ready: pairflow run" if code == 0 else "not ready")
+
+
+def test_a_second_run_on_a_recovery_directory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pipeline.yaml").write_text("pairs: [[BTCUSDT, ETHUSDT]]\n")
+    with own_recovery(load(Path("pipeline.yaml"))):
+        for arguments in (["run"], ["run", "--fresh"]):
+            assert "another run is under way on it" in refusal(capsys, *arguments)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".zip"])
+def test_a_recording_that_is_broken_in_the_middle_is_named_and_starts_nothing(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pipeline.yaml").write_text("pairs: [[BTCUSDT, ETHUSDT]]\n")
+    name = f"BTCUSDT-trades-2024-08-09{suffix}"
+    rows = [f"{k + 1},60000.0,0.01,600.0,{1_723_161_600_000 + k},True,True" for k in range(60_000)]
+    rows[50_000] = "garbage"
+    if suffix == ".zip":
+        with zipfile.ZipFile(name, "w") as archive:
+            archive.writestr("BTCUSDT-trades-2024-08-09.csv", "\n".join(rows))
+    else:
+        Path(name).write_text("\n".join(rows))
+    assert f"{name}: line 50001: " in refusal(capsys, "replay", name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "pipeline.yaml"])
+
+
+def test_a_recording_longer_than_the_database_keeps_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Endpoint
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    set_retention(database, trades="7d", bars="365d", signals="365d")
+    Path("pipeline.yaml").write_text(
+        "pairs: [[BTCUSDT, ETHUSDT]]\n"
+        f"questdb: {{embedded: false, host: {database.host}, http_port: {database.http_port}, pg_port: {database.pg_port}}}\n"
+    )
+    rows = [f"{k + 1},60000.0,0.01,600.0,{1_723_161_600_000 + k * 86_400_000},True,True" for k in range(10)]  # a trade a day
+    Path("BTCUSDT-trades-2024-08.csv").write_text("\n".join(rows))
+    try:
+        told = refusal(capsys, "replay", "BTCUSDT-trades-2024-08.csv")
+    finally:
+        with connect(database) as connection:
+            for name in tables():
+                connection.execute(f"DROP TABLE {name}")  # a TTL outlives TRUNCATE
+    assert "table trades: keeps 7 days before its newest row (2024-08-18): rows of 2024-08-09 would be deleted at once" in told
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("drop=2", "exchange: --fault drop=2: expected float <= 1.0, got '2'"),
+        ("half=-0.1", "exchange: --fault half=-0.1: expected float >= 0.0, got '-0.1'"),
+        ("silent=1", "exchange: --fault silent=1: expected bool, got int, got '1'"),
+        ("drop", "exchange: --fault drop: expected a value after =, got ''"),
+        ("dorp=0.1", "exchange: --fault dorp=0.1: there is no fault 'dorp': choose of drop, duplicate, "),
+    ],
+)
+def test_a_fault_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], fault: str, told: str) -> None:
+    assert refusal(capsys, "exchange", "--fault", fault).startswith(f"pairflow: {told}")
+
+
+def test_the_help_lists_the_faults_that_a_value_can_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(FAULTS) == {each.name for each in msgspec.structs.fields(Faults) if each.type not in (list[Ids], list[Misreport], list[str])}
+    with pytest.raises(SystemExit):
+        main(["exchange", "-h"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"{name} ({what})" in shown for name, what in FAULTS.items())
+
+
+def test_a_directory_that_is_not_a_databases_is_never_emptied(tmp_path: Path) -> None:
+    precious = tmp_path / "db-simulated"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("…")
+    with pytest.raises(UserError, match="holds other things: move them"):
+        erase(QuestDB(dir=precious))
+    assert (precious / "thesis.tex").exists()
+    (precious / "run").mkdir()
+    (precious / "run" / "users.lock").touch()
+    (precious / "db").mkdir()
+    erase(QuestDB(dir=precious))
+    assert not precious.exists()
+    erase(QuestDB(dir=precious))
+
+
+def test_a_simulated_run_runs_again_and_touches_neither_the_real_database_nor_its_recovery(tmp_path: Path, free_ports: Ports) -> None:
+    home = configure(tmp_path / "home", free_ports)
+    text = (home / "pipeline.yaml").read_text()
+    (home / "pipeline.yaml").write_text(text.replace("source: {", "source: {exchange: simulated, "))
+    for _ in range(2):
+        with running(home) as run:
+            follow(run, f"its database is {home}/db-simulated, emptied at each start")
+            follow(run, "connected to")
+            finish(run)
+    assert sorted(path.name for path in home.iterdir()) == ["db-simulated", "pipeline.yaml"]
+
+
+def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_ports: Ports) -> None:
+    http, pg = free_ports(2)
+    endpoint = Endpoint("127.0.0.1", http, pg)
+    command = [sys.executable, "-m", "flows.cli", "demo", "--seconds", "50", "--http-port", str(http), "--pg-port", str(pg)]
+    with (
+        (tmp_path / "said").open("w") as said,
+        subprocess.Popen(command, cwd=tmp_path, stderr=said, stdout=subprocess.DEVNULL) as demo,
+    ):
+        try:
+            while "connected to" not in (tmp_path / "said").read_text():
+                assert demo.poll() is None
+                time.sleep(0.1)
+            lacking = dict(WANTED)
+            while lacking and demo.poll() is None:
+                time.sleep(0.5)
+                with contextlib.suppress(UserError, psycopg.Error), connect(endpoint) as connection:
+                    lacking = {name: query for name, query in lacking.items() if not connection.execute(query).fetchone()}
+            assert not lacking
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(30) == 0
+        finally:
+            demo.kill()
+    told = (tmp_path / "said").read_text()
+    assert f"look: QuestDB's console http://127.0.0.1:{http} " in told
+    assert told.splitlines()[-1].startswith("stopped; written: ")
+
+
+WANTED = {
+    "trades of every symbol": "SELECT 1 FROM (SELECT count_distinct(symbol) AS n FROM trades) WHERE n = 4",
+    **{f"bars of {word}": f"SELECT 1 FROM bars WHERE timeframe = '{word}' LIMIT 1" for word in ("1s", "5s", "10s", "30s", "1m", "5m")},
+    **{f"signals of {word}": f"SELECT 1 FROM signals WHERE timeframe = '{word}' AND zscore != NULL LIMIT 1" for word in ("1s", "1m")},
+    "cointegration": "SELECT 1 FROM cointegration WHERE coint_pvalue != NULL LIMIT 1",
+    "an episode": "SELECT 1 FROM alerts WHERE active AND episode = ts::LONG LIMIT 1",
+}

@@ -1,5 +1,6 @@
 """The database's tables and the writer's promises, against a real server."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,6 @@ from flows.questdb import (
     Endpoint,
     Writer,
     connect,
-    counts,
     newest,
     prepare,
     set_retention,
@@ -30,6 +30,7 @@ from flows.questdb import (
     tables,
     ttl_would_drop,
 )
+from flows.source import Stop
 
 T0 = 1_723_161_600_000_007  # 2024-08-09, not a whole millisecond
 
@@ -116,7 +117,7 @@ def eventually(condition: Callable[[], object], deadline_s: float = 60) -> None:
 def test_prepare_creates_every_table_and_accepts_its_own(database: Endpoint) -> None:
     prepare(database)
     with connect(database) as connection:
-        assert counts(connection) == dict.fromkeys(tables(), 0)
+        assert all(connection.execute(f"SELECT count() FROM {name}").fetchone() == (0,) for name in tables())
 
 
 @pytest.mark.parametrize(
@@ -309,7 +310,7 @@ def test_more_rows_than_a_request_holds_are_sent_while_they_come(database: Endpo
         assert (writer.waiting, writer.acknowledged) == (0, 301)
     settle(database)
     with connect(database) as connection:
-        assert counts(connection)["trades"] == 300
+        assert connection.execute("SELECT count() FROM trades").fetchone() == (300,)
         assert newest(connection, "trades") == T0 + 1049 * 1000
         assert newest(connection, "bars") is None
 
@@ -420,6 +421,40 @@ def test_a_stopped_writer_gives_up_at_its_next_failure() -> None:
         with pytest.raises(UserError, match=r"^questdb 127\.0\.0\.1:1: away for 0 s \(.*refused\): stopped with 3 rows not written"):
             writer.flush()
         assert writer.waiting == 3
+
+
+@pytest.mark.parametrize("stop", [threading.Event(), Stop()])
+def test_a_writer_that_is_stopped_does_not_wait_for_an_answer(
+    database: Endpoint, proxy: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch, stop: Any
+) -> None:
+    monkeypatch.setattr(db, "STOPPING_S", 0.2)
+    between = proxy(database.http_port)
+    between.fault = "hang"
+    with writing(Endpoint("127.0.0.1", between.port, 1), stop=stop, request_s=3_600) as writer:
+        writer.write([trades(3)])
+        threading.Timer(0.1, stop.set).start()
+        with pytest.raises(UserError, match=r"\(no answer in time\): stopped with 3 rows not written: start again when it answers$"):
+            writer.flush()
+
+
+def test_a_stopped_writer_still_writes_to_a_database_that_answers(database: Endpoint) -> None:
+    stop = Stop()
+    stop.set()
+    with writing(database, stop=stop) as writer:
+        writer.write([trades(120_000)])
+        writer.flush()
+    settle(database)
+    with connect(database) as connection:
+        assert connection.execute("SELECT count() FROM trades").fetchone() == (120_000,)
+
+
+def test_a_server_that_reads_nothing_is_given_up_at_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # connections wait in its backlog
+        stop = threading.Event()
+        with writing(Endpoint("127.0.0.1", deaf.getsockname()[1], 1), request_s=0.2, stop=stop, sleep=lambda _: stop.set()) as writer:
+            writer.write([trades(49_999)])  # more than the sockets take without a reader
+            with pytest.raises(UserError, match="no answer in time"):
+                writer.flush()
 
 
 def test_a_suspended_table_is_named_and_loses_nothing(database: Endpoint) -> None:

@@ -315,13 +315,59 @@ def test_a_cut_off_gzip_is_found_by_the_first_look(tmp_path: Path, name: str) ->
         assert str(path) in text and ("cut off" in text or "end-of-stream" in text)
 
 
-def test_a_broken_line_of_an_archive_is_named_by_its_number(tmp_path: Path) -> None:
+@pytest.mark.parametrize("header", [False, True])
+def test_a_broken_line_of_an_archive_is_named_by_its_number(tmp_path: Path, header: bool) -> None:
     path = tmp_path / "BTCUSDT-trades-2024-08-09.csv"
+    head = ["id,price,qty,quote_qty,time,is_buyer_maker,is_best_match"] * header
     rows = csv_rows(trades(9))
-    path.write_text("\n".join([*rows[:6], "7,abc,1", *rows[7:]]))
-    assert "#7" in refusal(lambda: list(read([path], SYMBOLS)))
-    path.write_text("\n".join([*rows[:6], rows[6].replace(",0.", ",zero."), *rows[7:]]))
-    assert "#7" in refusal(lambda: list(read([path], SYMBOLS)))
+    for spoiled in ("7,abc,1", rows[6].replace(",0.", ",zero.")):
+        path.write_text("\n".join([*head, *rows[:3], "", *rows[3:6], spoiled, *rows[7:]]))
+        for attempt in (lambda: symbols_in([path]), lambda: list(read([path], SYMBOLS))):
+            assert refusal(attempt).startswith(f"{path}: line {8 + header}: ")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".zip"])
+def test_the_first_look_finds_an_archive_that_is_broken_in_the_middle(tmp_path: Path, suffix: str) -> None:
+    path, f = tmp_path / f"BTCUSDT-trades-2024-08-09{suffix}", trades(60_000)
+    rows = csv_rows(f)
+    rows[50_000] = "garbage"
+    text = "\n".join(rows).encode()
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("BTCUSDT-trades-2024-08-09.csv", text)
+    else:
+        path.write_bytes(gzip.compress(text) if suffix == ".csv.gz" else text)
+    assert refusal(lambda: symbols_in([path])).startswith(f"{path}: line 50001: Expected 7 columns, got 1: garbage")
+
+
+def test_the_first_look_finds_a_parquet_file_that_is_broken_in_the_middle_or_of_other_types(tmp_path: Path) -> None:
+    path, f = tmp_path / "BTCUSDT-trades-1.parquet", trades(60_000)
+    columns = {"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}
+    pq.write_table(pa.table(columns), path, row_group_size=5_000)
+    spoiled = bytearray(path.read_bytes())
+    middle = len(spoiled) // 2
+    spoiled[middle : middle + 20_000] = bytes(20_000)
+    path.write_bytes(spoiled)
+    assert refusal(lambda: symbols_in([path])).startswith(f"{path}: cannot be read on: ")
+    pq.write_table(pa.table(columns | {"price": pa.array(["dear"] * len(f))}), path)
+    assert refusal(lambda: symbols_in([path])).startswith(f"{path}: cannot be read on: ")
+
+
+@pytest.mark.parametrize("kind", ["lines", "csv", "parquet"])
+def test_the_first_look_tells_the_end(tmp_path: Path, kind: str) -> None:
+    f = trades(30_000, step_us=10_000_000)
+    early = trades(10)
+    early_path = tmp_path / "BTCUSDT-trades-0.csv"
+    early_path.write_text("\n".join(csv_rows(early)))
+    path = tmp_path / {"lines": "r.ndjson", "csv": "BTCUSDT-trades-1.csv", "parquet": "BTCUSDT-trades-1.parquet"}[kind]
+    if kind == "lines":
+        path.write_bytes(b"\n".join(messages.encode_trades("BTCUSDT", f)))
+    elif kind == "csv":
+        path.write_text("\n".join(csv_rows(f)))
+    else:
+        pq.write_table(pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}), path)
+    look = symbols_in([early_path, path])
+    assert (look.first_us, look.last_us) == (START_US, int(f.ts[-1]))
 
 
 def test_a_reader_may_stop_early_and_leaves_nothing_open(tmp_path: Path) -> None:

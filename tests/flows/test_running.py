@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -12,7 +15,18 @@ from flows.columns import Rows, Symbols
 from flows.config import Settings, decode
 from flows.errors import UserError
 from flows.rows import symbols
-from flows.running import FINGERPRINT, Tally, forget_recovery, open_recovery, stopping_on_signals
+from flows.running import (
+    COMPILING,
+    FINGERPRINT,
+    Tally,
+    compare_recovery,
+    forget_recovery,
+    of_its_own,
+    open_recovery,
+    own_recovery,
+    stopping_on_signals,
+    telling_of_compiling,
+)
 from flows.source import Stop
 
 PAIRS = "pairs: [[BTCUSDT, ETHUSDT]]\ndefaults: {{zscore: {{window: {window}}}}}\n"
@@ -55,6 +69,66 @@ def test_a_store_without_its_fingerprint_is_refused(tmp_path: Path) -> None:
     (mine.recovery.dir / FINGERPRINT).unlink()
     with pytest.raises(UserError, match="without fingerprint"):
         open_recovery(mine)
+
+
+def test_a_comparison_reads_and_makes_nothing(tmp_path: Path) -> None:
+    mine = settings(tmp_path)
+    assert not compare_recovery(mine)
+    assert not list(tmp_path.iterdir())
+    open_recovery(mine)
+    assert compare_recovery(mine)
+    with pytest.raises(UserError, match=r"was 100, is 120"):
+        compare_recovery(settings(tmp_path, window=120))
+
+
+HOLDING = """
+import sys
+from pathlib import Path
+from flows.config import decode
+from flows.running import own_recovery
+with own_recovery(decode(sys.argv[1], "pipeline.yaml", Path(sys.argv[2]))):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_recovery_directory_is_one_runs_until_that_one_is_gone_however_it_ends(tmp_path: Path) -> None:
+    mine = settings(tmp_path)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, PAIRS.format(window=100), str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout and holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=r"^recovery: .*: another run is under way on it; stop that one") as refused, own_recovery(mine):
+            pass
+        assert "\n" not in str(refused.value)
+        holder.kill()
+    with own_recovery(mine), pytest.raises(UserError), own_recovery(mine):
+        pass
+
+
+def test_a_simulated_market_has_no_recovery_and_a_database_of_its_own(tmp_path: Path) -> None:
+    simulated = decode("source: {exchange: simulated}\n" + PAIRS.format(window=100), "pipeline.yaml", tmp_path)
+    own = of_its_own(simulated)
+    assert own.recovery.dir is None
+    assert own.questdb.dir == simulated.questdb.dir.with_name("questdb-simulated")
+    assert of_its_own(settings(tmp_path)) == settings(tmp_path)
+    external = msgspec.structs.replace(simulated, questdb=msgspec.structs.replace(simulated.questdb, embedded=False))
+    with pytest.raises(UserError, match=r"^source\.exchange: simulated trades would come among the real ones at 127\.0\.0\.1: "):
+        of_its_own(external)
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_compiling_is_told_once_and_only_when_it_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool) -> None:
+    monkeypatch.setattr("flows.running.COMPILING_LOOK_S", 0.01)
+    monkeypatch.setattr("flows.running._compiled", lambda: fresh)
+    told: list[str] = []
+    with telling_of_compiling(told.append):
+        time.sleep(0.2)
+    assert told == [COMPILING] * fresh
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

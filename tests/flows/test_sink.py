@@ -1,13 +1,16 @@
-"""The sink's heartbeat: it says that the database has acknowledged rows, and nothing else makes it young."""
+"""An epoch is committed when its rows are acknowledged, and not before; the heartbeat says so, and nothing else makes it young."""
 
 import os
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
+from flows.columns import Rows
 from flows.errors import UserError
 from flows.questdb import Writer
+from flows.running import Tally
 from flows.sink import HEARTBEAT_S, QuestDBPartition, QuestDBSink
 
 
@@ -16,21 +19,47 @@ class Acknowledging:
 
     def __init__(self) -> None:
         self.away = False
+        self.calls: list[str] = []
 
     def write(self, many: list[Any]) -> None:
-        pass
+        self.calls.append(f"write {sum(map(len, many))}")
 
     def flush(self) -> None:
+        self.calls.append("flush")
         if self.away:
             raise UserError("away")
 
     def close(self) -> None:
-        pass
+        self.calls.append("close")
 
 
-def sink(heartbeat: Path | None) -> tuple[QuestDBPartition, Acknowledging]:
+def sink(heartbeat: Path | None = None, tally: Tally | None = None) -> tuple[QuestDBPartition, Acknowledging]:
     writer = Acknowledging()
-    return QuestDBSink(lambda: cast(Writer, writer), heartbeat=heartbeat).build_part("questdb", "questdb", None), writer
+    return QuestDBSink(lambda: cast(Writer, writer), tally, heartbeat).build_part("questdb", "questdb", None), writer
+
+
+def rows(count: int) -> Rows:
+    return Rows("trades", {"ts": np.arange(count, dtype=np.int64)})
+
+
+def test_a_snapshot_and_the_end_wait_for_the_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.sink.LINGER_S", 3_600)
+    part, writer = sink()
+    part.write_batch([rows(2), rows(3)])
+    assert writer.calls == ["write 5"]  # rows wait for company
+    part.snapshot()
+    part.close()
+    assert writer.calls == ["write 5", "flush", "flush", "close"]
+
+
+def test_rows_do_not_wait_longer_than_they_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.sink.LINGER_S", 0)
+    tally = Tally()
+    part, writer = sink(tally=tally)
+    part.write_batch([rows(2)])
+    part.write_batch([rows(1)])
+    assert writer.calls == ["write 2", "flush", "write 1", "flush"]
+    assert tally.rows["trades"] == 3
 
 
 def age(heartbeat: Path) -> None:

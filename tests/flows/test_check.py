@@ -1,0 +1,103 @@
+"""`pairflow check`, line by line; it reads and leaves nothing behind."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.check import report
+from flows.config import load
+from flows.exchange import Background, background
+from flows.running import FINGERPRINT, open_recovery, own_recovery
+from tests.line import CONFIGURATION
+
+Ports = Callable[[int], list[int]]
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[Background]:
+    with background(symbols=("BTCUSDT", "ETHUSDT")) as running:
+        yield running
+
+
+@pytest.fixture
+def home(tmp_path: Path, exchange: Background, free_ports: Ports) -> Path:
+    http, pg = free_ports(2)
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(CONFIGURATION.format(ws=exchange.ws_url, rest=exchange.rest_url, http=http, pg=pg))
+    return path
+
+
+def content(directory: Path) -> dict[str, tuple[int, bytes]]:
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*") if path.is_file()}
+
+
+def test_everything_ready_is_said_and_nothing_is_written(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = content(home.parent)
+    assert report(home) == 0
+    *lines, end = capsys.readouterr().out.splitlines()
+    names = ("configuration", "database", "disk", "recovery", "exchange", "stream")
+    assert [line.split(": ")[0] for line in lines] == [f"ok   {name}" for name in names]
+    assert lines[3].endswith("recovery will be made")
+    assert end == "ready: pairflow run"
+    assert content(home.parent) == before
+
+
+def test_a_recovery_store_is_compared_and_not_touched(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = load(home)
+    open_recovery(settings)
+    before = content(home.parent)
+    assert report(home) == 0
+    assert "is of this configuration" in capsys.readouterr().out
+    assert content(home.parent) == before
+    home.write_text(home.read_text().replace("1s: 60, 1m: 10", "1s: 50, 1m: 10"))
+    before = content(home.parent)
+    assert report(home) == 1
+    assert "NOT  recovery: " in (out := capsys.readouterr().out) and "was 60, is 50" in out
+    assert content(home.parent) == before
+    (home.parent / "recovery" / FINGERPRINT).unlink()
+    assert report(home) == 1
+    assert "without fingerprint" in capsys.readouterr().out
+    assert not (home.parent / "recovery" / FINGERPRINT).exists()
+
+
+def test_a_run_on_the_recovery_directory_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with own_recovery(load(home)):
+        assert report(home) == 1
+    assert "another run is under way" in capsys.readouterr().out
+    assert report(home) == 0
+
+
+def test_a_websocket_that_does_not_answer_is_a_line_of_its_own(
+    home: Path, exchange: Background, capsys: pytest.CaptureFixture[str], free_ports: Ports
+) -> None:
+    (nobody,) = free_ports(1)
+    good = home.read_text()
+    home.write_text(good.replace(exchange.ws_url, f"ws://127.0.0.1:{nobody}"))
+    assert report(home) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4].startswith("ok   exchange")
+    assert lines[5].startswith(f"NOT  stream: source.ws_url: ws://127.0.0.1:{nobody}: ") and "refused" in lines[5]
+    assert lines[6] == "not ready"
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [({"ws_status": 451}, "HTTP 451, it does not serve this country"), ({"handshake_delay_s": 3.0}, "no answer within 0.2 s")],
+)
+def test_a_websocket_that_is_refused_says_why(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fault: dict[str, float], why: str, exchange: Background
+) -> None:
+    monkeypatch.setattr("flows.check.HANDSHAKE_S", 0.2)
+    with background(symbols=("BTCUSDT", "ETHUSDT")) as refusing:
+        refusing.control("faults", **fault)
+        home.write_text(home.read_text().replace(exchange.ws_url, refusing.ws_url))
+        assert report(home) == 1
+    assert why in capsys.readouterr().out
+
+
+def test_a_simulated_market_is_ready_without_recovery_and_beside_the_real_database(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home.write_text(home.read_text().replace("source: {", "source: {exchange: simulated, "))
+    assert report(home) == 0
+    out = capsys.readouterr().out
+    assert "db-simulated" in out and "recovery: off" in out

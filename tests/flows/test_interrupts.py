@@ -1,0 +1,263 @@
+"""Ctrl-C and SIGTERM end every verb, wherever it is: at once, with one line, and with nothing half-written."""
+
+import contextlib
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import embedded
+from flows.errors import Interrupted
+from flows.exchange import background
+from flows.interrupts import interruptible
+from flows.questdb import Endpoint
+from tests.line import CONFIGURATION, Ports, configure, follow
+
+AT_ONCE_S = 6  # the start of an interpreter's own end, on a loaded machine; what was ignored before went on for minutes
+WITHIN_S = 12  # 10, and the interpreter's end
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+LINE = "pairflow: interrupted; nothing is left half-written"
+
+
+@contextmanager
+def command(home: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *arguments], cwd=home, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def ended(process: "subprocess.Popen[str]", within_s: float = AT_ONCE_S) -> tuple[int, str]:
+    """Its exit code and its last line."""
+    _, said = process.communicate(timeout=within_s)
+    return process.returncode, said.strip().splitlines()[-1]
+
+
+@BOTH
+def test_a_signal_raises_and_the_handlers_go_back(number: int) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted), interruptible():
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_ends_a_cleaning_up_that_does_not_end(tmp_path: Path) -> None:
+    program = "import time\nfrom flows.interrupts import interruptible\nwith interruptible():\n    try:\n        print('up', flush=True)\n"
+    program += "        time.sleep(99)\n    finally:\n        print('up', flush=True)\n        time.sleep(99)\n"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    for _ in range(2):
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGINT)
+    assert ended(process) == (1, "pairflow: ended at once")
+
+
+# before and after the dataflow
+
+
+@BOTH
+@pytest.mark.parametrize("verb", ["replay", "exchange"])
+def test_the_look_at_a_recording_is_interrupted(tmp_path: Path, free_ports: Ports, verb: str, number: int) -> None:
+    home = configure(tmp_path / "home", free_ports)
+    os.mkfifo(home / "endless")
+    before = sorted(home.iterdir())
+    with command(home, verb, "endless") as process, (home / "endless").open("wb"):  # opens when the command has
+        process.send_signal(number)
+        assert ended(process) == (0, LINE)
+    assert sorted(home.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        (("questdb",), signal.SIGINT),
+        (("demo",), signal.SIGTERM),
+        (("run",), signal.SIGTERM),
+        (("export", "trades", "-o", "trades.csv"), signal.SIGINT),
+    ],
+)
+def test_the_start_of_the_database_is_interrupted_and_the_server_stopped(
+    tmp_path: Path, free_ports: Ports, arguments: tuple[str, ...], number: int
+) -> None:
+    with background(symbols=("BTCUSDT", "ETHUSDT")) as exchange:
+        home = configure(tmp_path / "home", free_ports, exchange.ws_url, exchange.rest_url)
+        http, pg = free_ports(2)
+        ports = ("--http-port", str(http), "--pg-port", str(pg)) if arguments[0] == "demo" else ()
+        with command(home, *arguments, *ports) as process:
+            follow(process, "starting QuestDB")
+            process.send_signal(number)
+            assert ended(process, within_s=30) == (0, LINE)  # a server that is starting takes a while to stop
+    assert not embedded.in_use(home / "db") and not embedded.in_use(home / ".pairflow" / "demo" / "questdb")
+    assert not (home / "trades.csv").exists()
+
+
+def test_a_fetch_of_the_jar_is_interrupted_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("M2_REPO", str(tmp_path / "none"))
+    done = threading.Event()
+
+    class Stalling(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "30000000")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(b"half")
+                os.kill(os.getpid(), signal.SIGINT)
+                done.wait(30)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{server.server_port}"})
+        try:
+            with pytest.raises(Interrupted), interruptible():
+                embedded.jar()
+        finally:
+            done.set()
+            server.shutdown()
+    assert not list((tmp_path / "cache" / "pairflow").iterdir())
+
+
+@contextmanager
+def silent_database() -> Iterator[tuple[int, int, threading.Event]]:
+    """Two ports: one answers pings, the other takes connections and then says nothing to a client that speaks PostgreSQL."""
+    asked = threading.Event()
+    clients = []
+
+    class Ping(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                clients.append(client)
+                if client.recv(4096):
+                    asked.set()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ping) as server, socket.create_server(("127.0.0.1", 0)) as listener:
+        threads = [threading.Thread(target=work) for work in (server.serve_forever, accept)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield server.server_port, listener.getsockname()[1], asked
+        finally:
+            server.shutdown()
+            listener.shutdown(socket.SHUT_RDWR)
+            for client in clients:
+                client.close()
+            for thread in threads:
+                thread.join()
+
+
+def test_an_export_that_waits_for_the_database_is_interrupted_without_a_file(tmp_path: Path) -> None:
+    with silent_database() as (http_port, pg_port, asked):
+        (tmp_path / "pipeline.yaml").write_text(
+            f"pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{embedded: false, host: 127.0.0.1, http_port: {http_port}, pg_port: {pg_port}}}\n"
+        )
+        with command(tmp_path, "export", "trades", "-o", "trades.csv") as process:
+            assert asked.wait(60)
+            process.send_signal(signal.SIGINT)
+            assert ended(process) == (0, LINE)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipeline.yaml"]
+
+
+def test_a_check_that_is_interrupted_is_not_ready(tmp_path: Path, free_ports: Ports) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and answers nothing
+        home = configure(tmp_path / "home", free_ports, rest=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with command(home, "check") as process:
+            client, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            assert ended(process) == (1, LINE)
+            client.close()
+
+
+# inside it
+
+
+@pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
+def test_the_loading_of_history_is_interrupted(tmp_path: Path, free_ports: Ports, questdb: Endpoint, workers: str, number: int) -> None:
+    with background(symbols=("BTCUSDT", "ETHUSDT"), history_s=3_600.0, begin="now") as exchange:
+        home = external(tmp_path, questdb, questdb.http_port, exchange.ws_url, exchange.rest_url)
+        exchange.control("faults", rest_delay_s=0.3)
+        with command(home, "run", "--workers", workers) as process:
+            follow(process, "history: from the exchange")
+            exchange.control("faults", rest_delay_s=9)
+            process.send_signal(number)
+            code, said = ended(process)
+    assert code == 0
+    assert said.startswith("stopped; written: ")
+
+
+def external(home: Path, questdb: Endpoint, http_port: int, ws: str, rest: str) -> Path:
+    """A home whose database is the session's, over another port."""
+    text = CONFIGURATION.format(ws=ws, rest=rest, http=http_port, pg=questdb.pg_port)
+    (home / "pipeline.yaml").write_text(text.replace("questdb: {dir: db, ", "questdb: {embedded: false, host: 127.0.0.1, "))
+    return home
+
+
+@contextmanager
+def writing(home: Path, database: Endpoint, between: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A run that writes through the proxy."""
+    with background(symbols=("BTCUSDT", "ETHUSDT"), rate=200.0) as exchange:
+        external(home, database, between.port, exchange.ws_url, exchange.rest_url)
+        with command(home, "run") as process:
+            follow(process, "trades/s")
+            yield process
+
+
+@pytest.mark.parametrize("fault", ["hang", "gone"])
+def test_a_run_ends_while_the_database_is_away_and_says_how_many_rows_wait(
+    tmp_path: Path, database: Endpoint, proxy: Callable[[int], Any], fault: str
+) -> None:
+    between = proxy(database.http_port)
+    with writing(tmp_path, database, between) as process:
+        if fault == "hang":
+            between.fault = "hang"
+            while not between.faults:
+                threading.Event().wait(0.05)
+        else:
+            between.close()
+            follow(process, "away")
+        process.send_signal(signal.SIGTERM)
+        code, said = ended(process, WITHIN_S)
+    assert code == 1
+    assert said.startswith(f"pairflow: questdb 127.0.0.1:{between.port}: away for ")
+    assert " rows not written: start again when it answers" in said
+
+
+def test_a_second_signal_does_not_wait_for_the_database(tmp_path: Path, database: Endpoint, proxy: Callable[[int], Any]) -> None:
+    between = proxy(database.http_port)
+    with writing(tmp_path, database, between) as process:
+        between.fault = "hang"
+        while not between.faults:
+            threading.Event().wait(0.05)
+        process.send_signal(signal.SIGINT)
+        follow(process, "stopping")
+        process.send_signal(signal.SIGINT)
+        code, said = ended(process, 3)
+    assert code == 1
+    assert said.startswith("pairflow: ended at once: ")

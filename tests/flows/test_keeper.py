@@ -1,0 +1,71 @@
+"""The keeper's own parts; with its server it is in test_embedded."""
+
+import fcntl
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from flows import keeper
+
+
+def test_a_lock_is_taken_at_once_or_not_at_all(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("ab") as one, (tmp_path / "lock").open("ab") as other:
+        assert keeper.lock(one, fcntl.LOCK_SH) and keeper.lock(other, fcntl.LOCK_SH)
+        assert not keeper.lock(one, fcntl.LOCK_EX)
+    with (tmp_path / "lock").open("ab") as alone:
+        assert keeper.lock(alone, fcntl.LOCK_EX)
+
+
+def test_a_process_is_told_from_a_later_one_with_its_id() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    since = keeper.born(child.pid)
+    assert since is not None
+    assert keeper.alive(child.pid, since)
+    assert not keeper.alive(child.pid, since - 1)
+    child.communicate(b"\n")
+    assert keeper.born(child.pid) is None
+    assert not keeper.alive(child.pid, since)
+
+
+def test_the_state_is_replaced_whole(tmp_path: Path) -> None:
+    keeper.state_file(tmp_path).parent.mkdir()
+    for pid in (1, 22):
+        keeper._write_state(tmp_path, {"pid": pid})
+        assert keeper.state_file(tmp_path).read_text() == f'{{"pid": {pid}}}'
+    assert [path.name for path in keeper.state_file(tmp_path).parent.iterdir()] == ["server.json"]
+
+
+@pytest.mark.parametrize(("status", "up"), [(204, True), (200, False)])
+def test_a_server_is_up_when_it_pings_and_takes_connections(status: int, up: bool, free_ports: object) -> None:
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/ping" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            assert keeper.answers("127.0.0.1", server.server_port, server.server_port) == up
+            assert not keeper.answers("127.0.0.1", server.server_port, free_ports(1)[0])  # type: ignore[operator]
+        finally:
+            server.shutdown()
+    assert not keeper.answers("127.0.0.1", server.server_port, server.server_port)
+
+
+def test_a_second_keeper_of_a_directory_ends_at_once(tmp_path: Path) -> None:
+    keeper.server_lock(tmp_path).parent.mkdir()
+    with keeper.server_lock(tmp_path).open("ab") as held:
+        assert keeper.lock(held, fcntl.LOCK_EX)
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.keeper", str(tmp_path), "1", "2", "false"], timeout=60, check=False, env=os.environ
+        )
+    assert done.returncode == 2
+    assert not keeper.state_file(tmp_path).exists()

@@ -1,0 +1,105 @@
+"""What operators give becomes rows that the tables take, codes under their names."""
+
+import numpy as np
+import pytest
+
+from flows.columns import Rows, Symbols
+from flows.config import decode
+from flows.market import Market
+from flows.pipeline import bar_builder, measurer, watch
+from flows.questdb import _checked, tables
+from flows.rows import Tables, symbols
+from operators.columns import Bars, Trades
+
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
+START_US = 1_723_161_600_000_000
+SETTINGS = decode(
+    """
+bars: {timeframes: [1s, 1m]}
+pairs:
+  - {legs: [ETHUSDT, BTCUSDT], timeframes: [1m], hedge: {window: 20}, zscore: {window: 10}, adf: {window: 30, every: 10}}
+  - {legs: [BTCUSDT, SOLUSDT], timeframes: [1s]}
+alerts:
+  - {name: high, metric: price, symbol: BTCUSDT, above: 1, priority: low, timeframes: [1m]}
+""",
+    "pipeline.yaml",
+)
+BTC, ETH, SOL = (SETTINGS.symbols.index(symbol) for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT"))
+
+
+def words(column: object) -> list[str | None]:
+    assert isinstance(column, Symbols)
+    return [(*column.names, None)[code] for code in column.codes]
+
+
+@pytest.fixture(scope="module")
+def trades() -> Trades:
+    market = Market(3, SETTINGS.symbols, START_US, 0.2)
+    seconds = [market.second() for _ in range(3_000)]
+    columns = [
+        np.concatenate([getattr(second, name) for second in seconds]) for name in ("symbol", "id", "ts", "price", "qty", "is_buyer_maker")
+    ]
+    n = len(columns[0])
+    return Trades(*columns, np.ones(n, np.int64), np.zeros(n, np.bool_), np.full(3, START_US + 3_000 * SECOND_US))
+
+
+@pytest.fixture(scope="module")
+def bars(trades: Trades) -> Bars:
+    return bar_builder(SETTINGS)._builder.update(trades)
+
+
+def minutes(bars: Bars) -> Bars:
+    return bars.rows(bars.timeframe == MINUTE_US)
+
+
+def complete(rows: Rows) -> bool:
+    """Whether the rows have every column of their table, of its type."""
+    return list(_checked(rows).columns) == list(tables()[rows.table].columns)
+
+
+def test_trades_are_told_by_symbol_and_the_takers_side(trades: Trades) -> None:
+    rows = Tables(SETTINGS).trades(trades)
+    assert complete(rows)
+    assert words(rows.columns["symbol"]) == [SETTINGS.symbols[code] for code in trades.symbol]
+    assert words(rows.columns["side"]) == ["sell" if maker else "buy" for maker in trades.is_buyer_maker]
+
+
+def test_a_bar_without_volume_has_no_vwap(bars: Bars) -> None:
+    rows = Tables(SETTINGS).bars(bars)
+    assert complete(rows)
+    quiet = bars.volume == 0
+    assert quiet.any() and not quiet.all()
+    np.testing.assert_array_equal(np.isnan(rows.columns["vwap"]), quiet)  # type: ignore[arg-type]
+    assert set(words(rows.columns["timeframe"])) == {"1s", "1m"}
+
+
+def test_measures_are_told_by_pair_timeframe_and_method(bars: Bars) -> None:
+    of_minutes = minutes(bars)
+    signals, tests, activity = Tables(SETTINGS).measures(measurer(SETTINGS)(of_minutes).update(of_minutes))
+    assert all(complete(rows) for rows in (signals, tests, activity))
+    for rows in (signals, tests):
+        assert set(words(rows.columns["pair"])) == {"ETHUSDT-BTCUSDT"}  # the other pair is not measured at 1m
+        assert set(words(rows.columns["method"])) == {"ols"}
+        assert set(words(rows.columns["timeframe"])) == {"1m"}
+    assert set(words(activity.columns["symbol"])) == set(SETTINGS.symbols)
+
+
+def test_alerts_are_told_by_rule_and_subject(bars: Bars) -> None:
+    of_minutes = minutes(bars)
+    measures = measurer(SETTINGS)(of_minutes).update(of_minutes)
+    rows = Tables(SETTINGS).alerts(watch(SETTINGS)(measures).update(measures))
+    assert complete(rows) and len(rows)
+    assert {words(rows.columns[name])[0] for name in ("rule", "subject", "timeframe", "priority", "metric")} == {
+        "high",
+        "BTCUSDT",
+        "1m",
+        "low",
+        "price",
+    }
+    assert rows.columns["active"][-1]  # type: ignore[index]
+
+
+def test_words_become_codes() -> None:
+    assert words(symbols(["b", "a", "b"])) == ["b", "a", "b"]
+    assert len(symbols([]).codes) == 0
