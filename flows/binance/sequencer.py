@@ -705,7 +705,8 @@ class Sequencer:
         if self.patience is not None and not self.connected:
             return
         seen = np.full(self.symbols, self.seen_ts) if self.patience is not None else self._after[0 if end else 2]
-        quiet = (self.last_ts != NEVER) & ~self._waits & (seen != NEVER)
+        quiet = ~self._waits
         for s, backlog in self._backlogs.items():
-            quiet[s] = backlog.idle and self.last_ts[s] != NEVER
+            quiet[s] = backlog.idle
+        quiet &= (self.last_ts != NEVER) & (seen != NEVER)
         self.watermark[quiet] = np.maximum(self.watermark[quiet], seen[quiet] - self.quiet_us)

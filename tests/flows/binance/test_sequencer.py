@@ -403,7 +403,7 @@ def test_a_symbol_that_was_about_to_begin_when_the_socket_dropped_is_asked_about
     feed = Feed()
     feed.connect("restart")
     feed.feed(frames((0, 1), (1, 1)))
-    feed.sequencer.disconnect()
+    feed.sequencer.disconnect(feed.now)
     feed.connect()
     feed.feed(run(0, 2, 100))
     (request,) = feed.pass_time(PATIENCE.settle_s)
@@ -475,6 +475,16 @@ def test_a_restart_before_the_first_snapshot_begins_at_the_first_id_of_a_new_lis
     assert request.from_id == 0
     feed.answer(request, page(0, *range(10)))
     assert feed.released[0] == list(range(10)) and feed.after_hole[0] == [0]
+
+
+def test_a_symbol_asked_about_before_the_first_message_has_the_watermark_that_it_began_with() -> None:
+    feed = Feed()
+    feed.sequencer.begin(0, 5, ts_of(5), broken=False)
+    feed.connect("restart")
+    (request,) = feed.pass_time(PATIENCE.settle_s)
+    feed.answer(request, page(0))
+    feed.pass_time(PATIENCE.settle_s)
+    assert feed.watermark.tolist() == [ts_of(5), NEVER]
 
 
 def test_memory_is_bounded_while_a_hole_stays_open_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
