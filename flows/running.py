@@ -1,5 +1,6 @@
 """A dataflow from start to stop: recovery store, signals, progress, errors."""
 
+import contextlib
 import json
 import logging
 import signal
@@ -19,6 +20,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from flows.columns import Rows
 from flows.config import Settings, differences, settings_fingerprint
 from flows.errors import UserError
+from flows.recovery import forget_uncommitted, naming_failures
 from flows.source import Stop, write_durably
 
 log = logging.getLogger(__name__)
@@ -42,10 +44,15 @@ FINGERPRINT: Final = "fingerprint.json"
 
 def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta, workers: int = 1) -> None:
     """Run the flow until its source ends."""
-    if workers == 1:
-        run_main(flow, epoch_interval=every, recovery_config=recovery)
-    else:
-        cluster_main(flow, [], 0, epoch_interval=every, recovery_config=recovery, worker_count_per_proc=workers)
+    with contextlib.ExitStack() as stack:
+        if recovery is not None:
+            store = Path(recovery.db_dir)
+            forget_uncommitted(store)
+            stack.enter_context(naming_failures(store))
+        if workers == 1:
+            run_main(flow, epoch_interval=every, recovery_config=recovery)
+        else:
+            cluster_main(flow, [], 0, epoch_interval=every, recovery_config=recovery, worker_count_per_proc=workers)
 
 
 def open_recovery(settings: Settings) -> RecoveryConfig | None:

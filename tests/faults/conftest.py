@@ -37,9 +37,15 @@ def r(questdb: Endpoint, trades: Frames, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def played(recording: Path) -> Iterator[Background]:
+def speed() -> float:
+    """Times the market's own; a process that starts takes some seconds, so rows about processes have a slower one."""
+    return SPEED
+
+
+@pytest.fixture
+def played(recording: Path, speed: float) -> Iterator[Background]:
     """The exchange, which plays the recording from the first subscription on."""
-    with background(paths=[recording], speed=SPEED) as exchange:
+    with background(paths=[recording], speed=speed) as exchange:
         yield exchange
 
 

@@ -1,6 +1,7 @@
 """What the faults happen to: the whole line, on a thread of this process or in processes of its own, and what its tables hold."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from flows.binance.messages import Frames, join
 from flows.binance.rest import Limits
@@ -37,7 +39,7 @@ Tables = dict[str, list[Row]]
 
 START_US = 1_763_799_900_000_000  # a whole minute
 SYMBOLS = ("BTCUSDT", "ETHUSDT")  # in the order of their codes
-SECONDS, RATE = 180, 40.0
+SECONDS, RATE = 180, 25.0
 SPEED = 60.0  # of the market that is played
 DEADLINE_S = 60.0
 COMPARED = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
@@ -239,7 +241,7 @@ def live(settings: Settings, endpoint: Endpoint, **options: Any) -> Iterator[Lin
         yield line
     except BaseException:
         line.stop.set()
-        line.writer._stop.set()
+        line.writer._post = lambda *_: None  # type: ignore[method-assign] # the database may be away: what is under way need not arrive
         line.thread.join(DEADLINE_S)
         raise
     line.end()
@@ -355,3 +357,32 @@ class Process:
     def terminate(self, number: int = signal.SIGTERM) -> int:
         self.popen.send_signal(number)
         return self.ends()
+
+
+def noted(path: Path, table: str) -> list[Row]:
+    """Every row of the table that observed processes were to write, in that order."""
+    found: list[Row] = []
+    with path.open("rb") as file:
+        while file.peek(1):  # type: ignore[attr-defined]
+            try:
+                found += [row for rows in pickle.load(file) if rows.table == table for row in plain(rows)]
+            except EOFError:
+                break  # killed while it wrote
+    return found
+
+
+# Grafana's rules
+
+
+def rule_sql(uid: str) -> str:
+    """The query of an alert rule as it is provisioned."""
+    rules = yaml.safe_load((Path(__file__).parents[2] / "grafana" / "provisioning" / "alerting" / "rules.yaml").read_text())
+    (rule,) = [rule for group in rules["groups"] for rule in group["rules"] if rule["uid"] == uid]
+    return str(rule["data"][0]["model"]["rawSql"])
+
+
+def bars_age_s(endpoint: Endpoint, at_s: float) -> int:
+    """What the rule on freshness sees at a time of the market."""
+    at = np.datetime64(START_US + int(at_s * SECOND_US), "us")
+    with connect(endpoint) as connection:
+        return int(connection.execute(rule_sql("pairflow-stale").replace("now()", f"'{at}Z'::TIMESTAMP")).fetchone()[0])
