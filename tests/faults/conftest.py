@@ -1,4 +1,4 @@
-"""A market of three minutes, R: the tables of an uninterrupted run over its trades, and the seed of what is left to chance."""
+"""A market of two minutes, R: the tables of an uninterrupted run over its trades, and the seed of what is left to chance."""
 
 import os
 import random
@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from flows.binance.messages import Frames
-from flows.config import Settings
+from flows.config import QuestDB, Settings
+from flows.embedded import running
 from flows.exchange import Background, background
 from flows.market import record
-from flows.questdb import Endpoint
+from flows.questdb import Endpoint, prepare
 from tests.conftest import emptied
 from tests.faults.stage import RATE, SECONDS, SPEED, START_US, SYMBOLS, Home, Tables, configuration, replay, settings_for, tables, trades_of
+from tests.line import Ports
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +69,20 @@ def chance() -> random.Random:
     seed = int(os.environ.get("PAIRFLOW_SEED") or random.SystemRandom().randrange(1_000_000))
     print(f"PAIRFLOW_SEED={seed}")
     return random.Random(seed)
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Iterator[tuple[Path, Endpoint]]:
+    """Another QuestDB and its directory: one that may be killed."""
+    directory = tmp_path_factory.mktemp("own")
+    http_port, pg_port = free_ports(2)
+    with running(QuestDB(dir=directory, http_port=http_port, pg_port=pg_port)) as endpoint:
+        prepare(endpoint)
+        yield directory, endpoint
+
+
+@pytest.fixture
+def server(own: tuple[Path, Endpoint]) -> tuple[Path, Endpoint]:
+    """The same with empty tables."""
+    emptied(own[1])
+    return own

@@ -39,7 +39,7 @@ Tables = dict[str, list[Row]]
 
 START_US = 1_763_799_900_000_000  # a whole minute
 SYMBOLS = ("BTCUSDT", "ETHUSDT")  # in the order of their codes
-SECONDS, RATE = 180, 25.0
+SECONDS, RATE = 120, 25.0
 SPEED = 60.0  # of the market that is played
 DEADLINE_S = 60.0
 COMPARED = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
@@ -51,14 +51,14 @@ QUICK = Options(
 )
 CONFIGURATION = """
 source: {{ws_url: "{ws}", rest_url: "{rest}"}}
-bars: {{timeframes: [1s, 5s, 1m]}}
+bars: {{timeframes: [1s, 2s, 1m]}}
 pairs:
   - legs: [ETHUSDT, BTCUSDT]
-    timeframes: [1s, 5s]
-    hedge: {{window: {{1s: 40, 5s: 20}}}}
-    zscore: {{window: {{1s: 20, 5s: 10}}}}
-    correlation: {{window: {{1s: 20, 5s: 5}}}}
-    adf: {{window: {{1s: 40, 5s: 30}}, every: {{1s: 10, 5s: 1}}}}
+    timeframes: [1s, 2s]
+    hedge: {{window: {{1s: 40, 2s: 20}}}}
+    zscore: {{window: {{1s: 20, 2s: 10}}}}
+    correlation: {{window: {{1s: 20, 2s: 5}}}}
+    adf: {{window: {{1s: 40, 2s: 30}}, every: {{1s: 10, 2s: 1}}}}
 alerts:
   - {{name: z, metric: zscore, outside: 1.5, exit: 0.5, timeframes: [1s]}}
   - {{name: stale, metric: staleness, above: 10s}}
@@ -271,7 +271,7 @@ def asked(exchange: Background, what: str = "historicalTrades") -> list[tuple[fl
 def once(rows: list[Row], table: str) -> None:
     """No key was written twice with other content."""
     at = [list(schema()[table].columns).index(key) for key in schema()[table].keys]
-    contents = Counter({row: 1 for row in set(map(repr, rows))})
+    contents = Counter(dict.fromkeys(set(map(repr, rows)), 1))
     keys = Counter(tuple(row[k] for k in at) for row in {repr(row): row for row in rows}.values())
     assert len(contents) == len(keys), [key for key, times in keys.items() if times > 1][:3]
 

@@ -16,7 +16,7 @@ def test_missing_ids_are_filled_in_order_and_entered_once_and_all_tables_equal_r
     settings: Settings, played: Background, database: Endpoint, r: Tables
 ) -> None:
     with live(settings, database) as line:
-        line.until(lambda: market_s(played) > 30)
+        line.until(lambda: market_s(played) > 15)
         played.call(played.exchange.disconnect, OUTAGE_S / SPEED)
         line.has(len(r["trades"]))
     same(tables(database), r)

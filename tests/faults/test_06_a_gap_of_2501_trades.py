@@ -18,11 +18,11 @@ COUNT = 2_501
 def test_three_pages_fill_it_none_twice_and_none_missing(
     settings: Settings, played: Background, database: Endpoint, r: Tables, trades: Frames
 ) -> None:
-    first = ids_at(trades, "BTCUSDT", 40)
+    first = ids_at(trades, "BTCUSDT", 20)
     end_us = int(trades.ts[(trades.symbol == SYMBOLS.index("BTCUSDT")) & (trades.id == first + COUNT)][0])
     played.control("lose", symbol="BTCUSDT", first=first, last=first + COUNT - 1)
     until = ids_at(trades, "ETHUSDT", (end_us - START_US) / SECOND_US) - 1  # both stop: one that is silent alone looks like a quiet symbol
-    played.control("lose", symbol="ETHUSDT", first=ids_at(trades, "ETHUSDT", 40), last=until)
+    played.control("lose", symbol="ETHUSDT", first=ids_at(trades, "ETHUSDT", 20), last=until)
     patient = replace(QUICK, timing=replace(QUICK.timing, silence_s=10.0))
     with live(settings, database, options=patient) as line:
         line.has(len(r["trades"]))

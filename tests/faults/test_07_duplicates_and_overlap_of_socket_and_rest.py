@@ -13,7 +13,7 @@ def test_each_id_counts_once_however_often_it_comes(settings: Settings, played: 
     with live(settings, database) as line:
         line.begun()
         played.control("faults", duplicate=0.3, shuffle=20)
-        for second in (40, 80, 120):
+        for second in (30, 60, 90):
             line.until(lambda second=second: market_s(played) > second)  # type: ignore[misc]
             played.call(played.exchange.disconnect)  # REST fills while the new socket streams
         played.control("faults", drop=0.05)

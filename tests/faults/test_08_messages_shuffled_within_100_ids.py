@@ -18,6 +18,6 @@ def test_bars_open_and_close_by_id_and_all_tables_equal_r(settings: Settings, pl
     same(found, r)
     for symbol in SYMBOLS:
         of = sorted((row["id"], row["ts"], row["price"]) for row in records(found["trades"], "trades", symbol=symbol))
-        for bar in records(found["bars"], "bars", symbol=symbol, timeframe="5s"):
-            prices = [price for _, ts, price in of if bar["ts"] <= ts < bar["ts"] + 5_000_000]
+        for bar in records(found["bars"], "bars", symbol=symbol, timeframe="2s"):
+            prices = [price for _, ts, price in of if bar["ts"] <= ts < bar["ts"] + 2_000_000]
             assert not prices or (bar["open"], bar["close"]) == (prices[0], prices[-1])

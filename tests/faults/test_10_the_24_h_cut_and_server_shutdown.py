@@ -45,7 +45,8 @@ def test_a_cut_without_notice_is_filled(recording: Path, database: Endpoint, r: 
 
 
 @pytest.mark.parametrize(
-    "message", [b'{"e":"serverShutdown","E":1763799900000}', b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1763799900000}}']
+    "message",
+    [b'{"e":"serverShutdown","E":1763799900000}', b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1763799900000}}'],
 )
 def test_both_forms_of_the_announcement_are_understood(message: bytes) -> None:
     assert [control["e"] for control in decode([message], {"BTCUSDT": 0}, TRADE).controls] == ["serverShutdown"]

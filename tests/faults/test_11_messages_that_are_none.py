@@ -15,9 +15,7 @@ from flows.questdb import Endpoint
 from tests.faults.stage import Tables, lasting, live, same, tables
 
 CODES = {"BTCUSDT": 0, "ETHUSDT": 1}
-TRADE_MESSAGE = (
-    b'{"stream":"ethusdt@trade","data":{"e":"trade","E":1763799900000,"s":"ETHUSDT","t":7,"p":"3200.01","q":"0.5","T":1763799900000,"m":true}}'
-)
+TRADE_MESSAGE = b'{"stream":"ethusdt@trade","data":{"e":"trade","E":1763799900000,"s":"ETHUSDT","t":7,"p":"3200.01","q":"0.5","T":1763799900000,"m":true}}'
 
 
 def test_the_line_lives_counts_them_and_equals_r(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:

@@ -25,7 +25,7 @@ def test_a_pipeline_that_is_killed_again_and_again_leaves_r(
 ) -> None:
     for _ in range(kills):
         with home.running() as run:
-            run.until(lambda: "streaming" in run.said)  # noqa: B023 - of this turn
+            run.until(lambda: "streaming" in run.said)
             time.sleep(chance.uniform(0, LONGEST_S))
             run.kill()
     with home.running() as run:

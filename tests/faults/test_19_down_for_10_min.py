@@ -11,7 +11,7 @@ from flows.exchange import Background
 from flows.questdb import Endpoint
 from tests.faults.stage import COMPARED, SYMBOLS, Home, Tables, count, ledger, market_s, noted, once, same, tables
 
-DOWN_S = 80  # longer than every window at 1s
+DOWN_S = 60  # longer than every window at 1s
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_what_came_meanwhile_is_filled_in_and_nothing_changes_afterwards(
 ) -> None:
     notes = tmp_path / "notes"
     with home.running("tests.faults.observed", NOTES=str(notes)) as run:
-        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
+        run.until(lambda: market_s(played) > 20 and count(database, "bars"))
         run.kill()
     down = market_s(played)
     while market_s(played) < down + DOWN_S:

@@ -17,9 +17,11 @@ def speed() -> float:
     return 25.0
 
 
-def test_a_pipeline_without_its_store_goes_on_where_the_database_ends(home: Home, played: Background, database: Endpoint, r: Tables) -> None:
+def test_a_pipeline_without_its_store_goes_on_where_the_database_ends(
+    home: Home, played: Background, database: Endpoint, r: Tables
+) -> None:
     with home.running() as run:
-        run.until(lambda: market_s(played) > 70 and count(database, "bars"))
+        run.until(lambda: market_s(played) > 60 and count(database, "bars"))
         run.kill()
     shutil.rmtree(home.recovery)
     with home.running() as run:

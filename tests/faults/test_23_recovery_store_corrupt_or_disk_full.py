@@ -32,7 +32,7 @@ def goes_on_to_r(home: Home, database: Endpoint, r: Tables) -> None:
 
 def test_a_corrupt_store_is_named_and_a_good_copy_goes_on_to_r(home: Home, played: Background, database: Endpoint, r: Tables) -> None:
     with home.running() as run:
-        run.until(lambda: market_s(played) > 60 and count(database, "bars"))
+        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
         assert run.terminate() == 0
     shutil.copytree(home.recovery, home.path / "copy")
     for path in home.recovery.glob("part-*.sqlite3"):
@@ -47,7 +47,7 @@ def test_a_corrupt_store_is_named_and_a_good_copy_goes_on_to_r(home: Home, playe
 
 def test_a_full_disk_is_named_and_with_space_it_goes_on_to_r(home: Home, played: Background, database: Endpoint, r: Tables) -> None:
     with home.running() as run:
-        run.until(lambda: market_s(played) > 60 and count(database, "bars"))
+        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
         _, hard = resource.prlimit(run.popen.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(run.popen.pid, resource.RLIMIT_FSIZE, (1, hard))  # no file can grow
         assert run.ends() not in (0, None)

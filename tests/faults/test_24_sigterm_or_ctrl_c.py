@@ -30,7 +30,7 @@ def test_what_was_taken_is_written_and_the_next_run_goes_on_at_the_exact_id(
 ) -> None:
     notes = tmp_path / "notes"
     with home.running("tests.faults.observed", NOTES=str(notes)) as run:
-        run.until(lambda: market_s(played) > 60 and count(database, "bars"))
+        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
         told = time.monotonic()
         assert run.terminate(number) == 0
         assert time.monotonic() - told < WITHIN_S
@@ -50,7 +50,7 @@ def test_with_the_database_away_it_ends_as_soon_and_the_next_run_writes_what_it_
     between = proxy(database.http_port)
     (home.path / "pipeline.yaml").write_text(configuration(played, replace(database, http_port=between.port)))
     with home.running() as run:
-        run.until(lambda: market_s(played) > 60 and count(database, "bars"))
+        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
         between.fault = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnection: close\r\n\r\naway"
         run.until(lambda: between.faults)
         told = time.monotonic()

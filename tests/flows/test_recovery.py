@@ -67,5 +67,5 @@ def test_damage_is_named(store: Path) -> None:
 def test_a_panic_about_the_store_is_a_line_and_others_pass(store: Path) -> None:
     with pytest.raises(UserError, match=r"^recovery: .*: disk I/O error \(disk full\?\); "), naming_failures(store):
         raise RuntimeError('called `unwrap()`: SqliteFailure(Error { code: SystemIoFailure }, Some("disk I/O error"))')
-    with pytest.raises(RuntimeError, match="^another$"), naming_failures(store):
+    with pytest.raises(RuntimeError, match=r"^another$"), naming_failures(store):
         raise RuntimeError("another")
