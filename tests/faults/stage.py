@@ -354,9 +354,9 @@ class Process:
         assert self.popen.stderr is not None
         self.popen.stderr.close()
 
-    def terminate(self, number: int = signal.SIGTERM) -> int:
+    def terminate(self, number: int = signal.SIGTERM, within_s: float = DEADLINE_S) -> int:
         self.popen.send_signal(number)
-        return self.ends()
+        return self.ends(within_s)
 
 
 def noted(path: Path, table: str) -> list[Row]:
