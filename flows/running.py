@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, Final
@@ -24,6 +24,7 @@ from flows.columns import Rows
 from flows.config import Settings, differences, settings_fingerprint
 from flows.errors import UserError
 from flows.fatal import end, tell
+from flows.recovery import forget_uncommitted, naming_failures
 from flows.source import Stop, write_durably
 
 STEPS: Final = (
@@ -51,10 +52,15 @@ COMPILING: Final = "compiling the numerical kernels: once on a machine, about a 
 
 def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta, workers: int = 1) -> None:
     """Run the flow until its source ends."""
-    if workers == 1:
-        run_main(flow, epoch_interval=every, recovery_config=recovery)
-    else:
-        cluster_main(flow, [], 0, epoch_interval=every, recovery_config=recovery, worker_count_per_proc=workers)
+    with ExitStack() as stack:
+        if recovery is not None:
+            store = Path(recovery.db_dir)
+            forget_uncommitted(store)
+            stack.enter_context(naming_failures(store))
+        if workers == 1:
+            run_main(flow, epoch_interval=every, recovery_config=recovery)
+        else:
+            cluster_main(flow, [], 0, epoch_interval=every, recovery_config=recovery, worker_count_per_proc=workers)
 
 
 def open_recovery(settings: Settings) -> RecoveryConfig | None:

@@ -1,0 +1,62 @@
+"""Bytewax's recovery store, where it needs a hand: what a crash left half done is forgotten before the next start, and damage is named."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from flows.errors import UserError
+
+FAILURE: Final = re.compile(r'SqliteFailure\(.*Some\("(.*?)"\)')
+ADVICE: Final = "see to the cause and start again: nothing is lost; or restore a copy, or start anew with `pairflow run --fresh`"
+
+
+def forget_uncommitted(directory: Path) -> None:
+    """Delete the states of epochs that were never committed.
+
+    Bytewax resumes at the first epoch that is not committed, E, and reads states of epochs before E. States of E itself, which a crash left
+    behind, stay: a key that nothing wakes during the repeated E keeps that state from the future, and once E is committed a second crash
+    resumes from it, with a source that is not as far. Bars then count trades twice, and rows are missing.
+    """
+    for path in sorted(directory.glob("part-*.sqlite3")):
+        try:
+            with closing(sqlite3.connect(path)) as store:
+                damage = store.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if damage != "ok":
+                    raise sqlite3.DatabaseError(damage)
+                first = _first_uncommitted(store)
+                if first is not None:
+                    store.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (first,))
+                    store.commit()
+        except sqlite3.Error as error:
+            raise _unusable(path, " ".join(str(error).split())) from None
+
+
+def _first_uncommitted(store: sqlite3.Connection) -> int | None:
+    """The epoch at which the next execution resumes; None before the first one, and where only some of several workers got as far as one."""
+    last = store.execute("SELECT ex_num, worker_count, resume_epoch FROM exs ORDER BY ex_num DESC LIMIT 1").fetchone()
+    if last is None:
+        return None
+    number, workers, resumed = last
+    known, frontier = store.execute("SELECT count(*), min(worker_frontier) FROM fronts WHERE ex_num = ?", (number,)).fetchone()
+    if 0 < known < workers:
+        return None
+    return int(frontier if known else resumed)
+
+
+@contextmanager
+def naming_failures(directory: Path) -> Iterator[None]:
+    """The runtime's panic about its store as one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        failure = FAILURE.search(str(error))
+        if failure is None:
+            raise
+        raise _unusable(directory, failure[1]) from None
+
+
+def _unusable(path: Path, why: str) -> UserError:
+    return UserError(f"recovery: {path}: {why}{' (disk full?)' if 'I/O' in why else ''}; {ADVICE}")
