@@ -340,6 +340,10 @@ class Process:
 
         return eventually(alive, deadline_s)
 
+    def catches_up(self, endpoint: Endpoint, r: Tables) -> None:
+        """Wait until every table has as many rows as R: those that were there before a crash are not enough, all must have been derived."""
+        self.until(lambda: "connected" in self.said and all(count(endpoint, name) >= len(rows) for name, rows in r.items()))
+
     def ends(self, deadline_s: float = DEADLINE_S) -> int:
         """Wait for its end; its exit code."""
         code = self.popen.wait(deadline_s)

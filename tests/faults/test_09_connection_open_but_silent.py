@@ -3,17 +3,20 @@
 Watchdog on data, not on the socket: reconnect; staleness alert.
 """
 
+from dataclasses import replace
+
 from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint
-from tests.faults.stage import Tables, bars_age_s, live, market_s, same, tables
+from tests.faults.stage import QUICK, SPEED, Tables, bars_age_s, live, market_s, same, tables
 
 STALE_S = 60  # Grafana's rule
 
 
 def test_a_silent_connection_is_replaced_and_told(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:
-    with live(settings, database) as line:
-        line.until(lambda: market_s(played) > 30)
+    watched = replace(QUICK, timing=replace(QUICK.timing, silence_s=1.2 * STALE_S / SPEED))
+    with live(settings, database, options=watched) as line:
+        line.until(lambda: market_s(played) > 20)
         assert bars_age_s(database, market_s(played)) < STALE_S
         played.control("faults", silent=True)
         line.until(lambda: bars_age_s(database, market_s(played)) > STALE_S)

@@ -5,21 +5,20 @@ Bars unchanged.
 
 import random
 import time
-
-import pytest
+from dataclasses import replace
 
 from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint
 from operators.columns import SECOND_US
-from tests.faults.stage import Tables, lasting, live, same, tables
+from tests.faults.stage import QUICK, Tables, lasting, live, same, tables
 
 BEHIND_US = 1_300_000
 HOUR_US = 3_600 * SECOND_US
 
 
 def test_bars_do_not_look_at_the_clock(
-    settings: Settings, played: Background, database: Endpoint, r: Tables, monkeypatch: pytest.MonkeyPatch, chance: random.Random
+    settings: Settings, played: Background, database: Endpoint, r: Tables, chance: random.Random
 ) -> None:
     looked = 0
 
@@ -28,8 +27,7 @@ def test_bars_do_not_look_at_the_clock(
         looked += 1
         return time.time_ns() // 1_000 - BEHIND_US + chance.choice((-HOUR_US, 0, HOUR_US))
 
-    monkeypatch.setattr("flows.source.wall_us", clock_us)
-    with live(settings, database) as line:
+    with live(settings, database, options=replace(QUICK, wall_us=clock_us)) as line:
         line.begun()
         played.control("faults", skew_us=BEHIND_US, drop=0.01)
         lasting(played, line, len(r["trades"]))

@@ -10,7 +10,7 @@ import pytest
 
 from flows.exchange import Background
 from flows.questdb import Endpoint
-from tests.faults.stage import Home, Tables, count, ended, same, tables
+from tests.faults.stage import Home, Tables, ended, same, tables
 
 LONGEST_S = 3.0  # of a life, from the first line on
 
@@ -29,7 +29,7 @@ def test_a_pipeline_that_is_killed_again_and_again_leaves_r(
             time.sleep(chance.uniform(0, LONGEST_S))
             run.kill()
     with home.running() as run:
-        run.until(lambda: count(database) >= len(r["trades"]))
+        run.catches_up(database, r)
         assert run.terminate() == 0
     same(tables(database), r)
 

@@ -25,7 +25,7 @@ def test_rows_that_are_written_twice_are_there_once(home: Home, database: Endpoi
     before = noted(notes, "trades")
     assert before and count(database) == len(before)
     with home.running("tests.faults.observed", NOTES=str(notes)) as run:
-        run.until(lambda: count(database) >= len(r["trades"]))
+        run.catches_up(database, r)
         assert run.terminate() == 0
     written = noted(notes, "trades")
     assert len(written) > len(set(written)), "the epoch was done again"

@@ -30,7 +30,8 @@ def test_what_came_meanwhile_is_filled_in_and_nothing_changes_afterwards(
     while market_s(played) < down + DOWN_S:
         pass
     with home.running("tests.faults.observed", NOTES=str(notes)) as run:
-        run.until(lambda: count(database) >= len(r["trades"]) and len(ledger(database)) == len(SYMBOLS))
+        run.catches_up(database, r)
+        run.until(lambda: len(ledger(database)) == len(SYMBOLS))
         assert run.terminate() == 0
     same(tables(database), r)
     for name in COMPARED:

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from flows.questdb import Endpoint
-from tests.faults.stage import Home, Tables, count, same, tables
+from tests.faults.stage import Home, Tables, same, tables
 
 
 @pytest.fixture
@@ -33,6 +33,6 @@ def test_crashes_in_a_row_leave_r(home: Home, database: Endpoint, r: Tables, dea
         with home.running("tests.faults.observed", DIE_AT=place) as run:
             assert run.ends() == -signal.SIGKILL
     with home.running() as run:
-        run.until(lambda: count(database) >= len(r["trades"]))
+        run.catches_up(database, r)
         assert run.terminate() == 0
     same(tables(database), r)

@@ -25,7 +25,7 @@ def test_a_pipeline_without_its_store_goes_on_where_the_database_ends(
         run.kill()
     shutil.rmtree(home.recovery)
     with home.running() as run:
-        run.until(lambda: count(database) >= len(r["trades"]))
+        run.catches_up(database, r)
         assert "going on where the database ends" in run.said
         assert run.terminate() == 0
     same(tables(database), r)

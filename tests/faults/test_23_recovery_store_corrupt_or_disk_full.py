@@ -25,7 +25,7 @@ def stopped_with_a_reason(said: list[str], about: str) -> None:
 
 def goes_on_to_r(home: Home, database: Endpoint, r: Tables) -> None:
     with home.running() as run:
-        run.until(lambda: count(database) >= len(r["trades"]))
+        run.catches_up(database, r)
         assert run.terminate() == 0
     same(tables(database), r)
 

@@ -32,7 +32,7 @@ def test_what_was_taken_is_written_and_the_next_run_goes_on_at_the_exact_id(
         run.until(lambda: market_s(played) > 40 and count(database, "bars"))
         assert run.terminate(number, WITHIN_S) == 0
     with home.running("tests.faults.observed", NOTES=str(notes)) as run:
-        run.until(lambda: count(database) >= len(r["trades"]))
+        run.catches_up(database, r)
         assert run.terminate(number) == 0
     same(tables(database), r)
     written = noted(notes, "trades")
@@ -54,6 +54,6 @@ def test_with_the_database_away_it_ends_as_soon_and_the_next_run_writes_what_it_
     assert count(database) < len(r["trades"])
     between.fault = None
     with home.running() as run:
-        run.until(lambda: count(database) >= len(r["trades"]))
+        run.catches_up(database, r)
         assert run.terminate() == 0
     same(tables(database), r)
