@@ -201,7 +201,11 @@ class Sequencer:
             self._doubt(s, now, cause)
 
     def subscribed(self, now: float) -> None:
-        """All symbols stream: from now on nothing is missed. Once more when another connection has taken over."""
+        """All symbols stream: from now on nothing is missed. Once more when another connection takes over: the one before may be silent."""
+        if self.connected:
+            self._connections += 1
+            for s in np.flatnonzero((self.last != NONE) | self._waits).tolist():
+                self._doubt(s, now, LOST)
         self.connected = True
         settle_s = 0.0 if self.patience is None else self.patience.settle_s
         for backlog in self._backlogs.values():

@@ -1,7 +1,7 @@
 """A database that deduplicates as schema.sql says, and a server before it that refuses, half-acknowledges, hangs and is late."""
 
 import http.client
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -173,14 +173,15 @@ def transport(server: Server) -> Any:
 
     class Connection:
         def __init__(self, host: str, port: int, timeout: float) -> None:
-            self._timeout_s, self._reused = timeout, False
+            self._reused = False
+            self._answer = 0, b""
 
-        def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> None:
-            assert (method, path) == ("POST", "/write") and body
+        def send(self, timeout_s: float) -> None:
+            reused, self._reused = self._reused, True
+            self._answer = server.post(timeout_s, reused)
 
         def getresponse(self) -> Any:
-            reused, self._reused = self._reused, True
-            status, answer = server.post(self._timeout_s, reused)
+            status, answer = self._answer
             return SimpleNamespace(status=status, read=lambda: answer)
 
         def close(self) -> None:
@@ -190,7 +191,7 @@ def transport(server: Server) -> Any:
 
 
 class SimulatedWriter(Writer):
-    """The writer itself; beside the bytes that it sends, the server is told which rows they are."""
+    """The writer but for its sockets; instead of the bytes that it would send, the server is told which rows they are."""
 
     def __init__(self, server: Server, request_s: float) -> None:
         clock = server.clock
@@ -205,3 +206,7 @@ class SimulatedWriter(Writer):
     def _post(self, body: bytes, request: Sequence[Rows]) -> None:
         self._server.request = request
         super()._post(body, request)
+
+    def _send(self, connection: Any, body: bytes) -> None:
+        assert body
+        connection.send(self._request_s)

@@ -312,7 +312,7 @@ class Socket(Stream):
         link = Link(exchange, self)
         exchange.links.append(link)
         self.opened(link)
-        exchange.clock.after(exchange.chance.uniform(0, SUBSCRIBE_S), partial(self._stream, link, old))
+        exchange.clock.after(0.0 if old else exchange.chance.uniform(0, SUBSCRIBE_S), partial(self._stream, link, old))
 
     def _stream(self, link: Link, old: list[Link]) -> None:
         self._renewing = False

@@ -336,10 +336,6 @@ def weather_of(chance: Random, until: float) -> tuple[Weather, float]:
         outage_every=_sometimes(chance, 0.3, 15, otherwise=math.inf),
         outage_s=8,
     )
-    if (
-        weather.shutdown_every < math.inf
-    ):  # a handover asks for nothing: what a connection that had fallen silent missed would show too late
-        weather.silence_every = weather.stall_every = math.inf
     assert weather.latency_s + weather.jitter_s + weather.reorder_s <= LATEST_S
     return weather, settle_s
 

@@ -669,6 +669,15 @@ def test_a_symbol_that_is_silent_while_others_stream_is_asked_about_ever_more_se
     assert live.watermark[1] > ts_of(11)
 
 
+def test_a_connection_that_takes_over_from_a_silent_one_leaves_no_trade_between_them(live: Feed) -> None:
+    live.sequencer.subscribed(live.now)  # what came since the old one fell silent was told by neither
+    live.feed(run(0, 11, 100))
+    (request,) = live.pass_time(PATIENCE.settle_s)
+    assert (request.symbol, request.from_id) == (1, 11) and live.watermark[1] == ts_of(10)
+    assert live.answer(request, page(1, 11)) == [[], [11]]
+    assert live.watermark[1] == ts_of(100) - QUIET_US
+
+
 def test_an_exchange_that_has_overdue_trades_shows_a_dead_stream(live: Feed) -> None:
     (request,) = quiet(live, 61)
     assert live.answer(request, page(1, *range(11, 15))) == [[], [11, 12, 13, 14]]
@@ -676,7 +685,8 @@ def test_an_exchange_that_has_overdue_trades_shows_a_dead_stream(live: Feed) -> 
     before = live.watermark[1]
     assert quiet(live, 30) == [] and live.watermark[1] == before, "nothing vouches for its stream"
     live.sequencer.subscribed(live.now)  # the new connection streams
-    (request,) = live.pass_time(PATIENCE.settle_s)
+    other, request = sorted(live.pass_time(PATIENCE.settle_s), key=lambda request: request.symbol)
+    assert live.answer(other, page(0)) == [[], []], "who knows how long the old one streamed it"
     assert (request.symbol, request.from_id, request.probe) == (1, 15, False)
     assert live.answer(request, page(1, *range(15, 20))) == [[], list(range(15, 20))]
     assert live.watermark[1] > before
