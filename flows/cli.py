@@ -227,22 +227,33 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
     from flows.monitor import Monitor, Vitals
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, set_retention
-    from flows.running import Tally, execute, forget_recovery, open_recovery, own_recovery, stopping_on_signals, telling_of_compiling
+    from flows.running import (
+        Tally,
+        compare_recovery,
+        execute,
+        forget_recovery,
+        open_recovery,
+        own_recovery,
+        refuse_unforgettable,
+        stopping_on_signals,
+        telling_of_compiling,
+    )
     from flows.sink import QuestDBSink
     from flows.source import ExchangeSource, Options, Stop
 
     heartbeat = os.environ.get("PAIRFLOW_HEARTBEAT")
     stop, tally = Stop(), Tally()
     with own_recovery(settings):
+        refuse_unforgettable(settings) if fresh else compare_recovery(settings)
         check_symbols(settings.source.rest_url, settings.symbols, settings.source.stream)
-        if fresh:
-            forget_recovery(settings)
-        recovery = open_recovery(settings)
         with running(settings.questdb, say) as endpoint:
             prepare(endpoint)
             set_retention(endpoint, **msgspec.to_builtins(settings.retention))
             with telling_of_compiling(say):
                 warm_up(settings)
+            if fresh:
+                forget_recovery(settings)  # not before all else is ready: a start that fails leaves it
+            recovery = open_recovery(settings)
             say(where_to_look(settings, endpoint))
             budget, vitals = Budget(), Vitals(settings.symbols)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from flows.errors import UserError
 from flows.exchange import Faults, Ids, Misreport, background
 from flows.questdb import Endpoint, connect, set_retention, tables
 from flows.running import own_recovery
-from tests.line import Ports, configure, finish, follow, running
+from tests.line import Ports, configure, finish, follow, running, used_store
 
 PAIRS = (
     "pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{dir: db, http_port: {http}, pg_port: {pg}}}\nsource: {{ws_url: '{ws}', rest_url: '{rest}'}}\n"
@@ -68,6 +69,35 @@ def test_an_unreachable_exchange_is_one_line(
     Path("pipeline.yaml").write_text(PAIRS.format(http=http, pg=pg, ws=url.replace("http", "ws"), rest=url))
     assert f"127.0.0.1:{nobody}" in refusal(capsys, "run")
     assert not Path("db").exists()
+
+
+def test_a_fresh_start_that_fails_forgets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_ports: Callable[[int], list[int]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    http, pg, nobody = free_ports(3)
+    with background(symbols=("BTCUSDT", "ETHUSDT")) as exchange, socket.create_server(("127.0.0.1", 0)) as taken:
+        of_exchange = {"ws": exchange.ws_url, "rest": exchange.rest_url}
+        Path("pipeline.yaml").write_text(PAIRS.format(http=taken.getsockname()[1], pg=pg, **of_exchange))
+        store = used_store(load(Path("pipeline.yaml")))
+        before = store.read_bytes()
+        assert "is taken by another program" in refusal(capsys, "run", "--fresh")
+        assert store.read_bytes() == before
+    url = f"http://127.0.0.1:{nobody}"
+    Path("pipeline.yaml").write_text(PAIRS.format(http=http, pg=pg, ws=url.replace("http", "ws"), rest=url))
+    refusal(capsys, "run", "--fresh")
+    assert store.read_bytes() == before
+
+
+def test_a_start_that_fails_leaves_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_ports: Callable[[int], list[int]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (pg,) = free_ports(1)
+    with background(symbols=("BTCUSDT", "ETHUSDT")) as exchange, socket.create_server(("127.0.0.1", 0)) as taken:
+        Path("pipeline.yaml").write_text(PAIRS.format(http=taken.getsockname()[1], pg=pg, ws=exchange.ws_url, rest=exchange.rest_url))
+        assert "is taken by another program" in refusal(capsys, "run")
+    assert [path.name for path in Path(".pairflow/recovery").iterdir()] == ["run.lock"]
 
 
 @pytest.mark.parametrize(("symbols", "code"), [(("BTCUSDT", "ETHUSDT"), 0), (("BTCUSDT", "SOLUSDT"), 1)])
