@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from flows.binance.messages import AGG_TRADE, LATEST_US, TRADE, Frames, decode, join, microseconds, sound
+from flows.binance.messages import AGG_TRADE, LATEST_US, NEIGHBOURS, TRADE, Frames, decode, join, microseconds, plausible, sound
 from flows.errors import UserError
 
 Progress = Callable[[int, int], None]  # bytes read so far, bytes in all
@@ -116,20 +117,24 @@ def symbols_in(paths: Sequence[Path], progress: Progress | None = None) -> Look:
     """
     files, stream = _peek_all(paths)
     symbols: set[str] = set()
-    firsts, lasts = [file.first_us for file in files], [file.first_us for file in files]
+    firsts: list[int] = []
+    lasts: list[int] = []
     done = 0
     total = sum(file.size for file in files)
     for file in files:
-        for found, ts, position in _looked(file, stream):
-            symbols |= found
-            if len(ts):
-                firsts.append(int(ts.min()))
-                lasts.append(int(ts.max()))
+        codes: dict[str, int] = {}
+        for frames, position in _plausible(_looked(file, stream, codes)):
+            if len(frames):
+                firsts.append(int(frames.ts.min()))
+                lasts.append(int(frames.ts.max()))
             if progress:
                 progress(done + position, total)
+        symbols |= codes.keys()
         done += file.size
     if progress:
         progress(total, total)
+    if not firsts:
+        raise UserError(f"{files[0].path}: holds no trade: every one has a price, a quantity or a time that cannot be one")
     return Look(files, tuple(sorted(symbols)), stream, min(firsts), max(lasts))
 
 
@@ -151,7 +156,7 @@ def read(
     positions = dict.fromkeys(range(len(files)), 0)
 
     def batches(k: int) -> Generator[Frames, None, None]:
-        for frames, position in _frames(files[k], codes, stream):
+        for frames, position in _plausible(_frames(files[k], codes, stream)):
             positions[k] = position
             yield frames
         positions[k] = files[k].size
@@ -406,20 +411,48 @@ def _blocks(file: File) -> Iterator[tuple[bytes, int]]:
             yield rest, raw.tell()
 
 
-def _looked(file: File, stream: str) -> Iterator[tuple[set[str], np.ndarray[Any, np.dtype[np.int64]], int]]:
-    """Symbols and times of a part after the other: of frames the times of a block's last ones, of tables all."""
+def _looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
+    """Trades of a part after the other: of frames the first and each block's last ones, of tables all; symbols are entered into `codes`."""
     if file.kind == LINES:
-        for block, position in _blocks(file):
-            found = {name.decode("utf-8", "replace") for event, name in set(_EVENT.findall(block)) if event == stream.encode()}
-            last = [_STAMP.sub(b"", line) for line in block.rsplit(b"\n", PEEKED)[-PEEKED:]]
-            yield found, decode(last, {name: code for code, name in enumerate(found)}, stream).ts, position
+        for number, (block, position) in enumerate(_blocks(file)):
+            for event, name in set(_EVENT.findall(block)):
+                if event == stream.encode():
+                    codes.setdefault(name.decode("utf-8", "replace"), len(codes))
+            lines = block.split(b"\n") if number == 0 else block.rsplit(b"\n", PEEKED)[-PEEKED:]
+            if len(lines) > 2 * PEEKED:
+                lines[PEEKED:-PEEKED] = []
+            yield decode([_STAMP.sub(b"", line) for line in lines], codes, stream), position
         return
     for batch, position in _tables(file, _wanted(file)):
-        if file.symbol is not None:
-            found = {file.symbol}
-        else:
-            found = {name for name in pc.unique(batch.column("symbol")).to_pylist() if name is not None}
-        yield found, _columns(file, batch, {name: code for code, name in enumerate(found)}).ts, position
+        names = [file.symbol] if file.symbol is not None else pc.unique(batch.column("symbol")).to_pylist()
+        for each in names:
+            if each is not None:
+                codes.setdefault(each, len(codes))
+        yield _columns(file, batch, codes), position
+
+
+def _plausible(parts: Iterator[tuple[Frames, int]]) -> Iterator[tuple[Frames, int]]:
+    """The parts without the trades whose time cannot be theirs: those are counted as rejected. One part is read ahead."""
+    before_symbol, before_ts = np.empty(0, np.int32), np.empty(0, np.int64)
+    held: tuple[Frames, int] | None = None
+    for part in chain(parts, [None]):
+        if held is not None:
+            frames, position = held
+            after = part[0] if part is not None else Frames.none(0)
+            start, stop = len(before_ts), len(before_ts) + len(frames)
+            symbol = np.concatenate((before_symbol, frames.symbol, after.symbol))
+            good = plausible(symbol, np.concatenate((before_ts, frames.ts, after.ts)))[start:stop]
+            if not good.all():
+                rejected = frames.rejected + np.bincount(frames.symbol[~good], minlength=len(frames.rejected))
+                frames = replace(frames.rows(good), rejected=rejected)
+            symbol, ts = np.concatenate((before_symbol, frames.symbol)), np.concatenate((before_ts, frames.ts))
+            order = np.argsort(symbol, kind="stable")
+            last = order[
+                np.append(symbol[order][NEIGHBOURS:] != symbol[order][:-NEIGHBOURS], np.ones(min(len(order), NEIGHBOURS), np.bool_))
+            ]
+            before_symbol, before_ts = symbol[last], ts[last]
+            yield frames, position
+        held = part
 
 
 def _wanted(file: File) -> tuple[str, ...]:

@@ -2,6 +2,7 @@ import gzip
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -376,3 +377,30 @@ def test_a_reader_may_stop_early_and_leaves_nothing_open(tmp_path: Path) -> None
     reading = read([path], SYMBOLS)
     assert json.dumps(len(next(iter(reading)))) != "0"
     reading.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", ["lines", "csv", "parquet"])
+@pytest.mark.parametrize("at", [0, 5, 12_345, 29_999])
+@pytest.mark.parametrize("wrong_us", [1, 99_999_999_999_999_999, 26 * 3_600_000_000])
+def test_a_wrong_time_is_rejected_and_moves_nothing(tmp_path: Path, kind: str, at: int, wrong_us: int) -> None:
+    f = trades(30_000)
+    path = tmp_path / {"lines": "r.ndjson", "csv": "BTCUSDT-trades-1.csv", "parquet": "BTCUSDT-trades-1.parquet"}[kind]
+    f.ts[at] = wrong_us if wrong_us != 26 * 3_600_000_000 else f.ts[at] + wrong_us
+    if kind == "lines":
+        f.event_ts[at] = f.ts[at]
+        path.write_bytes(b"\n".join(messages.encode_trades("BTCUSDT", f, in_microseconds=True)))
+    elif kind == "csv":
+        path.write_text("\n".join(csv_rows(f)))
+    else:
+        pq.write_table(pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}), path)
+    found = join(list(read([path])), 1)
+    assert len(found) == 29_999 and found.rejected.tolist() == [1] and f.id[at] not in found.id
+    look = symbols_in([path])
+    assert START_US <= look.first_us < look.last_us < START_US + 10**10
+
+
+def test_a_day_between_two_parts_of_a_recording_is_a_pause(tmp_path: Path) -> None:
+    day, later = trades(20), trades(20, start_us=START_US + 30 * 3_600_000_000)
+    path = tmp_path / "BTCUSDT-trades-1.csv"
+    path.write_text("\n".join(csv_rows(day) + csv_rows(replace(later, id=later.id + 20))))
+    assert len(join(list(read([path])), 1)) == 40
