@@ -7,6 +7,7 @@ table or of an archive.
 """
 
 import gzip
+import lzma
 import re
 import zipfile
 import zlib
@@ -29,6 +30,7 @@ from flows.errors import UserError
 Progress = Callable[[int, int], None]  # bytes read so far, bytes in all
 
 BLOCK: Final = 3 << 19  # bytes taken at once: about 10,000 frames
+BROKEN: Final = (pa.ArrowException, TypeError, ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
 BATCH: Final = 10_000  # rows of a Parquet batch
 PEEKED: Final = 1_000  # frames that say when a recording begins: its first lines may be out of order
 NANOSECONDS_FROM: Final = 10**17
@@ -232,6 +234,12 @@ def _peek_all(paths: Sequence[Path]) -> tuple[tuple[File, ...], str]:
 
 
 def _peek(path: Path) -> File:
+    try:
+        regular = path.is_file() or not path.exists()
+    except (OSError, ValueError) as e:
+        raise UserError(f"{_one_line(path)}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
+    if not regular:
+        raise UserError(f"{path}: is no file: give one that holds recorded trades (what a pipe brings has to be saved first)")
     with _opened(path) as (stream, _):
         start = _take(path, stream, BLOCK)
         if start[:4] == b"PAR1":
@@ -344,8 +352,8 @@ def _peek_parquet(path: Path) -> File:
                 times = _times(batch.column(0))
                 if (times > 0).any():
                     return replace(file, first_us=int(times[times > 0].min()))
-    except (pa.ArrowException, OSError) as e:
-        raise UserError(f"{path}: cannot be read as Parquet: {_one_line(e)}") from e
+    except BROKEN as e:
+        raise UserError(f"{path}: cannot be read as Parquet: {_one_line(e)}: fetch or repair it") from e
     raise UserError(f"{path}: holds no trades")
 
 
@@ -377,8 +385,10 @@ class _opened:
                     if len(members) != 1:
                         raise UserError(f"{self.path}: holds {len(members)} files: expected a zip of one")
                     unpacked = stack.enter_context(archive.open(members[0]))
-                except zipfile.BadZipFile as e:
-                    raise UserError(f"{self.path}: the zip is damaged or cut off ({e}): fetch it again") from e
+                except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as e:
+                    raise UserError(f"{self.path}: the zip is damaged or cut off ({_one_line(e)}): fetch it again") from e
+                except RuntimeError as e:
+                    raise UserError(f"{self.path}: the zip cannot be opened ({_one_line(e)}): unpack it first") from e
             self.stack = stack.pop_all()
         return unpacked, raw
 
@@ -389,7 +399,7 @@ class _opened:
 def _take(path: Path, stream: IO[bytes], size: int) -> bytes:
     try:
         return stream.read(size)
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as e:
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile) as e:
         where = f"after {stream.tell():,} unpacked bytes"
         raise UserError(
             f"{path}: the compressed recording is cut off or damaged {where}: fetch or repair it (gzip -t says the same)"
@@ -424,11 +434,18 @@ def _looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Fr
             yield decode([_STAMP.sub(b"", line) for line in lines], codes, stream), position
         return
     for batch, position in _tables(file, _wanted(file)):
-        names = [file.symbol] if file.symbol is not None else pc.unique(batch.column("symbol")).to_pylist()
+        names = [file.symbol] if file.symbol is not None else pc.unique(_texts(file, batch.column("symbol"))).to_pylist()
         for each in names:
             if each is not None:
                 codes.setdefault(each, len(codes))
         yield _columns(file, batch, codes), position
+
+
+def _texts(file: File, column: pa.Array) -> pa.Array:
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException as e:
+        raise _broken(file, e) from e
 
 
 def _plausible(parts: Iterator[tuple[Frames, int]]) -> Iterator[tuple[Frames, int]]:
@@ -501,7 +518,7 @@ def _tables(file: File, wanted: tuple[str, ...]) -> Iterator[tuple[pa.RecordBatc
             ) as reader:
                 for batch in reader:
                     yield batch.rename_columns(list(wanted)), raw.tell()
-    except (pa.ArrowException, OSError, EOFError, zlib.error, zipfile.BadZipFile) as e:
+    except BROKEN as e:
         raise _broken(file, e) from e
 
 
@@ -523,7 +540,7 @@ def _broken(file: File, e: BaseException) -> UserError:
     return UserError(f"{file.path}: line {line or told[1]}: {told[2]}: fetch or repair it")
 
 
-def _one_line(e: BaseException) -> str:
+def _one_line(e: object) -> str:
     return " ".join(str(e).split())[:200]
 
 
@@ -537,7 +554,7 @@ def _times(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
 def _columns(file: File, batch: pa.RecordBatch, codes: Mapping[str, int]) -> Frames:
     try:
         return _converted(file, batch, codes)
-    except pa.ArrowException as e:  # a Parquet column of another type
+    except (pa.ArrowException, TypeError, ValueError) as e:  # a Parquet column of another type
         raise _broken(file, e) from e
 
 
