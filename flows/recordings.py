@@ -238,8 +238,8 @@ def _peek(path: Path) -> File:
         regular = path.is_file() or not path.exists()
     except (OSError, ValueError) as e:
         raise UserError(f"{_one_line(path)}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
-    if not regular:
-        raise UserError(f"{path}: is no file: give one that holds recorded trades (what a pipe brings has to be saved first)")
+    if not regular and not path.is_dir():
+        raise UserError(f"{path}: is no regular file: save what it brings first")
     with _opened(path) as (stream, _):
         start = _take(path, stream, BLOCK)
         if start[:4] == b"PAR1":
