@@ -6,16 +6,21 @@ end, this one too, resumes at the last epoch whose rows are in the database.
 """
 
 import contextlib
+import faulthandler
 import functools
+import logging
 import os
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 from flows.errors import UserError
 
 STDERR: Final = 2
+HELD_BYTES: Final = 1 << 20
+_told: Final = [STDERR]  # the last one is where `tell` writes
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
@@ -47,4 +52,57 @@ def end(text: str) -> None:
 def tell(text: str) -> None:
     """A line on standard error, past Python's files: a signal's handler may have interrupted just those, and their locks."""
     with contextlib.suppress(OSError):
-        os.write(STDERR, f"{text}\n".encode())
+        os.write(_told[-1], f"{text}\n".encode(errors="backslashreplace"))
+
+
+@contextlib.contextmanager
+def held_stderr() -> Iterator[Callable[[], str]]:
+    """Hold back what native code prints on standard error, a panic's stack trace above all; Python's own lines go on.
+
+    Gives a function that reads it. It is told at the end, unless a UserError says all there is to say.
+    """
+    python = sys.stderr
+    with tempfile.TemporaryFile() as held, os.fdopen(os.dup(STDERR), "w", buffering=1, errors="backslashreplace") as stderr:
+
+        def words() -> str:
+            return os.pread(held.fileno(), HELD_BYTES, 0).decode(errors="replace").rstrip()
+
+        ours = python is not None and _is_stderr(python)
+        _told.append(stderr.fileno())
+        if ours:
+            _send(python, stderr)
+        watched = not faulthandler.is_enabled()
+        if watched:
+            faulthandler.enable(stderr)  # what aborts the process at least says where
+        os.dup2(held.fileno(), STDERR)
+        tellable = True
+        try:
+            yield words
+        except UserError:
+            tellable = False
+            raise
+        finally:
+            os.dup2(stderr.fileno(), STDERR)
+            if watched:
+                faulthandler.disable()
+            if ours:
+                _send(stderr, python)
+            _told.pop()
+            if tellable and words():
+                tell(words())
+
+
+def _is_stderr(file: Any) -> bool:
+    try:
+        return bool(file.fileno() == STDERR)
+    except (OSError, ValueError, AttributeError):
+        return False  # what a test captures with
+
+
+def _send(before: Any, after: Any) -> None:
+    """Let what is printed and logged to one file go to another."""
+    before.flush()
+    sys.stderr = after
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is before:
+            handler.setStream(after)

@@ -1,15 +1,12 @@
 """Bytewax's recovery store, where it needs a hand: what a crash left half done is forgotten before the next start, and damage is named."""
 
-import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from flows.errors import UserError
 
-FAILURE: Final = re.compile(r'SqliteFailure\(.*Some\("(.*?)"\)')
 ADVICE: Final = "see to the cause and start again: nothing is lost; or restore a copy, or start anew with `pairflow run --fresh`"
 
 
@@ -44,18 +41,6 @@ def _first_uncommitted(store: sqlite3.Connection) -> int | None:
     if 0 < known < workers:
         return None
     return int(frontier if known else resumed)
-
-
-@contextmanager
-def naming_failures(directory: Path) -> Iterator[None]:
-    """The runtime's panic about its store as one line."""
-    try:
-        yield
-    except RuntimeError as error:
-        failure = FAILURE.search(str(error))
-        if failure is None:
-            raise
-        raise _unusable(directory, failure[1]) from None
 
 
 def _unusable(path: Path, why: str) -> UserError:

@@ -39,7 +39,7 @@ def test_a_corrupt_store_is_named_and_a_good_copy_goes_on_to_r(home: Home, playe
         path.write_bytes(b"\xa5" * path.stat().st_size)
     with home.running() as run:
         assert run.ends() not in (0, None)
-        stopped_with_a_reason(run.lines, "sqlite3: file is not a database")
+        stopped_with_a_reason(run.lines, "is damaged (file is not a database)")
     shutil.rmtree(home.recovery)
     shutil.copytree(home.path / "copy", home.recovery)
     goes_on_to_r(home, database, r)
@@ -51,5 +51,5 @@ def test_a_full_disk_is_named_and_with_space_it_goes_on_to_r(home: Home, played:
         _, hard = resource.prlimit(run.popen.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(run.popen.pid, resource.RLIMIT_FSIZE, (1, hard))  # no file can grow
         assert run.ends() not in (0, None)
-        stopped_with_a_reason(run.lines, "disk full")
+        stopped_with_a_reason(run.lines, "make room")
     goes_on_to_r(home, database, r)

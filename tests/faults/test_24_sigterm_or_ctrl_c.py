@@ -50,7 +50,8 @@ def test_with_the_database_away_it_ends_as_soon_and_the_next_run_writes_what_it_
         run.until(lambda: market_s(played) > 40 and count(database, "bars"))
         between.fault = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnection: close\r\n\r\naway"
         run.until(lambda: between.faults)
-        assert run.terminate(within_s=WITHIN_S) == 0
+        assert run.terminate(within_s=WITHIN_S) == 1
+        assert "rows not written" in run.lines[-1]
     assert count(database) < len(r["trades"])
     between.fault = None
     with home.running() as run:

@@ -1060,3 +1060,13 @@ def test_whatever_socket_and_rest_do_each_trade_is_released_once_in_order_and_no
             there = told[gap.symbol] & set(ids)
             least, most = (len(ids), len(ids)) if contiguous else (len(there - market.brought[gap.symbol]), len(there))
             assert least <= gap.trades <= most
+
+
+def test_a_wrong_time_that_the_exchange_repeats_is_consumed(live: Feed) -> None:
+    live.feed(run(0, 14, 20))
+    (request,) = live.pass_time(PATIENCE.grace_s)
+    hour_us, at = 3_600_000_000, page(0, 11, 12, 13)
+    wrong = at.frames.ts.copy()
+    wrong[1] += 100 * hour_us
+    assert live.answer(request, replace(at, frames=replace(at.frames, ts=wrong)))[0] == [11, 13, *range(14, 21)]
+    assert live.watermark[0] == ts_of(20)
