@@ -11,7 +11,7 @@ import functools
 import logging
 import os
 import sys
-import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
@@ -20,6 +20,8 @@ from flows.errors import UserError
 
 STDERR: Final = 2
 HELD_BYTES: Final = 1 << 20
+MARK: Final = b"\0held\0"  # what was printed before it has been read when it has
+MARK_S: Final = 2.0
 _told: Final = [STDERR]  # the last one is where `tell` writes
 Step = TypeVar("Step", bound=Callable[..., Any])
 
@@ -62,10 +64,25 @@ def held_stderr() -> Iterator[Callable[[], str]]:
     Gives a function that reads it. It is told at the end, unless a UserError says all there is to say.
     """
     python = sys.stderr
-    with tempfile.TemporaryFile() as held, os.fdopen(os.dup(STDERR), "w", buffering=1, errors="backslashreplace") as stderr:
+    reading, writing = os.pipe()  # not a file: the disk may be what is full
+    held, caught_up = bytearray(), threading.Event()
+
+    def read() -> None:
+        while chunk := os.read(reading, HELD_BYTES):
+            if len(held) < HELD_BYTES:
+                held.extend(chunk)
+            if chunk.endswith(MARK):
+                caught_up.set()
+
+    reader = threading.Thread(target=read, name="stderr", daemon=True)
+    reader.start()
+    with os.fdopen(os.dup(STDERR), "w", buffering=1, errors="backslashreplace") as stderr:
 
         def words() -> str:
-            return os.pread(held.fileno(), HELD_BYTES, 0).decode(errors="replace").rstrip()
+            caught_up.clear()
+            os.write(writing, MARK)
+            caught_up.wait(MARK_S)
+            return held.replace(MARK, b"").decode(errors="replace").rstrip()
 
         ours = python is not None and _is_stderr(python)
         _told.append(stderr.fileno())
@@ -74,7 +91,7 @@ def held_stderr() -> Iterator[Callable[[], str]]:
         watched = not faulthandler.is_enabled()
         if watched:
             faulthandler.enable(stderr)  # what aborts the process at least says where
-        os.dup2(held.fileno(), STDERR)
+        os.dup2(writing, STDERR)
         tellable = True
         try:
             yield words
@@ -88,8 +105,12 @@ def held_stderr() -> Iterator[Callable[[], str]]:
             if ours:
                 _send(stderr, python)
             _told.pop()
-            if tellable and words():
-                tell(words())
+            if tellable and (told := words()):
+                tell(told)
+            os.close(writing)
+            reader.join(MARK_S)
+            if not reader.is_alive():
+                os.close(reading)
 
 
 def _is_stderr(file: Any) -> bool:

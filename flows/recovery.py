@@ -3,11 +3,8 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Final
 
 from flows.errors import UserError
-
-ADVICE: Final = "see to the cause and start again: nothing is lost; or restore a copy, or start anew with `pairflow run --fresh`"
 
 
 def forget_uncommitted(directory: Path) -> None:
@@ -27,8 +24,10 @@ def forget_uncommitted(directory: Path) -> None:
                 if first is not None:
                     store.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (first,))
                     store.commit()
+        except sqlite3.OperationalError as error:
+            raise UserError(f"recovery: {path}: {error}; see to the cause, then start again: nothing is lost") from None
         except sqlite3.Error as error:
-            raise _unusable(path, " ".join(str(error).split())) from None
+            raise damaged(path, " ".join(str(error).split())) from None
 
 
 def _first_uncommitted(store: sqlite3.Connection) -> int | None:
@@ -43,5 +42,5 @@ def _first_uncommitted(store: sqlite3.Connection) -> int | None:
     return int(frontier if known else resumed)
 
 
-def _unusable(path: Path, why: str) -> UserError:
-    return UserError(f"recovery: {path}: {why}{' (disk full?)' if 'I/O' in why else ''}; {ADVICE}")
+def damaged(path: Path, why: str) -> UserError:
+    return UserError(f"recovery: {path} is damaged ({why}): start anew with `pairflow run --fresh`")

@@ -26,7 +26,7 @@ from flows.columns import Rows
 from flows.config import Settings, differences, settings_fingerprint
 from flows.errors import UserError
 from flows.fatal import end, held_stderr, tell
-from flows.recovery import forget_uncommitted
+from flows.recovery import damaged, forget_uncommitted
 from flows.source import FIRST_IDS, Stop, write_durably
 
 STEPS: Final = (
@@ -151,10 +151,6 @@ def _epochs(part: Path) -> int:
             return int(store.execute("SELECT count(*) FROM fronts").fetchone()[0])
     except sqlite3.Error as error:
         raise damaged(part, str(error)) from None
-
-
-def damaged(path: Path, why: str) -> UserError:
-    return UserError(f"recovery: {path} is damaged ({why}): start anew with `pairflow run --fresh`")
 
 
 def _unusable(directory: Path, error: Exception) -> UserError:

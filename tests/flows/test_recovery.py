@@ -60,5 +60,5 @@ def test_a_store_that_was_never_used_is_left_alone(store: Path) -> None:
 
 def test_damage_is_named(store: Path) -> None:
     (store / "part-0.sqlite3").write_bytes(b"\xa5" * 8192)
-    with pytest.raises(UserError, match=r"part-0\.sqlite3: file is not a database; .*--fresh"):
+    with pytest.raises(UserError, match=r"part-0\.sqlite3 is damaged \(file is not a database\): .*--fresh"):
         forget_uncommitted(store)
