@@ -322,7 +322,7 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a broken default that no pair uses", "defaults: {adf: {window: 5}}\npairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 60, every: 1}}]",
         ": defaults.adf.window: expected an integer ≥ 30, got 5"),
     ("a method that is not there", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalmann}}]",
-        ": pairs[0].hedge.method: expected ols, got 'kalmann'"),
+        ": pairs[0].hedge.method: expected ols, kalman, huber, theil_sen or tls, got 'kalmann' (did you mean kalman?)"),
     ("a method twice", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, ols]}}]",
         ": pairs[0].hedge.method[1]: ols is listed twice"),
     ("more lags than the window bears", "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 60, lags: 29}}]",
@@ -422,7 +422,7 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a rule with two sides", SHORTEST + "alerts: [{name: z, metric: zscore, above: 2, below: -2}]",
         ": alerts[0]: expected one of above, below or outside, got above and below"),
     ("a metric that is not there", SHORTEST + "alerts: [{name: z, metric: zcore, above: 2}]",
-        ": alerts[0].metric: expected zscore, correlation, adf_pvalue, coint_pvalue, price, volume_ratio, volatility_ratio or staleness, got 'zcore'",
+        ": alerts[0].metric: expected zscore, correlation, adf_pvalue, coint_pvalue, broken, price, volume_ratio, volatility_ratio or staleness, got 'zcore'",
     ),
     ("a threshold that is no number", SHORTEST + "alerts: [{name: z, metric: zscore, above: two}]",
         ": alerts[0].above: expected a finite number, got 'two'"),
@@ -512,7 +512,7 @@ def test_as_many_lags_are_allowed_as_the_reference_can_fit(window: int) -> None:
     text = "pairs: [{legs: [A1, B1], adf: {window: %d, lags: %d}}]"
     assert of(text % (window, most)).pairs[0].adf_lags == most
     adfuller(walk, maxlag=most, autolag=None)
-    with pytest.raises(UserError, match="expected aic or an integer"):
+    with pytest.raises(UserError, match="expected aic, bic or an integer"):
         of(text % (window, most + 1))
     with pytest.raises(ValueError, match="maxlag"):
         adfuller(walk, maxlag=most + 1, autolag=None)

@@ -14,7 +14,8 @@ BAD_TICK = 1e9
 def columns_of(closes: Floats, volumes: Floats, ends: Longs | None = None) -> Floats:
     """(4, ends) of the one symbol, at every column or at `ends`."""
     ends = np.arange(1, len(closes) + 1) if ends is None else ends
-    return np.stack(activity(closes[None], volumes[None], np.zeros(len(ends), np.int64), ends))
+    nothing = np.full((1, len(closes)), np.nan)
+    return np.stack(activity(closes[None], volumes[None], nothing, nothing, np.zeros(len(ends), np.int64), ends)[:4])
 
 
 def market(seed: int, rows: int, sd: float = 1e-3) -> tuple[Floats, Floats]:
