@@ -495,7 +495,7 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
             raise hedge.wrong(f"expected an integer ≥ zscore.window ({window.zscore} at {window.timeframe}), got {window.hedge}")
         most = window.adf // 2 - 2  # with a constant; beyond it the regression has more unknowns than rows
         if isinstance(lags, int) and lags > most:
-            what = f"aic or an integer ≤ {most} (half of adf.window, {window.adf} at {window.timeframe}, less 2)"
+            what = f"aic, bic or an integer ≤ {most} (half of adf.window, {window.adf} at {window.timeframe}, less 2)"
             raise leaves["adf.lags"].expected(what)
     return windows
 
@@ -524,6 +524,7 @@ _NUMBER_OF: dict[str, tuple[str, Callable[[float], bool]]] = {
     "correlation": ("a number between -1 and 1", lambda r: -1 < r < 1),
     "adf_pvalue": ("a number between 0 and 1", lambda p: 0 < p < 1),
     "coint_pvalue": ("a number between 0 and 1", lambda p: 0 < p < 1),
+    "broken": ("a number of tests ≥ 0", lambda tests: tests >= 0),
     "price": ("a number > 0", lambda price: price > 0),
     "volume_ratio": ("a number > 0", lambda ratio: ratio > 0),
     "volatility_ratio": ("a number > 0", lambda ratio: ratio > 0),

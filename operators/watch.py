@@ -104,7 +104,7 @@ class Watch:
     def update(self, measures: Measures) -> Watched:
         """Alert rows that these measures lead to; none from a history, which only decides what the states are where that is not known."""
         live = measures.bars.stage == LIVE
-        self._put_in(measures.tests)
+        self._put_in(measures)
         parts = [self._decisions(k, spec, measures) for k, spec in enumerate(self.specs) if live or not self.known[k]]
         *decisions, coint_pvalue, complete = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NOTHING
         rows = self.states.update(*decisions)
@@ -188,12 +188,11 @@ class Watch:
                 share = activity.incomplete[of]
                 return close, getattr(activity, spec.metric)[of], whole & (share <= self.tolerate), none, share == 0.0
 
-    def _put_in(self, tests: Cointegration) -> None:
-        """Add tests, in the place of those that they do again."""
-        new = tests
+    def _put_in(self, measures: Measures) -> None:
+        """Add tests, in the place of all from the first row on that is measured again."""
         since = np.full(self.pairs, LATEST)
-        np.minimum.at(since, new.pair, new.ts)
-        self.tests = self.tests.rows(self.tests.ts < since[self.tests.pair]).and_then(new)
+        np.minimum.at(since, measures.signals.pair, measures.signals.ts)
+        self.tests = self.tests.rows(self.tests.ts < since[self.tests.pair]).and_then(measures.tests)
 
     def _let_go(self, measures: Measures) -> None:
         """Keep what stands until the next batch, and what may be taken back."""
