@@ -101,7 +101,7 @@ def _activity(
             variance = 0.0
             for back in range(VOLATILITY_WINDOW):
                 variance += range_variances[symbol[k], now - back]
-            results[4, k] = np.sqrt(variance / VOLATILITY_WINDOW) if variance >= 0 else np.nan
+            results[4, k] = np.sqrt(variance / VOLATILITY_WINDOW) if 0 <= variance < np.inf else np.nan
         if now + 1 >= SHORT_WINDOW:
             bought, traded = 0.0, 0.0
             for back in range(SHORT_WINDOW):

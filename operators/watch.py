@@ -82,6 +82,8 @@ class Watch:
     tests: Cointegration = field(init=False)  # of each pair: the newest, and those before it that may be done again
     traded: Longs = field(init=False)  # (symbols,) close of the last bar with a trade, NEVER before the first
     decided: Longs = field(init=False)  # (specs,) close of the newest bar, NEVER before the first
+    pvalue: Floats = field(init=False)  # (specs,) `coint_pvalue` of the newest decision: a mark says what the close before it did
+    complete: Flags = field(init=False)  # (specs,) the same
     known: Flags = field(init=False)  # (specs,) the state was given: history says nothing new about it
 
     def __post_init__(self) -> None:
@@ -93,6 +95,8 @@ class Watch:
         self.tests = Cointegration.none()
         self.traded = np.full(self.symbols, NEVER)
         self.decided = np.full(len(self.specs), NEVER)
+        self.pvalue = np.full(len(self.specs), np.nan)
+        self.complete = np.zeros(len(self.specs), np.bool_)
         self.known = np.zeros(len(self.specs), np.bool_)
 
     def preset(self, k: int, active: bool, episode: int, value: float) -> None:
@@ -116,6 +120,7 @@ class Watch:
     def resume(self, before: "Watch") -> None:
         """Take over the state of a watch of the same alerts."""
         self.states, self.tests, self.traded, self.decided = before.states, before.tests, before.traded, before.decided
+        self.pvalue, self.complete = before.pvalue, before.complete
 
     def _decisions(self, k: int, spec: AlertSpec, measures: Measures) -> "_Decisions":
         """What one alert is to decide, and the whole minutes to mark before each decision, in time order."""
@@ -134,7 +139,10 @@ class Watch:
         ts = np.concatenate((close, marks))
         order = np.argsort(ts, kind="stable")
         none = np.zeros(len(marks), np.bool_)
-        after = np.searchsorted(close, ts[order]) if len(close) else np.zeros(0, np.int64)  # a mark says what the close after it does
+        of = np.searchsorted(close, ts[order], side="right")  # 0: a mark before the first of these closes
+        coint_pvalue = np.concatenate((self.pvalue[k : k + 1], coint_pvalue))
+        complete = np.concatenate((self.complete[k : k + 1], complete))
+        self.pvalue[k], self.complete[k] = coint_pvalue[-1], complete[-1]
         return (
             np.full(len(ts), k, np.int64),
             ts[order],
@@ -142,8 +150,8 @@ class Watch:
             np.concatenate((may_open, none))[order],
             np.concatenate((np.zeros(len(close), np.bool_), ~none))[order],
             np.isin(ts, taken_back)[order],
-            coint_pvalue[after],
-            complete[after],
+            coint_pvalue[of],
+            complete[of],
         )
 
     def _of_pair(self, spec: AlertSpec, measures: Measures) -> "_Found":

@@ -50,8 +50,20 @@ def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: in
         Bars(zero, zero + length, ts, value, value, value, value, value, value, trades, value, ~newest, np.zeros(1, np.int64), stage),
         Signals(zero, method, ts, *(nothing,) * 7, value, nothing, -value, nothing, nothing, incomplete, newest),
         Cointegration(
-            zero[of], method[of], ts[of], none, pvalue, zero[of].astype(np.int64), none, pvalue / 2, none, none, stationary, *(none,) * 5,
-            np.array([bar.broken for bar in bars], np.float64)[of], missing,
+            zero[of],
+            method[of],
+            ts[of],
+            none,
+            pvalue,
+            zero[of].astype(np.int64),
+            none,
+            pvalue / 2,
+            none,
+            none,
+            stationary,
+            *(none,) * 5,
+            np.array([bar.broken for bar in bars], np.float64)[of],
+            missing,
         ),
         Activity(zero, ts, nothing, nothing, -ratio, ratio, nothing, nothing, incomplete),
         settled,
@@ -136,12 +148,18 @@ def test_a_symbol_has_no_pvalue_and_its_row_says_whether_its_window_is_whole() -
         assert np.isnan(found.coint_pvalue).tolist() == [True] and found.complete.tolist() == [complete]
 
 
-def test_a_mark_says_what_the_close_after_it_does() -> None:
-    bars = [Bar(0.0, test=(0.5, False, 0.0)), Bar(0.0, test=(0.2, False, 0.0), incomplete=0.01)]
-    found = watch(spec(), length=2 * MINUTE_US).update(measures(bars, length=2 * MINUTE_US))
-    assert (found.ts // MINUTE_US).tolist() == [1, 2, 3, 4]
-    assert found.coint_pvalue.tolist() == [0.25, 0.25, 0.1, 0.1]
-    assert found.complete.tolist() == [True, True, False, False]
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_mark_says_what_the_close_before_it_did(cut: int) -> None:
+    bars = [Bar(0.0, test=(0.5, False, 0.0)), Bar(0.0, test=(0.2, False, 0.0), incomplete=0.01), Bar(0.0)]
+    watched, length = watch(spec(), length=2 * MINUTE_US), 2 * MINUTE_US
+    found = [watched.update(measures(bars[:cut], length=length))]
+    resumed = watch(spec(), length=length)
+    resumed.resume(pickle.loads(pickle.dumps(watched)))
+    found.append(resumed.update(measures(bars[cut:], first=cut, length=length)))
+    ts, pvalue, complete = (np.concatenate([getattr(part, name) for part in found]) for name in ("ts", "coint_pvalue", "complete"))
+    assert (ts // MINUTE_US).tolist() == [1, 2, 3, 4, 5, 6]
+    assert np.isnan(pvalue[0]) and pvalue[1:].tolist() == [0.25, 0.25, 0.1, 0.1, 0.1]
+    assert complete.tolist() == [False, True, True, False, False, True]
 
 
 def test_only_while_stationary_an_episode_opens_but_it_closes_at_any_time() -> None:
