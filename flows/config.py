@@ -14,7 +14,8 @@ from flows.errors import UserError
 from flows.strict_yaml import Field, either, parse, shown, suggested
 from operators.metrics import PAIR_METRICS, SYMBOL_METRICS
 
-METHODS = ("ols",)  # hedge ratios that operators/ can compute
+METHODS = ("ols", "kalman", "huber", "theil_sen", "tls")  # hedge ratios that operators/ can compute
+TESTED_METRICS = ("coint_pvalue", "broken")  # of the Engle–Granger test
 SIGNED_METRICS = ("zscore", "correlation")  # `outside` means something for these only
 CONTIGUOUS = "contiguous"
 IDS = (CONTIGUOUS, "sparse")  # what a jump in a symbol's ids means: a hole, or nothing
@@ -381,7 +382,7 @@ def _verify(leaves: Mapping[str, Field], timeframes: tuple[str, ...]) -> None:
             case "prices":
                 field.one_of(("log", "raw"))
             case "hedge.method":
-                _methods(field)
+                _listed_methods(field)
             case "correlation.of":
                 field.one_of(("returns", "prices"))
             case "adf.lags":
@@ -411,7 +412,7 @@ def _pair(field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ..
         y=y,
         x=x,
         prices=leaves["prices"].one_of(("log", "raw")),
-        methods=_methods(leaves["hedge.method"]),
+        methods=_methods(leaves["hedge.method"], leaves["prices"]),
         correlation_of=leaves["correlation.of"].one_of(("returns", "prices")),
         adf_lags=_lags(leaves["adf.lags"]),
         costs=Costs(fee_bps=_cost(leaves["costs.fee_bps"]), slippage_bps=_cost(leaves["costs.slippage_bps"])),
@@ -419,7 +420,14 @@ def _pair(field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ..
     )
 
 
-def _methods(field: Field) -> tuple[str, ...]:
+def _methods(field: Field, prices: Field) -> tuple[str, ...]:
+    methods = _listed_methods(field)
+    if "tls" in methods and prices.content == "raw":
+        raise field.wrong("tls mixes the units of both legs: use it with prices: log, or leave it out")
+    return methods
+
+
+def _listed_methods(field: Field) -> tuple[str, ...]:
     if isinstance(field.content, str):
         return (field.one_of(METHODS),)
     methods: list[str] = []
@@ -434,10 +442,10 @@ def _methods(field: Field) -> tuple[str, ...]:
 
 
 def _lags(field: Field) -> str | int:
-    if field.content == "aic":
-        return "aic"
+    if field.content in ("aic", "bic"):
+        return str(field.content)
     if isinstance(field.content, bool) or not isinstance(field.content, int) or not 0 <= field.content <= LONGEST_WINDOW:
-        raise field.expected("aic or an integer ≥ 0")
+        raise field.expected("aic, bic or an integer ≥ 0")
     return field.content
 
 
@@ -487,7 +495,7 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
             raise hedge.wrong(f"expected an integer ≥ zscore.window ({window.zscore} at {window.timeframe}), got {window.hedge}")
         most = window.adf // 2 - 2  # with a constant; beyond it the regression has more unknowns than rows
         if isinstance(lags, int) and lags > most:
-            what = f"aic or an integer ≤ {most} (half of adf.window, {window.adf} at {window.timeframe}, less 2)"
+            what = f"aic, bic or an integer ≤ {most} (half of adf.window, {window.adf} at {window.timeframe}, less 2)"
             raise leaves["adf.lags"].expected(what)
     return windows
 
@@ -516,6 +524,7 @@ _NUMBER_OF: dict[str, tuple[str, Callable[[float], bool]]] = {
     "correlation": ("a number between -1 and 1", lambda r: -1 < r < 1),
     "adf_pvalue": ("a number between 0 and 1", lambda p: 0 < p < 1),
     "coint_pvalue": ("a number between 0 and 1", lambda p: 0 < p < 1),
+    "broken": ("a number of tests ≥ 0", lambda tests: tests >= 0),
     "price": ("a number > 0", lambda price: price > 0),
     "volume_ratio": ("a number > 0", lambda ratio: ratio > 0),
     "volatility_ratio": ("a number > 0", lambda ratio: ratio > 0),
@@ -573,6 +582,10 @@ def _rule(
     for subject, watched in subjects:
         if not watched and (len(subjects) == 1 or "pair" in keys or "pairs" in keys):
             raise keys["timeframes"].wrong(f"{subject} has none of {', '.join(asked or ())}")
+        if metric in TESTED_METRICS and "ols" not in named[subject].methods:
+            raise rule.wrong(f"{metric} is tested on ols, which {subject} does not have: add it to its hedge.method")
+        if only_stationary and "ols" not in named[subject].methods:
+            raise rule.wrong(f"{subject} has no ols to be tested on: add it to its hedge.method, or set only_stationary: false")
         for timeframe in watched:
             if metric == "zscore":
                 window = next(window.zscore for window in named[subject].windows if window.timeframe == timeframe)

@@ -16,7 +16,7 @@ from flows.errors import Interrupted, UserError
 from flows.questdb import Endpoint, connect
 from operators.activity import LONG_WINDOW
 from operators.coint_share import TESTS
-from operators.columns import SECOND_US, WARM, WARMING, Bars
+from operators.columns import RESUMED, SECOND_US, WARM, WARMING, Bars
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Beginning:
             self._assemble(symbol, until, seconds, stages)
             if number % SAY_EVERY == 0 or number == len(known):
                 self._say(f"history: bars of {number} of {len(known)} symbols")
-        bars = tuple(self._joined(found, WARMING if resumed else stage) for found, stage in zip(stages, (WARMING, WARM), strict=True))
+        bars = tuple(self._joined(found, stage) for found, stage in zip(stages, (WARMING, RESUMED if resumed else WARM), strict=True))
         return Start(until, resumed, known, self._joined(seconds, WARMING), bars, self._alert_states(until) if resumed else {})
 
     # the beginning

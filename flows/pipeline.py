@@ -20,8 +20,8 @@ from flows.rows import Tables
 from flows.sink import PARTITION
 from flows.source import Feed
 from operators.bars import BarBuilder
-from operators.columns import WARMING, Bars, Trades
-from operators.measures import Measurer, Measures, PairSpec
+from operators.columns import RESUMED, Bars, Trades
+from operators.measures import OLS, Measurer, Measures, PairSpec
 from operators.metrics import PAIR_METRICS
 from operators.watch import AlertSpec, Watch
 
@@ -45,7 +45,7 @@ def pipeline(
         "rows",
         op.flat_map("feed_rows", feed, rows_of(lambda feed: [tables.trades(feed.trades), feed.gaps, feed.health])),
         op.flat_map("bar_rows", bars, rows_of(lambda bars: [tables.bars(bars)])),
-        op.flat_map("measure_rows", measures, rows_of(lambda measures: tables.measures(measures) if measures.bars.stage != WARMING else [])),
+        op.flat_map("measure_rows", measures, rows_of(lambda measures: tables.measures(measures) if measures.bars.stage != RESUMED else [])),
         op.flat_map("alert_rows", alerts, rows_of(lambda watched: [tables.alerts(watched)])),
     )
     op.output("questdb", rows, sink)
@@ -136,6 +136,7 @@ def watch(settings: Settings, states: Callable[[], States] = dict) -> Callable[[
         word = words(settings)[measures.timeframe]
         pairs = {name: k for k, name in enumerate(pair.name for pair in settings.pairs if on(pair, word))}
         codes = {symbol: code for code, symbol in enumerate(settings.symbols)}
+        tested = {pair.name: pair.methods.index(OLS) for pair in settings.pairs if OLS in pair.methods}
         specs = [
             AlertSpec(
                 alert=k,
@@ -145,6 +146,7 @@ def watch(settings: Settings, states: Callable[[], States] = dict) -> Callable[[
                 threshold=alert.threshold,
                 exit=alert.exit,
                 only_stationary=alert.only_stationary,
+                tested=tested.get(alert.subject, 0),
             )
             for k, alert in enumerate(settings.alerts)
             if alert.timeframe == word

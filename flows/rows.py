@@ -74,7 +74,10 @@ class Tables:
         tested = {name: getattr(tests, name) for name in ("adf_stat", "adf_pvalue")}
         tested["adf_lags"] = np.where(tests.adf_lags < 0, NEVER, tests.adf_lags)
         tested |= {name: getattr(tests, name) for name in ("coint_stat", "coint_pvalue", "coint_share", "half_life", "stationary")}
-        numbers = {name: getattr(activity, name) for name in ("log_return", "volatility", "volatility_ratio", "volume_ratio")}
+        appended = ("coint_pvalue_reversed", "johansen_trace", "johansen_max_eig", "shin_stat", "variance_ratio")
+        tested |= {name: getattr(tests, name) for name in appended}
+        moves = ("log_return", "volatility", "volatility_ratio", "volume_ratio", "volatility_gk", "imbalance")
+        numbers = {name: getattr(activity, name) for name in moves}
         symbol: dict[str, Column] = {
             "ts": activity.ts,
             "symbol": Symbols(activity.symbol, self._symbols),
@@ -85,7 +88,7 @@ class Tables:
                 "signals",
                 self._pair_keys(measures.timeframe, signals.pair, signals.method, signals.ts)
                 | found
-                | {"complete": signals.incomplete == 0},
+                | {"complete": signals.incomplete == 0, "hedge_ratio_se": signals.hedge_ratio_se, "innovation_z": signals.innovation_z},
             ),
             Rows("cointegration", self._pair_keys(measures.timeframe, tests.pair, tests.method, tests.ts) | tested),
             Rows("activity", symbol | numbers),
@@ -106,6 +109,8 @@ class Tables:
                 "threshold": np.array([alert.threshold for alert in of], np.float64),
                 "active": watched.active,
                 "episode": watched.episode,
+                "coint_pvalue": watched.coint_pvalue,
+                "complete": watched.complete,
             },
         )
 

@@ -628,6 +628,7 @@ def market() -> Json:
 
 SIGNALS = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts)"
 TESTS = f"FROM cointegration WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts)"
+EVERY_METHOD = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts) AND hedge_ratio IS NOT NULL"
 Y, X = f"split_part({PAIR}, '-', 1)", f"split_part({PAIR}, '-', 2)"
 
 # A deviation is in log price or in price, as pipeline.yaml says for the pair. The bars tell which: only in logs is
@@ -858,13 +859,14 @@ def pair() -> Json:
         panel(
             "timeseries",
             "Cointegration: p-values and tests passed",
-            "p-values of the augmented Dickey–Fuller test on the spread and of the Engle–Granger test (logarithmic axis; the line is 0.05) "
+            "p-values of the augmented Dickey–Fuller test on the spread and of the Engle–Granger test, y on x and reversed (logarithmic axis; the line is 0.05) "
             "and the share of the last 20 Engle–Granger tests that passed. One p below 0.05 proves nothing: tested this often, almost "
             "any two prices pass now and then. Half of 20 does. Below 0.001 is drawn at 0.001.",
             [
                 query(
                     f"""
                     SELECT ts AS time, CASE WHEN last(coint_pvalue) < 0.001 THEN 0.001 ELSE last(coint_pvalue) END AS "Engle–Granger",
+                        CASE WHEN last(coint_pvalue_reversed) < 0.001 THEN 0.001 ELSE last(coint_pvalue_reversed) END AS "Reversed",
                         CASE WHEN last(adf_pvalue) < 0.001 THEN 0.001 ELSE last(adf_pvalue) END AS "ADF",
                         last(coint_share) AS "Tests passed"
                     {TESTS} SAMPLE BY $__interval
@@ -885,6 +887,7 @@ def pair() -> Json:
             empty="no test yet: the window is still filling",
             overrides=[
                 override("Engle–Granger", color=fixed(PLAIN), decimals=3),
+                override("Reversed", color=fixed("yellow"), decimals=3),
                 override("ADF", color=fixed("purple"), decimals=3),
                 override(
                     "Tests passed",
@@ -899,6 +902,66 @@ def pair() -> Json:
                     custom__lineInterpolation="stepAfter",
                     custom__thresholdsStyle={"mode": "off"},
                 ),
+            ],
+        ),
+        panel(
+            "table",
+            "Hedge ratio by method",
+            "The newest β of each method, its standard error, and how far β moved (highest less lowest) within the hour before. The error is that "
+            "of a line through independent rows, which those of a spread are not: where β moved by many errors, believe the move.",
+            [
+                query(
+                    f"""
+                    SELECT n.method AS "Method", last(n.hedge_ratio) AS "β", last(n.hedge_ratio_se) AS "Standard error",
+                        max(s.hedge_ratio) - min(s.hedge_ratio) AS "Moved in an hour"
+                    FROM (SELECT ts, method, hedge_ratio, hedge_ratio_se {EVERY_METHOD} LATEST ON ts PARTITION BY method) n
+                    JOIN (SELECT ts, method, hedge_ratio {EVERY_METHOD}) s ON s.method = n.method
+                    WHERE s.ts > dateadd('h', -1, n.ts)
+                    GROUP BY n.method ORDER BY n.method
+                    """,
+                    "table",
+                )
+            ],
+            (0, 33, 10, 6),
+            options={"showHeader": True, "cellHeight": "sm"},
+            custom={"align": "auto", "filterable": False, "cellOptions": {"type": "auto"}},
+            empty="window is still filling",
+            overrides=[override("β|Standard error|Moved in an hour", regex=True, decimals=4, unit="none")],
+        ),
+        panel(
+            "stat",
+            "$pair · $timeframe: both orders, Johansen, Shin",
+            "The newest tests of the pair itself. Engle–Granger depends on which leg is called y: the better of both orders, and its p-value "
+            "for having tried two, min(1, 2·min p). Johansen rejects no cointegration at 5 % above 15.49 (trace) and 14.26 (largest eigenvalue). "
+            "Shin rejects cointegration at 5 % above 0.314; shown, never gating. Variance ratio: 1 for a random walk, below 1 for what turns back.",
+            [
+                query(
+                    f"""
+                    SELECT CASE WHEN coint_pvalue IS NULL AND coint_pvalue_reversed IS NULL THEN NULL
+                            WHEN coint_pvalue IS NULL OR coint_pvalue_reversed < coint_pvalue THEN concat({X}, ' on ', {Y})
+                            ELSE concat({Y}, ' on ', {X}) END AS "Better order",
+                        CASE WHEN coint_pvalue IS NULL OR coint_pvalue_reversed IS NULL THEN NULL
+                            WHEN least(coint_pvalue, coint_pvalue_reversed) > 0.5 THEN 1.0
+                            ELSE 2.0 * least(coint_pvalue, coint_pvalue_reversed) END AS "p, both orders",
+                        coint_pvalue AS "p, y on x", coint_pvalue_reversed AS "p, x on y",
+                        johansen_trace AS "Johansen trace", johansen_max_eig AS "Johansen max eig", shin_stat AS "Shin",
+                        variance_ratio AS "Variance ratio"
+                    FROM cointegration WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = 'ols' AND $__timeFilter(ts)
+                    LATEST ON ts PARTITION BY pair, timeframe, method
+                    """,
+                    "table",
+                )
+            ],
+            (10, 33, 14, 6),
+            options=numbers(18),
+            field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 2},
+            empty="–",
+            overrides=[
+                override("p, both orders", decimals=3, thresholds=steps((None, CALM), (0.05, WARN))),
+                override("p, y on x|p, x on y", regex=True, decimals=3),
+                override("Johansen trace", thresholds=steps((None, WARN), (15.49, CALM))),
+                override("Johansen max eig", thresholds=steps((None, WARN), (14.26, CALM))),
+                override("Shin", decimals=3, thresholds=steps((None, CALM), (0.314, WARN))),
             ],
         ),
         panel(
@@ -923,7 +986,7 @@ def pair() -> Json:
                     "table",
                 )
             ],
-            (0, 33, 24, 9),
+            (0, 39, 24, 9),
             options={"showHeader": True, "cellHeight": "sm"},
             custom={"align": "auto", "filterable": True, "cellOptions": {"type": "auto"}},
             empty="no alert episode of this pair in this range",

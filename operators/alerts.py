@@ -17,7 +17,7 @@ Reference: Schmitt, "A thermionic trigger" (1938).
 
 >>> states = AlertStates(np.array([ABOVE]), np.array([2.0]), np.array([1.0]))
 >>> value, may = np.array([1.9, 2.1, 1.9, 2.1, 1.0]), np.ones(5, bool)
->>> _, ts, value, active, episode, _ = states.update(np.zeros(5, np.int64), np.arange(1, 6), value, may, ~may)
+>>> _, ts, value, active, episode, *_ = states.update(np.zeros(5, np.int64), np.arange(1, 6), value, may, ~may)
 >>> ts.tolist(), value.tolist(), active.tolist(), episode.tolist()
 ([2, 5], [2.1, 1.0], [True, False], [2, 2])
 """
@@ -41,6 +41,7 @@ class AlertRows(NamedTuple):
     active: Flags
     episode: Longs  # µs of the opening; NEVER while none
     changed: Flags  # `active` changed here
+    row: Longs  # which one of those given it was
 
     def rows(self, chosen: Flags) -> "AlertRows":
         """The chosen rows."""
@@ -58,7 +59,7 @@ class AlertStates:
         self.episode: Longs = np.full(len(self.side), NEVER)
         self.value: Floats = np.full(len(self.side), np.nan)
         nothing = np.zeros(0, np.int64)
-        self.told = AlertRows(nothing, nothing, np.zeros(0), np.zeros(0, np.bool_), nothing, np.zeros(0, np.bool_))
+        self.told = AlertRows(nothing, nothing, np.zeros(0), np.zeros(0, np.bool_), nothing, np.zeros(0, np.bool_), nothing)
 
     def rewind(self, alert: int, ts: int) -> Longs:
         """Put an alert back to what it was before `ts`; the times of the rows that rest on what this takes back. Its last value is unknown."""
@@ -88,7 +89,7 @@ class AlertStates:
         active, episode, changed = np.zeros(n, np.bool_), np.full(n, NEVER), np.zeros(n, np.bool_)
         rules = self.side, self.threshold, self.exit
         _update(*rules, self.active, self.episode, self.value, alert, ts, value, may_open, mark, written, shown, active, episode, changed)
-        rows = AlertRows(alert, ts, shown, active, episode, changed)
+        rows = AlertRows(alert, ts, shown, active, episode, changed, np.arange(n))
         if (changed | write).any():
             self.told = AlertRows._make(map(np.concatenate, zip(self.told, rows.rows(changed | write), strict=True)))
         return rows.rows(written | write)

@@ -14,9 +14,9 @@ NEVER = np.iinfo(np.int64).min  # a watermark that has not begun, an episode tha
 LATEST = np.iinfo(np.int64).max  # a time that has not been found, where the least is looked for
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
-# What bars are: as they come, or a history that fills windows before the first of those. WARMING: the windows of what is measured on them
-# reach back beyond the history; WARM: they do not.
-LIVE, WARMING, WARM = range(3)
+# What bars are: as they come, or a history before the first of those. WARMING: it only fills windows, nothing is measured on it; WARM: its windows
+# are full; RESUMED: they are, and what is measured on it is in the database already.
+LIVE, WARMING, WARM, RESUMED = range(4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """Rolling hedge ratio: how many units of x offset one unit of y, by least squares over the last bars.
 
-    β = Sxy / Sxx        α = ȳ − β·x̄        r² = Sxy² / (Sxx·Syy)
+    β = Sxy / Sxx        α = ȳ − β·x̄        r² = Sxy² / (Sxx·Syy)        se(β) = √(Σe² / (n − 2) / Sxx), e = y − α − β·x
 
 with S the sums of products of deviations from the means *of that window*.
 
 Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k regresses row `y[k]` on row `x[k]` over the columns
 `end[k] − window[k]` (inclusive) to `end[k]` (exclusive). Results are float64 (K,): β and α in the units of f(y) per f(x) and of f(y).
 
-Undefined (NaN, all three): the window begins before column 0 or has fewer than 2 rows, holds a NaN or infinity, or one of its legs has no
+Undefined (NaN, all of them; the standard error also below 3 rows): the window begins before column 0 or has fewer than 2 rows, holds a NaN or infinity, or one of its legs has no
 variance (its standard deviation is within the rounding of its level).
 
 Every result is computed in two passes over its own window, shifted by the window's first row: there are no running sums, so nothing drifts,
@@ -18,7 +18,7 @@ Reference: Greene, Econometric Analysis, ch. 3; Chan, Ho and Lewis, "Algorithms 
 >>> closes = np.array([[1.0, 3.0, 5.0, 8.0], [0.0, 1.0, 2.0, 3.0]])
 >>> task = np.array([0]), np.array([1]), np.array([3]), np.array([3])
 >>> [float(column[0]) for column in rolling_ols(closes, *task)]
-[2.0, 1.0, 1.0]
+[2.0, 1.0, 1.0, 0.0]
 """
 
 import numpy as np
@@ -28,11 +28,11 @@ from operators.columns import Floats, Longs
 from operators.rounding import ROUNDING
 
 
-def rolling_ols(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> tuple[Floats, Floats, Floats]:
-    """`hedge_ratio`, `intercept` and `r2` of every task."""
-    results = np.full((3, len(y)), np.nan)
+def rolling_ols(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> tuple[Floats, Floats, Floats, Floats]:
+    """`hedge_ratio`, `intercept`, `r2` and `hedge_ratio_se` of every task."""
+    results = np.full((4, len(y)), np.nan)
     _rolling_ols(np.ascontiguousarray(values), y, x, end, window, results)
-    return results[0], results[1], results[2]
+    return results[0], results[1], results[2], results[3]
 
 
 # reassoc lets the sums run in vector lanes; nothing else of fastmath is allowed, so NaN stays NaN
@@ -74,3 +74,9 @@ def _rolling_ols(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, 
             results[0, k] = slope
             results[1, k] = constant
             results[2, k] = share
+            if rows > 2:
+                squares = 0.0
+                for i in range(len(ys)):
+                    residual = (ys[i] - y0 - mean_y) - slope * (xs[i] - x0 - mean_x)
+                    squares += residual * residual
+                results[3, k] = np.sqrt(squares / (rows - 2) / sxx)

@@ -27,12 +27,12 @@ import numpy as np
 from numba import njit
 
 from operators.columns import Floats, Longs
+from operators.rounding import ROUNDING
 
 TUNING = 1.345  # 95 % of the efficiency of least squares on normal residuals
 NORMAL_MAD = 0.6744897501960817  # median |u| of a standard normal u
 MOST_STEPS = 50
 TOLERANCE = 1e-8  # change of Σρ that ends the steps
-ROUNDING = 2.0 * np.finfo(np.float64).eps  # relative to the level; what a rounded logarithm or product may wobble with nothing behind it
 
 
 def rolling_huber(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> tuple[Floats, Floats, Floats, Floats]:

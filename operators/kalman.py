@@ -33,11 +33,11 @@ import numpy as np
 from numba import njit
 
 from operators.columns import NEVER, Floats, Longs
+from operators.rounding import ROUNDING
 
-REMEMBERED = 128  # states a filter can go back to
+REMEMBERED = 301  # states a filter can go back to: as far as bars are measured again, and the one before
 CENTRE_Y, CENTRE_X, NOISE, WANDER_A, WANDER_B = range(5)  # what a filter keeps for good
 A, B, P_AA, P_AB, P_BB = range(5)  # its state after a row
-ROUNDING = 2.0 * np.finfo(np.float64).eps  # relative to the level; what a rounded logarithm or product may wobble with nothing behind it
 
 
 @dataclass(slots=True)

@@ -2,10 +2,10 @@
 
     a pair's row at t = f(columns t − window + 1 … t of the panel, of its two legs), for each window of its own
 
-The formulas are those of hedge_ratio.py, zscore.py, correlation.py, edge.py, adf.py, cointegration.py, coint_share.py, half_life.py and
-activity.py. A pair has a row as soon as both its legs have the bar, for each of its methods; a test where t / timeframe is a multiple of
-its `adf_every`; a symbol has a row for every bar. Every number is computed on its window itself, so a row depends on the bars of its
-windows alone: not on batch sizes, not on when the measuring began.
+The formulas are those of hedge_ratio.py, kalman.py, huber.py, theil_sen.py, total_least_squares.py, zscore.py, correlation.py, edge.py,
+adf.py, cointegration.py, coint_share.py, johansen.py, shin.py, variance_ratio.py, half_life.py and activity.py. A pair has a row as soon as both its legs have the bar, for each of its methods; a test where t / timeframe is a multiple of
+its `adf_every`; a symbol has a row for every bar. Every number but those of the Kalman filter is computed on its window itself, so a row depends on the
+bars of its windows alone: not on batch sizes, not on when the measuring began.
 
 A bar that comes again (see bars.py) is measured again, and so is every later row that looks back to it, as far as the last REWIND bars;
 rows before those stay as they are.
@@ -40,17 +40,30 @@ from operators.activity import LONG_WINDOW, activity
 from operators.adf import adf
 from operators.coint_share import CointShares
 from operators.cointegration import engle_granger
-from operators.columns import LATEST, NEVER, Bars, Codes, Flags, Floats, Longs
+from operators.columns import LATEST, NEVER, WARMING, Bars, Codes, Flags, Floats, Longs
 from operators.correlation import rolling_correlation
 from operators.edge import edge_bps
 from operators.half_life import half_life
 from operators.hedge_ratio import rolling_ols
+from operators.huber import rolling_huber
+from operators.johansen import johansen
+from operators.kalman import HedgeKalman
 from operators.panel import Panel
+from operators.shin import shin
 from operators.spread import spread_series
+from operators.theil_sen import rolling_theil_sen
+from operators.total_least_squares import rolling_tls
+from operators.variance_ratio import variance_ratio
 from operators.zscore import spread_zscore
 
 OLS = "ols"  # the method whose residuals the Engle–Granger test has its critical values for
-HEDGE_RATIOS = {OLS: rolling_ols}
+KALMAN = "kalman"
+WINDOWED = {OLS: rolling_ols, "huber": rolling_huber, "theil_sen": rolling_theil_sen, "tls": rolling_tls}  # functions of their window
+METHODS = (OLS, KALMAN, "huber", "theil_sen", "tls")
+TESTED = (
+    *("adf_stat", "adf_pvalue", "coint_stat", "coint_pvalue", "coint_pvalue_reversed", "half_life", "variance_ratio"),
+    *("johansen_trace", "johansen_max_eig", "shin_stat"),
+)
 REWIND = 300  # bars that are measured again when they come again: five minutes at 1s, the longest that a hole waits for the exchange
 
 
@@ -95,6 +108,8 @@ class Signals:
     zscore: Floats
     edge_bps: Floats
     correlation: Floats
+    hedge_ratio_se: Floats
+    innovation_z: Floats
     incomplete: Floats  # share of rows in which a leg's bar is incomplete, of the window that has the largest: hedge, zscore, correlation
     newest_incomplete: Flags  # the newest bar of a leg is incomplete
 
@@ -114,13 +129,19 @@ class Cointegration:
     coint_share: Floats
     half_life: Floats
     stationary: Flags
+    coint_pvalue_reversed: Floats
+    johansen_trace: Floats
+    johansen_max_eig: Floats
+    shin_stat: Floats
+    variance_ratio: Floats
+    broken: Floats
     incomplete: Floats  # share of rows of the `adf` window in which a leg's bar is incomplete
 
     @classmethod
     def none(cls) -> "Cointegration":
         """No rows."""
         codes, longs, floats = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0)
-        return cls(codes, codes, longs, floats, floats, longs, *(floats,) * 4, np.zeros(0, np.bool_), floats)
+        return cls(codes, codes, longs, floats, floats, longs, *(floats,) * 4, np.zeros(0, np.bool_), *(floats,) * 7)
 
     def rows(self, chosen: Flags) -> "Cointegration":
         """The chosen rows."""
@@ -141,6 +162,8 @@ class Activity:
     volatility: Floats
     volatility_ratio: Floats
     volume_ratio: Floats
+    volatility_gk: Floats
+    imbalance: Floats
     incomplete: Floats  # share of the bars of the longest window that are incomplete
 
 
@@ -166,8 +189,9 @@ class Measurer:
     panel: Panel = field(init=False)
     done: Longs = field(init=False)  # (pairs,) ts of each pair's newest measured row; NEVER before the first
     shares: CointShares = field(init=False)
+    kalman: HedgeKalman = field(init=False)  # a filter a pair
     spec: dict[str, Any] = field(init=False, repr=False)  # (pairs,) columns of the pairs
-    fits: Longs = field(init=False, repr=False)  # (pairs, methods) which of HEDGE_RATIOS each method is; −1 beyond a pair's last
+    fits: Longs = field(init=False, repr=False)  # (pairs, methods) which of METHODS each one is; −1 beyond a pair's last
 
     def __post_init__(self) -> None:
         self._arrange()
@@ -175,22 +199,23 @@ class Measurer:
         self.panel = Panel(self.symbols, self.timeframe, keep + REWIND)
         self.done = np.full(len(self.pairs), NEVER)
         self.shares = CointShares(len(self.pairs), max((REWIND // pair.adf_every + 1 for pair in self.pairs), default=0))
+        self.kalman = HedgeKalman(len(self.pairs), self.timeframe)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.symbols, self.timeframe, self.pairs, self.panel, self.done, self.shares
+        return self.symbols, self.timeframe, self.pairs, self.panel, self.done, self.shares, self.kalman
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.symbols, self.timeframe, self.pairs, self.panel, self.done, self.shares = state
+        self.symbols, self.timeframe, self.pairs, self.panel, self.done, self.shares, self.kalman = state
         self._arrange()
 
     def _arrange(self) -> None:
         """Columns of the pairs: a loop over thousands of them at every bar would cost more than what is measured."""
-        names, codes = [column.name for column in fields(PairSpec)], {name: code for code, name in enumerate(HEDGE_RATIOS)}
+        names = [column.name for column in fields(PairSpec)]
         self.spec = {name: np.array([getattr(pair, name) for pair in self.pairs]) for name in names if name not in ("methods", "adf_lags")}
         self.spec = {name: column if len(column) else np.zeros(0, np.int64) for name, column in self.spec.items()}
         self.fits = np.full((len(self.pairs), max((len(pair.methods) for pair in self.pairs), default=1)), -1)
         for p, pair in enumerate(self.pairs):
-            self.fits[p, : len(pair.methods)] = [codes[method] for method in pair.methods]
+            self.fits[p, : len(pair.methods)] = [METHODS.index(method) for method in pair.methods]
 
     def update(self, bars: Bars) -> Measures:
         """Measure what these bars make measurable."""
@@ -205,12 +230,14 @@ class Measurer:
             measured = bars
         self.panel.append(bars)
         pair, end = self._ready_pairs(again)
+        if bars.stage == WARMING:
+            pair, end, measured = pair[:0], end[:0], bars.rows(np.zeros(len(bars), np.bool_))
         signals = self._signals(pair, end)
         return Measures(self.timeframe, measured, signals, self._tests(signals), self._activity(measured), self._settled())
 
     def resume(self, before: "Measurer") -> None:
         """Take over the state of a measurer of the same pairs and windows; costs may differ."""
-        self.panel, self.done, self.shares = before.panel, before.done, before.shares
+        self.panel, self.done, self.shares, self.kalman = before.panel, before.done, before.shares, before.kalman
 
     def _settled(self) -> int:
         """The opening time before which nothing will be measured again."""
@@ -247,12 +274,7 @@ class Measurer:
         legs = spec["y"][pair], spec["x"][pair]
         y, x = (leg + raw * self.symbols for leg in legs)
         hedge, zscore = spec["hedge"][pair], spec["zscore"][pair]
-        fits = np.full((3, len(pair)), np.nan)
-        which = self.fits[pair, method]
-        for code, fit in enumerate(HEDGE_RATIOS.values()):
-            of = np.flatnonzero(which == code)
-            fits[:, of] = fit(panel.values, y[of], x[of], end[of], hedge[of])
-        hedge_ratio, intercept, r2 = fits
+        hedge_ratio, intercept, r2, error, innovation_z = self._fit(self.fits[pair, method], pair, y, x, end, hedge)
         spread, spread_mean, spread_std, deviation, z = spread_zscore(panel.values, y, x, end, zscore, hedge_ratio)
         returns = spec["correlation_of_returns"].astype(np.bool_)[pair]
         span = spec["correlation"][pair]
@@ -273,9 +295,26 @@ class Measurer:
             zscore=z,
             edge_bps=edge_bps(deviation, hedge_ratio, *closes, ~raw, *costs),
             correlation=rolling_correlation(panel.values, y, x, end, span, returns),
+            hedge_ratio_se=error,
+            innovation_z=innovation_z,
             incomplete=_incomplete_share(panel.incomplete, *legs, end, np.stack((hedge, zscore, span + returns))),
             newest_incomplete=newest,
         )
+
+    def _fit(self, which: Longs, pair: Longs, y: Longs, x: Longs, end: Longs, window: Longs) -> Floats:
+        """(5, n): hedge ratio, intercept, r², standard error and innovation of each row by its method, NaN where that has none."""
+        found = np.full((5, len(which)), np.nan)
+        values = self.panel.values
+        for code, name in enumerate(METHODS):
+            of = np.flatnonzero(which == code)
+            if not len(of):
+                continue
+            if name == KALMAN:
+                found[:, of] = self.kalman.update(values, pair[of], y[of], x[of], end[of], window[of], self.panel.ts(end[of] - 1))
+            else:
+                columns = WINDOWED[name](values, y[of], x[of], end[of], window[of])
+                found[: len(columns), of] = columns
+        return found
 
     def _tests(self, signals: Signals) -> Cointegration:
         """Tests on the rows whose bar index is a multiple of the pair's `adf_every`."""
@@ -283,35 +322,35 @@ class Measurer:
         every = self.spec["adf_every"][signals.pair]
         rows = np.flatnonzero(number % every == 0)
         pair, method, end = signals.pair[rows], signals.method[rows], (signals.ts[rows] - self.panel.origin) // self.timeframe + 1
-        own = self.fits[pair, method] == list(HEDGE_RATIOS).index(OLS)
-        results = np.full((6, len(rows)), np.nan)
+        own = self.fits[pair, method] == METHODS.index(OLS)
+        found = {name: np.full(len(rows), np.nan) for name in TESTED}
         lags = np.full(len(rows), -1)
-        stationary = np.zeros(len(rows), np.bool_)
         for k, row in enumerate(rows):
             spec = self.pairs[pair[k]]
             ys, xs = (self._window(leg, int(end[k]), spec) for leg in (spec.y, spec.x))
             if len(ys) < spec.adf:
                 continue
             spread = spread_series(ys, xs, signals.hedge_ratio[row])
-            results[0, k], results[1, k], lags[k] = adf(spread, spec.adf_lags)
-            results[5, k] = half_life(spread)
+            found["adf_stat"][k], found["adf_pvalue"][k], lags[k] = adf(spread, spec.adf_lags)
+            found["half_life"][k], found["variance_ratio"][k] = half_life(spread), variance_ratio(spread)
             if own[k]:
-                results[2:4, k] = engle_granger(ys, xs)
+                found["coint_stat"][k], found["coint_pvalue"][k] = engle_granger(ys, xs)
+                found["coint_pvalue_reversed"][k] = engle_granger(xs, ys)[1]
+                found["johansen_trace"][k], found["johansen_max_eig"][k] = johansen(ys, xs)
+                found["shin_stat"][k] = shin(ys, xs)
         at = (number[rows] // every[rows])[own]  # one more with each test of a pair
-        results[4, own], stationary[own] = self.shares.update(pair[own].astype(np.int64), at, results[3, own])
-        adf_stat, adf_pvalue, coint_stat, coint_pvalue, coint_share, bars_to_half = results
+        share, passed, broken = self.shares.update(pair[own].astype(np.int64), at, found["coint_pvalue"][own])
+        coint_share, stationary, lost = np.full(len(rows), np.nan), np.zeros(len(rows), np.bool_), np.full(len(rows), np.nan)
+        coint_share[own], stationary[own], lost[own] = share, passed, broken
         return Cointegration(
             pair=pair,
             method=method,
             ts=signals.ts[rows],
-            adf_stat=adf_stat,
-            adf_pvalue=adf_pvalue,
             adf_lags=lags,
-            coint_stat=coint_stat,
-            coint_pvalue=coint_pvalue,
             coint_share=coint_share,
-            half_life=bars_to_half,
             stationary=stationary,
+            broken=lost,
+            **found,
             incomplete=_incomplete_share(
                 self.panel.incomplete, self.spec["y"][pair], self.spec["x"][pair], end, self.spec["adf"][pair][None]
             ),
@@ -326,7 +365,8 @@ class Measurer:
         symbol, column = bars.symbol.astype(np.int64), (bars.ts - self.panel.origin) // self.timeframe
         order = np.argsort(column, kind="stable")
         symbol, end = symbol[order], column[order] + 1
-        numbers = activity(self.panel.values[self.symbols :], self.panel.volume, symbol, end)
+        panel = self.panel
+        numbers = activity(panel.values[self.symbols :], panel.volume, panel.buy_volume, panel.range_variance, symbol, end)
         share = _incomplete_share(self.panel.incomplete, symbol, symbol, end, np.full((1, len(end)), LONG_WINDOW + 1))
         return Activity(bars.symbol[order], bars.ts[order], *numbers, share)
 

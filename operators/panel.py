@@ -28,8 +28,10 @@ from typing import Any
 
 import numpy as np
 
+from operators.activity import range_variance
 from operators.columns import NEVER, Bars, Flags, Floats, Longs
 
+OF_BARS = ("volume", "buy_volume", "range_variance")  # what is kept of a bar beside its close
 GROWTH = 2  # a panel holds this many times the rows it must keep, so that it moves its memory once per `keep` rows
 
 
@@ -43,6 +45,8 @@ class Panel:
     origin: int = NEVER  # µs, opening time of column 0
     values: Floats = field(init=False)  # (2 · symbols, columns)
     volume: Floats = field(init=False)  # (symbols, columns), NaN until there
+    buy_volume: Floats = field(init=False)  # (symbols, columns), NaN until there
+    range_variance: Floats = field(init=False)  # (symbols, columns), of each bar by its range (see activity.py), NaN until there
     incomplete: Flags = field(init=False)  # (symbols, columns), False until there
     begun: Longs = field(init=False)  # (symbols,) column of the first bar ever; may be negative once forgotten
     filled: Longs = field(init=False)  # (symbols,) 0 before the first bar
@@ -61,7 +65,7 @@ class Panel:
             **{name: getattr(self, name) for name in ("symbols", "timeframe", "keep")},
             "origin": self.origin + start * self.timeframe if self.origin != NEVER else NEVER,
             "close": self.values[self.symbols :, start:end].copy(),
-            "volume": self.volume[:, start:end].copy(),
+            **{name: getattr(self, name)[:, start:end].copy() for name in OF_BARS},
             "incomplete": self.incomplete[:, start:end].copy(),
             "begun": np.where(seen, self.begun - start, 0),
             "filled": np.where(seen, self.filled - start, 0),
@@ -77,7 +81,8 @@ class Panel:
             self._allocate(columns)
         self.values[: self.symbols, :columns] = np.log(state["close"])
         self.values[self.symbols :, :columns] = state["close"]
-        self.volume[:, :columns] = state["volume"]
+        for name in OF_BARS:
+            getattr(self, name)[:, :columns] = state[name]
         self.incomplete[:, :columns] = state["incomplete"]
 
     def append(self, bars: Bars) -> None:
@@ -97,6 +102,8 @@ class Panel:
         self.values[bars.symbol, column] = np.log(bars.close)
         self.values[bars.symbol + self.symbols, column] = bars.close
         self.volume[bars.symbol, column] = bars.volume
+        self.buy_volume[bars.symbol, column] = bars.buy_volume
+        self.range_variance[bars.symbol, column] = range_variance(bars.open, bars.high, bars.low, bars.close)
         self.incomplete[bars.symbol, column] = ~bars.complete
         first = np.full(self.symbols, np.iinfo(np.int64).max)
         np.minimum.at(first, bars.symbol, column)
@@ -120,7 +127,8 @@ class Panel:
 
     def _allocate(self, columns: int) -> None:
         self.values = np.full((2 * self.symbols, columns), np.nan)
-        self.volume = np.full((self.symbols, columns), np.nan)
+        for name in OF_BARS:
+            setattr(self, name, np.full((self.symbols, columns), np.nan))
         self.incomplete = np.zeros((self.symbols, columns), np.bool_)
 
     def _make_room(self, lowest: int, highest: int) -> None:
@@ -134,7 +142,7 @@ class Panel:
         source = slice(max(shift, 0), columns)
         kept = max(columns - max(shift, 0), 0)
         target = slice(max(-shift, 0), max(-shift, 0) + kept)
-        for name, empty in (("values", np.nan), ("volume", np.nan), ("incomplete", False)):
+        for name, empty in (("values", np.nan), *((name, np.nan) for name in OF_BARS), ("incomplete", False)):
             old = getattr(self, name)
             new = np.full((old.shape[0], max(width, target.stop)), empty, old.dtype)
             new[:, target] = old[:, source]

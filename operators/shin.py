@@ -36,7 +36,7 @@ def shin(y: Floats, x: Floats) -> float:
     """The statistic of the residuals of y on x."""
     legs = np.stack((y, x)).astype(np.float64, copy=False)
     first = np.zeros(1, np.int64)
-    (slope,), _, (r2,) = rolling_ols(legs, first, first + 1, first + len(y), first + len(y))
+    (slope,), _, (r2,), _ = rolling_ols(legs, first, first + 1, first + len(y), first + len(y))
     if not r2 < COLLINEAR_R2:
         return float("nan")
     about = legs - legs[:, :1]

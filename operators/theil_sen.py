@@ -24,10 +24,10 @@ import numpy as np
 from numba import njit
 
 from operators.columns import Floats, Longs
+from operators.rounding import ROUNDING
 
 SAMPLE = 1_024
 MARGIN = 64  # of the sample's ranks, on either side of the middle: four standard deviations of its median's rank
-ROUNDING = 2.0 * np.finfo(np.float64).eps  # relative to the level; what a rounded logarithm or product may wobble with nothing behind it
 
 
 def rolling_theil_sen(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> tuple[Floats, Floats, Floats]:

@@ -25,8 +25,7 @@ import numpy as np
 from numba import njit
 
 from operators.columns import Floats, Longs
-
-ROUNDING = 2.0 * np.finfo(np.float64).eps  # relative to the level; what a rounded logarithm or product may wobble with nothing behind it
+from operators.rounding import ROUNDING
 
 
 def rolling_tls(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> tuple[Floats, Floats, Floats]:

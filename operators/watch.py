@@ -2,7 +2,8 @@
 
     an alert is decided at the close of each bar of its subject: see alerts.py
 
-A pair's metrics are those of its first method; p-values and `stationary` stand from one test to the next. `staleness` is the time in seconds
+A pair's metrics are those of its first method, but that cointegration is tested on ols; p-values, `broken` and `stationary` stand from one
+test to the next. `staleness` is the time in seconds
 from the close of the last bar with a trade to the close of the newest bar. No episode opens while the newest bar of a subject (of either leg)
 is incomplete, or more than `tolerate` of a window is: for a pair, of any that its row is measured on, and of the tests' own where the
 rule looks at them; for volume and volatility ratios, of their 121 bars. Of a price only the newest bar matters, of staleness none.
@@ -38,7 +39,7 @@ from operators.columns import LATEST, LIVE, MINUTE_US, NEVER, SECOND_US, Codes, 
 from operators.measures import Cointegration, Measures
 from operators.metrics import PAIR_METRICS
 
-TEST_METRICS = ("adf_pvalue", "coint_pvalue")
+TEST_METRICS = ("adf_pvalue", "coint_pvalue", "broken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class AlertSpec:
     threshold: float
     exit: float
     only_stationary: bool
+    tested: int = 0  # which of the pair's methods its cointegration is tested on
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Watched:
     value: Floats
     active: Flags
     episode: Longs  # µs of its opening, NEVER when none
+    coint_pvalue: Floats  # of the pair's newest test; NaN for a symbol
+    complete: Flags  # every bar of the windows that the decision looked at
 
 
 @dataclass(slots=True)
@@ -75,9 +79,11 @@ class Watch:
     symbols: int
     tolerate: float
     states: AlertStates = field(init=False)
-    tests: Cointegration = field(init=False)  # of each pair's first method: the newest, and those before it that may be done again
+    tests: Cointegration = field(init=False)  # of each pair: the newest, and those before it that may be done again
     traded: Longs = field(init=False)  # (symbols,) close of the last bar with a trade, NEVER before the first
     decided: Longs = field(init=False)  # (specs,) close of the newest bar, NEVER before the first
+    pvalue: Floats = field(init=False)  # (specs,) `coint_pvalue` of the newest decision: a mark says what the close before it did
+    complete: Flags = field(init=False)  # (specs,) the same
     known: Flags = field(init=False)  # (specs,) the state was given: history says nothing new about it
 
     def __post_init__(self) -> None:
@@ -89,6 +95,8 @@ class Watch:
         self.tests = Cointegration.none()
         self.traded = np.full(self.symbols, NEVER)
         self.decided = np.full(len(self.specs), NEVER)
+        self.pvalue = np.full(len(self.specs), np.nan)
+        self.complete = np.zeros(len(self.specs), np.bool_)
         self.known = np.zeros(len(self.specs), np.bool_)
 
     def preset(self, k: int, active: bool, episode: int, value: float) -> None:
@@ -100,22 +108,24 @@ class Watch:
     def update(self, measures: Measures) -> Watched:
         """Alert rows that these measures lead to; none from a history, which only decides what the states are where that is not known."""
         live = measures.bars.stage == LIVE
-        self._put_in(measures.tests)
+        self._put_in(measures)
         parts = [self._decisions(k, spec, measures) for k, spec in enumerate(self.specs) if live or not self.known[k]]
-        rows = self.states.update(*(np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NOTHING)
+        *decisions, coint_pvalue, complete = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NOTHING
+        rows = self.states.update(*decisions)
         self._let_go(measures)
-        written = slice(None) if live else slice(0)
+        rows = rows if live else rows.rows(np.zeros(len(rows.row), np.bool_))
         of = np.array([spec.alert for spec in self.specs], np.int32)
-        return Watched(of[rows.alert][written], rows.ts[written], rows.value[written], rows.active[written], rows.episode[written])
+        return Watched(of[rows.alert], rows.ts, rows.value, rows.active, rows.episode, coint_pvalue[rows.row], complete[rows.row])
 
     def resume(self, before: "Watch") -> None:
         """Take over the state of a watch of the same alerts."""
         self.states, self.tests, self.traded, self.decided = before.states, before.tests, before.traded, before.decided
+        self.pvalue, self.complete = before.pvalue, before.complete
 
     def _decisions(self, k: int, spec: AlertSpec, measures: Measures) -> "_Decisions":
         """What one alert is to decide, and the whole minutes to mark before each decision, in time order."""
         found = self._of_pair(spec, measures) if spec.metric in PAIR_METRICS else self._of_symbol(spec, measures)
-        close, value, may_open = found
+        close, value, may_open, coint_pvalue, complete = found
         marks, taken_back = np.zeros(0, np.int64), np.zeros(0, np.int64)
         if len(close):
             if MINUTE_US % self.timeframe:
@@ -129,6 +139,10 @@ class Watch:
         ts = np.concatenate((close, marks))
         order = np.argsort(ts, kind="stable")
         none = np.zeros(len(marks), np.bool_)
+        of = np.searchsorted(close, ts[order], side="right")  # 0: a mark before the first of these closes
+        coint_pvalue = np.concatenate((self.pvalue[k : k + 1], coint_pvalue))
+        complete = np.concatenate((self.complete[k : k + 1], complete))
+        self.pvalue[k], self.complete[k] = coint_pvalue[-1], complete[-1]
         return (
             np.full(len(ts), k, np.int64),
             ts[order],
@@ -136,13 +150,15 @@ class Watch:
             np.concatenate((may_open, none))[order],
             np.concatenate((np.zeros(len(close), np.bool_), ~none))[order],
             np.isin(ts, taken_back)[order],
+            coint_pvalue[of],
+            complete[of],
         )
 
-    def _of_pair(self, spec: AlertSpec, measures: Measures) -> tuple[Longs, Floats, Flags]:
-        """Close times, values and whether an episode may open, of a pair's first method."""
+    def _of_pair(self, spec: AlertSpec, measures: Measures) -> "_Found":
+        """Close times, values, whether an episode may open, p-values and completeness, of a pair."""
         signals, tests = measures.signals, self.tests
         rows = np.flatnonzero((signals.pair == spec.subject) & (signals.method == 0))
-        tested = np.flatnonzero(tests.pair == spec.subject)
+        tested = np.flatnonzero((tests.pair == spec.subject) & (tests.method == (0 if spec.metric == "adf_pvalue" else spec.tested)))
         last = np.searchsorted(tests.ts[tested], signals.ts[rows], side="right")  # 0: there was none
         may_open = ~signals.newest_incomplete[rows]
         incomplete = signals.incomplete[rows]
@@ -154,34 +170,37 @@ class Watch:
             value = np.concatenate(([np.nan], getattr(tests, spec.metric)[tested]))[last]
         else:
             value = getattr(signals, spec.metric)[rows]
-        return signals.ts[rows] + self.timeframe, value, may_open & (incomplete <= self.tolerate)
+        own = np.flatnonzero((tests.pair == spec.subject) & (tests.method == spec.tested))
+        pvalue = np.concatenate(([np.nan], tests.coint_pvalue[own]))[np.searchsorted(tests.ts[own], signals.ts[rows], side="right")]
+        return signals.ts[rows] + self.timeframe, value, may_open & (incomplete <= self.tolerate), pvalue, incomplete == 0.0
 
-    def _of_symbol(self, spec: AlertSpec, measures: Measures) -> tuple[Longs, Floats, Flags]:
-        """Close times, values and whether an episode may open, of a symbol."""
+    def _of_symbol(self, spec: AlertSpec, measures: Measures) -> "_Found":
+        """The same of a symbol."""
         bars, activity = measures.bars, measures.activity
         rows = np.flatnonzero(bars.symbol == spec.subject)
         close = bars.ts[rows] + self.timeframe
+        whole, none = bars.complete[rows], np.full(len(rows), np.nan)
         match spec.metric:
             case "price":
-                return close, bars.close[rows], bars.complete[rows]
+                return close, bars.close[rows], whole, none, whole
             case "staleness":
                 own = np.where(bars.trades[rows] > 0, close, NEVER)
                 traded = np.maximum.accumulate(np.concatenate(([self.traded[spec.subject]], own)))[1:]
                 value = np.full(len(rows), np.nan)
                 seen = traded != NEVER
                 value[seen] = (close[seen] - traded[seen]) / SECOND_US
-                return close, value, np.ones(len(rows), np.bool_)
+                return close, value, np.ones(len(rows), np.bool_), none, whole
             case _:
                 # bars and activity of one symbol stand in the same order, that of time
                 of = activity.symbol == spec.subject
-                return close, getattr(activity, spec.metric)[of], bars.complete[rows] & (activity.incomplete[of] <= self.tolerate)
+                share = activity.incomplete[of]
+                return close, getattr(activity, spec.metric)[of], whole & (share <= self.tolerate), none, share == 0.0
 
-    def _put_in(self, tests: Cointegration) -> None:
-        """Add tests, in the place of those that they do again."""
-        new = tests.rows(tests.method == 0)
+    def _put_in(self, measures: Measures) -> None:
+        """Add tests, in the place of all from the first row on that is measured again."""
         since = np.full(self.pairs, LATEST)
-        np.minimum.at(since, new.pair, new.ts)
-        self.tests = self.tests.rows(self.tests.ts < since[self.tests.pair]).and_then(new)
+        np.minimum.at(since, measures.signals.pair, measures.signals.ts)
+        self.tests = self.tests.rows(self.tests.ts < since[self.tests.pair]).and_then(measures.tests)
 
     def _let_go(self, measures: Measures) -> None:
         """Keep what stands until the next batch, and what may be taken back."""
@@ -195,6 +214,9 @@ class Watch:
         np.maximum.at(self.traded, bars.symbol[traded], bars.ts[traded] + self.timeframe)
 
 
-_Decisions = tuple[Longs, Longs, Floats, Flags, Flags, Flags]  # alert, ts, value, may_open, mark, write
+_Found = tuple[Longs, Floats, Flags, Floats, Flags]  # close, value, may_open, coint_pvalue, complete
+_Decisions = tuple[
+    Longs, Longs, Floats, Flags, Flags, Flags, Floats, Flags
+]  # alert, ts, value, may_open, mark, write, coint_pvalue, complete
 _NONE = np.zeros(0, np.bool_)
-_NOTHING: _Decisions = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), _NONE, _NONE, _NONE)
+_NOTHING: _Decisions = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), _NONE, _NONE, _NONE, np.zeros(0), _NONE)

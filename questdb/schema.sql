@@ -15,23 +15,27 @@ CREATE TABLE IF NOT EXISTS bars (
 CREATE TABLE IF NOT EXISTS signals (
     ts TIMESTAMP, pair SYMBOL CAPACITY 4096 CACHE, timeframe SYMBOL, method SYMBOL,
     hedge_ratio DOUBLE, intercept DOUBLE, r2 DOUBLE, spread DOUBLE, spread_mean DOUBLE, spread_std DOUBLE,
-    deviation DOUBLE, zscore DOUBLE, edge_bps DOUBLE, correlation DOUBLE, complete BOOLEAN
+    deviation DOUBLE, zscore DOUBLE, edge_bps DOUBLE, correlation DOUBLE, complete BOOLEAN,
+    hedge_ratio_se DOUBLE, innovation_z DOUBLE
 ) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, pair, timeframe, method);
 
 CREATE TABLE IF NOT EXISTS cointegration (
     ts TIMESTAMP, pair SYMBOL CAPACITY 4096 CACHE, timeframe SYMBOL, method SYMBOL,
     adf_stat DOUBLE, adf_pvalue DOUBLE, adf_lags LONG, coint_stat DOUBLE, coint_pvalue DOUBLE, coint_share DOUBLE,
-    half_life DOUBLE, stationary BOOLEAN
+    half_life DOUBLE, stationary BOOLEAN,
+    coint_pvalue_reversed DOUBLE, johansen_trace DOUBLE, johansen_max_eig DOUBLE, shin_stat DOUBLE, variance_ratio DOUBLE
 ) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, pair, timeframe, method);
 
 CREATE TABLE IF NOT EXISTS activity (
     ts TIMESTAMP, symbol SYMBOL CAPACITY 1024 CACHE, timeframe SYMBOL,
-    log_return DOUBLE, volatility DOUBLE, volatility_ratio DOUBLE, volume_ratio DOUBLE
+    log_return DOUBLE, volatility DOUBLE, volatility_ratio DOUBLE, volume_ratio DOUBLE,
+    volatility_gk DOUBLE, imbalance DOUBLE
 ) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, symbol, timeframe);
 
 CREATE TABLE IF NOT EXISTS alerts (
     ts TIMESTAMP, rule SYMBOL, subject SYMBOL CAPACITY 4096 CACHE, timeframe SYMBOL, priority SYMBOL, metric SYMBOL,
-    value DOUBLE, threshold DOUBLE, active BOOLEAN, episode LONG
+    value DOUBLE, threshold DOUBLE, active BOOLEAN, episode LONG,
+    coint_pvalue DOUBLE, complete BOOLEAN
 ) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, rule, subject, timeframe);
 
 CREATE TABLE IF NOT EXISTS gaps (

@@ -276,6 +276,7 @@ SQL = {
         "avg",
         "coalesce",
         "dateadd",
+        "least",
         "datediff",
     ),
     *("length", "left", "right", "now", "concat", "lead", "first_value", "split_part", "abs", "ln", "bool_or", "distinct"),

@@ -322,11 +322,30 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a broken default that no pair uses", "defaults: {adf: {window: 5}}\npairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 60, every: 1}}]",
         ": defaults.adf.window: expected an integer ≥ 30, got 5"),
     ("a method that is not there", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalmann}}]",
-        ": pairs[0].hedge.method: expected ols, got 'kalmann'"),
+        ": pairs[0].hedge.method: expected ols, kalman, huber, theil_sen or tls, got 'kalmann'"),
+    ("tls on raw prices", "pairs: [{legs: [BTCUSDT, ETHUSDT], prices: raw, hedge: {method: [ols, tls]}}]",
+        ": pairs[0].hedge.method: tls mixes the units of both legs: use it with prices: log, or leave it out"),
+    ("tls in the defaults, raw prices in a pair", "defaults: {hedge: {method: tls}}\npairs: [{legs: [BTCUSDT, ETHUSDT], prices: raw}]",
+        ": defaults.hedge.method: tls mixes the units of both legs: use it with prices: log, or leave it out"),
+    ("no method", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: []}}]",
+        ": pairs[0].hedge.method: expected ols, kalman, huber, theil_sen or tls, or a list of these, got []"),
+    ("lags by a criterion that is not there", "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {lags: hqic}}]",
+        ": pairs[0].adf.lags: expected aic, bic or an integer ≥ 0, got 'hqic'"),
+    ("a rule on a test of ols without ols", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [kalman, huber]}}]\n"
+        "alerts: [{name: p, metric: coint_pvalue, below: 0.05}]",
+        ": alerts[0]: coint_pvalue is tested on ols, which BTCUSDT-ETHUSDT does not have: add it to its hedge.method"),
+    ("a rule on what broke without ols", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalman}}]\n"
+        "alerts: [{name: lost, metric: broken, above: 3}]",
+        ": alerts[0]: broken is tested on ols, which BTCUSDT-ETHUSDT does not have: add it to its hedge.method"),
+    ("less than no test lost", SHORTEST + "alerts: [{name: lost, metric: broken, above: -1}]",
+        ": alerts[0].above: expected a number of tests ≥ 0, got -1"),
+    ("a rule for stationary pairs without ols", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalman}}]\n"
+        "alerts: [{name: z, metric: zscore, outside: 3, priority: high}]",
+        ": alerts[0]: BTCUSDT-ETHUSDT has no ols to be tested on: add it to its hedge.method, or set only_stationary: false"),
     ("a method twice", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, ols]}}]",
         ": pairs[0].hedge.method[1]: ols is listed twice"),
     ("more lags than the window bears", "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 60, lags: 29}}]",
-        ": pairs[0].adf.lags: expected aic or an integer ≤ 28 (half of adf.window, 60 at 1s, less 2), got 29"),
+        ": pairs[0].adf.lags: expected aic, bic or an integer ≤ 28 (half of adf.window, 60 at 1s, less 2), got 29"),
     ("a negative cost", "pairs: [{legs: [BTCUSDT, ETHUSDT], costs: {fee_bps: -1}}]",
         ": pairs[0].costs.fee_bps: expected a number from 0 to 10000 (basis points), got -1"),
     ("a cost that is not a number", "pairs: [{legs: [BTCUSDT, ETHUSDT], costs: {fee_bps: .nan}}]",
@@ -424,7 +443,7 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a rule with two sides", SHORTEST + "alerts: [{name: z, metric: zscore, above: 2, below: -2}]",
         ": alerts[0]: expected one of above, below or outside, got above and below"),
     ("a metric that is not there", SHORTEST + "alerts: [{name: z, metric: zcore, above: 2}]",
-        ": alerts[0].metric: expected zscore, correlation, adf_pvalue, coint_pvalue, price, volume_ratio, volatility_ratio or staleness, got 'zcore'",
+        ": alerts[0].metric: expected zscore, correlation, adf_pvalue, coint_pvalue, broken, price, volume_ratio, volatility_ratio or staleness, got 'zcore'",
     ),
     ("a threshold that is no number", SHORTEST + "alerts: [{name: z, metric: zscore, above: two}]",
         ": alerts[0].above: expected a finite number, got 'two'"),
@@ -501,6 +520,67 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     assert load(tmp_path / "bom.yaml", {}).symbols == ("BTCUSDT", "ETHUSDT")
 
 
+DESIGNED = """
+source:
+  exchange: binance
+  quiet: 3s
+  stream: trade
+  ws_url: wss://data-stream.binance.vision
+  rest_url: https://data-api.binance.vision
+  symbols: [BNBUSDT, SOLUSDT]
+bars: {timeframes: [1s, 5s, 10s, 30s, 1m, 5m]}
+defaults:
+  timeframes: [1s, 1m]
+  prices: log
+  hedge: {method: ols, window: {1s: 1800, 1m: 1440}}
+  zscore: {window: {1s: 300, 1m: 240}}
+  correlation: {window: {1s: 120, 1m: 20}, of: returns}
+  adf: {window: {1s: 1800, 1m: 1440}, every: {1s: 60, 1m: 15}, lags: aic}
+  costs: {fee_bps: 10, slippage_bps: 1}
+pairs:
+  - [BTCUSDT, ETHUSDT]
+  - {legs: [BNBUSDT, SOLUSDT], hedge: {method: [ols, kalman]}}
+alerts:
+  - {name: z high,         metric: zscore, above: 2,  exit: 1,  priority: medium}
+  - {name: z low,          metric: zscore, below: -2, exit: -1, priority: medium}
+  - {name: z extreme high, metric: zscore, above: 3,  exit: 2,  priority: high}
+  - {name: z extreme low,  metric: zscore, below: -3, exit: -2, priority: high}      # `outside: 3` is both in one
+  - {name: breakdown, metric: correlation, below: 0.5, priority: medium}
+  - {name: btc,       metric: price,       symbol: BTCUSDT, above: 100000, priority: low}
+  - {name: volume,    metric: volume_ratio, above: 5, priority: low}
+questdb: {embedded: true, dir: .pairflow/questdb, http_port: 9000, pg_port: 8812}
+recovery: {dir: .pairflow/recovery, every: 1s}
+retention: {trades: 7d, bars: 365d, signals: 365d}
+alerts_tolerate: 0.01
+"""
+
+
+def test_the_file_of_the_design_is_taken() -> None:
+    settings = of(DESIGNED)
+    assert {pair.name: pair.methods for pair in settings.pairs} == {"BTCUSDT-ETHUSDT": ("ols",), "BNBUSDT-SOLUSDT": ("ols", "kalman")}
+    assert [(w.timeframe, w.hedge, w.zscore, w.correlation, w.adf, w.adf_every) for w in settings.pairs[1].windows] == [
+        ("1s", 1800, 300, 120, 1800, 60),
+        ("1m", 1440, 240, 20, 1440, 15),
+    ]
+    assert [alert.only_stationary for alert in settings.alerts if alert.rule == "z extreme high"] == [True, True]
+    assert settings.symbols == ("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT")
+
+
+def test_every_method_and_both_criteria_are_taken() -> None:
+    text = "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [tls, theil_sen, huber, kalman, ols]}, adf: {lags: bic}}]\n"
+    settings = of(text + "alerts: [{name: lost, metric: broken, above: 3, exit: 0}]")
+    assert (settings.pairs[0].methods, settings.pairs[0].adf_lags) == (("tls", "theil_sen", "huber", "kalman", "ols"), "bic")
+    assert [(alert.metric, alert.threshold, alert.exit) for alert in settings.alerts] == [("broken", 3.0, 0.0)]
+    raw = of("pairs: [{legs: [BTCUSDT, ETHUSDT], prices: raw, hedge: {method: [ols, kalman, huber, theil_sen]}}]")
+    assert raw.pairs[0].methods == ("ols", "kalman", "huber", "theil_sen")
+
+
+def test_a_rule_of_another_kind_needs_no_ols() -> None:
+    text = "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalman}}]\n"
+    rules = "alerts: [{name: z, metric: zscore, outside: 3, priority: high, only_stationary: false}, {name: p, metric: adf_pvalue, below: 0.05}]"
+    assert {alert.metric for alert in of(text + rules).alerts} == {"zscore", "adf_pvalue"}
+
+
 # --- against a reference ------------------------------------------------------------------------------------------------------
 
 
@@ -514,7 +594,7 @@ def test_as_many_lags_are_allowed_as_the_reference_can_fit(window: int) -> None:
     text = "pairs: [{legs: [A1, B1], adf: {window: %d, lags: %d}}]"
     assert of(text % (window, most)).pairs[0].adf_lags == most
     adfuller(walk, maxlag=most, autolag=None)
-    with pytest.raises(UserError, match="expected aic or an integer"):
+    with pytest.raises(UserError, match="expected aic, bic or an integer"):
         of(text % (window, most + 1))
     with pytest.raises(ValueError, match="maxlag"):
         adfuller(walk, maxlag=most + 1, autolag=None)

@@ -142,9 +142,11 @@ def fill(stack: Stack) -> None:
             "edge_bps": 1e4 * abs(deviation[k]) - 40,
             "correlation": 0.9,
             "complete": True,
+            "hedge_ratio_se": 0.01,
         }
         rows["signals"].append(at | numbers | score)
         tests = {"adf_pvalue": 0.001, "coint_pvalue": 0.002, "coint_share": 0.9, "half_life": 4.0, "stationary": True, "adf_lags": 1}
+        tests |= {"coint_pvalue_reversed": 0.01, "johansen_trace": 25.0, "johansen_max_eig": 20.0, "shin_stat": 0.1, "variance_ratio": 0.3}
         rows["cointegration"].append(at | tests)
     # One episode of ten minutes that is over and carries its number on the closing row, one that does not, and one still open.
     for rule, opened, over, numbered in (("z high", 40, 50, True), ("z low", 60, 70, False), ("z extreme", 80, closed, True)):
@@ -153,7 +155,7 @@ def fill(stack: Stack) -> None:
             active = opened <= k < over
             episode = (first + 60 * opened) * 1_000_000 if active or (numbered and k == over) else None
             row = {"ts": first + 60 * k, "rule": rule, "subject": "-".join(PAIR), "timeframe": "1m", "priority": priority}
-            row |= {"metric": "zscore", "value": 2.5 if active else 0.3, "threshold": 2.0}
+            row |= {"metric": "zscore", "value": 2.5 if active else 0.3, "threshold": 2.0, "coint_pvalue": 0.002, "complete": True}
             rows["alerts"].append(row | {"active": active, "episode": episode})
     gap = {"ts": first + 600, "symbol": PAIR[0], "first_id": 5, "last_id": 9, "trades": 5, "cause": "disconnect"}
     rows["gaps"].append(gap | {"status": "filled", "filled_at": first + 604})

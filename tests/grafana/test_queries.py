@@ -29,7 +29,7 @@ QUERIES: list[Any] = files.queries()
 EVERY = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
 
 # These have no rows in a database that is well: nothing is of low priority in the rows made here.
-MAY_BE_EMPTY = {*(f"rule Signal, low priority, {ref}" for ref in "ABD")}
+MAY_BE_EMPTY = {*(f"rule Signal, low priority, {ref}" for ref in "ABDEF")}
 # These answer even from empty tables: a count, an age, a state.
 ALWAYS = {
     "Market, panel $symbol, A",
@@ -186,6 +186,45 @@ def test_the_rule_of_a_priority_says_active_while_the_episode_lasts(filled: "Sta
     assert [(row["rule"], row["active"]) for row in high] == [("z extreme", 1)]
     medium = filled.rows(named("rule Signal, medium priority, A"))
     assert {(row["rule"], row["active"]) for row in medium} == {("z high", 0), ("z low", 0)}
+
+
+def test_a_signal_carries_the_pvalue_and_whether_its_windows_are_complete(filled: "Stack") -> None:
+    for priority in ("high", "medium"):
+        subjects = {row["rule"] for row in filled.rows(named(f"rule Signal, {priority} priority, A"))}
+        assert {row["rule"]: row["coint_pvalue"] for row in filled.rows(named(f"rule Signal, {priority} priority, E"))} == dict.fromkeys(
+            subjects, 0.002
+        )
+        assert {row["rule"]: row["complete"] for row in filled.rows(named(f"rule Signal, {priority} priority, F"))} == dict.fromkeys(
+            subjects, 1
+        )
+
+
+def test_the_better_order_of_the_legs_is_named_with_the_pvalue_of_having_tried_both(filled: "Stack") -> None:
+    query = named("Pair, panel $pair · $timeframe: both orders, Johansen, Shin, A")
+    (row,) = filled.rows(query)
+    assert (row["Better order"], row["p, both orders"]) == ("BTCUSDT on ETHUSDT", pytest.approx(0.004))
+    assert (row["Johansen trace"], row["Johansen max eig"], row["Shin"]) == (25.0, 20.0, 0.1)
+    newest = "INSERT INTO cointegration (ts, pair, timeframe, method, coint_pvalue, coint_pvalue_reversed) VALUES "
+    at = int(filled.until.timestamp()) - 30
+    filled.connection.execute(f"{newest}(CAST({at * 1_000_000} AS TIMESTAMP), 'BTCUSDT-ETHUSDT', '1m', 'ols', 0.9, 0.7)".encode())
+    wait(filled, "cointegration", "coint_pvalue = 0.9")
+    (row,) = filled.rows(query)
+    assert (row["Better order"], row["p, both orders"]) == ("ETHUSDT on BTCUSDT", 1.0)
+    # it is a property of the pair, so it is shown whatever method is chosen
+    assert filled.rows(query, method="kalman") == [row]
+
+
+def test_how_far_the_hedge_ratio_moved_stands_beside_its_standard_error(filled: "Stack") -> None:
+    last = int(filled.until.timestamp()) - 40
+    insert = "INSERT INTO signals (ts, pair, timeframe, method, hedge_ratio, hedge_ratio_se) VALUES "
+    for ago, beta in ((7_200, 9.0), (1_800, 0.5), (0, 1.5)):
+        at = f"CAST({(last - ago) * 1_000_000} AS TIMESTAMP)"
+        filled.connection.execute(f"{insert}({at}, 'BTCUSDT-ETHUSDT', '1m', 'huber', {beta}, 0.02)".encode())
+    wait(filled, "signals", "method = 'huber' AND hedge_ratio = 1.5")
+    shown = {row["Method"]: row for row in filled.rows(named("Pair, panel Hedge ratio by method, A"))}
+    assert set(shown) == {"ols", "huber"}
+    assert (shown["huber"]["β"], shown["huber"]["Standard error"], shown["huber"]["Moved in an hour"]) == (1.5, 0.02, 1.0)
+    assert (shown["ols"]["β"], shown["ols"]["Standard error"], shown["ols"]["Moved in an hour"]) == (0.8, 0.01, 0.0)
 
 
 def test_the_freshness_rule_counts_from_the_close_of_the_newest_bar(filled: "Stack", database: Any) -> None:

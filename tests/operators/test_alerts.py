@@ -37,9 +37,14 @@ def states(side: int, threshold: float, exit: float) -> AlertStates:
 
 def update(alerts: AlertStates, evaluations: list[Evaluation]) -> list[Row]:
     columns = (np.array([e[k] for e in evaluations], dtype) for k, dtype in enumerate((np.int64, np.int64, np.float64, np.bool_, np.bool_)))
+    found = alerts.update(*columns)
+    assert [(evaluations[k].alert, evaluations[k].ts) for k in found.row.tolist()] == list(
+        zip(found.alert.tolist(), found.ts.tolist(), strict=True)
+    )
+    assert (np.diff(found.row) > 0).all()
     return [
         Row(alert, ts, None if math.isnan(value) else value, active, None if episode == NEVER else episode, changed)
-        for alert, ts, value, active, episode, changed in zip(*(column.tolist() for column in alerts.update(*columns)), strict=True)
+        for alert, ts, value, active, episode, changed, _ in zip(*(column.tolist() for column in found), strict=True)
     ]
 
 

@@ -12,19 +12,21 @@ from operators.hedge_ratio import rolling_ols
 BAD_TICK = 1e9
 
 
-def fits(values: Floats, window: int, ends: Longs | None = None) -> tuple[Floats, Floats, Floats]:
+def fits(values: Floats, window: int, ends: Longs | None = None) -> tuple[Floats, Floats, Floats, Floats]:
     """Row 0 on row 1, at every column or at `ends`."""
     ends = np.arange(1, values.shape[1] + 1) if ends is None else ends
     first = np.zeros(len(ends), np.int64)
     return rolling_ols(values, first, first + 1, ends, first + window)
 
 
-def two_pass(y: Floats, x: Floats) -> tuple[float, float, float]:
-    """The textbook formula in extended precision."""
+def two_pass(y: Floats, x: Floats) -> tuple[float, float, float, float]:
+    """The textbook formulas in extended precision."""
     wide_y, wide_x = y.astype(np.longdouble), x.astype(np.longdouble)
     dy, dx = wide_y - wide_y.mean(), wide_x - wide_x.mean()
     slope = (dx @ dy) / (dx @ dx)
-    return float(slope), float(wide_y.mean() - slope * wide_x.mean()), float(slope * (dx @ dy) / (dy @ dy))
+    residuals = dy - slope * dx
+    error = np.sqrt(residuals @ residuals / (len(y) - 2) / (dx @ dx))
+    return float(slope), float(wide_y.mean() - slope * wide_x.mean()), float(slope * (dx @ dy) / (dy @ dy)), float(error)
 
 
 def walks(seed: int, rows: int, sd: float = 1e-4, level: float = 11.0) -> Floats:
@@ -37,14 +39,14 @@ def walks(seed: int, rows: int, sd: float = 1e-4, level: float = 11.0) -> Floats
 
 
 def test_a_line_is_found() -> None:
-    slope, constant, r2 = fits(np.array([[1.0, 3.0, 5.0], [0.0, 1.0, 2.0]]), 3, np.array([3]))
-    assert (slope[0], constant[0], r2[0]) == (2.0, 1.0, 1.0)
+    slope, constant, r2, error = fits(np.array([[1.0, 3.0, 5.0], [0.0, 1.0, 2.0]]), 3, np.array([3]))
+    assert (slope[0], constant[0], r2[0], error[0]) == (2.0, 1.0, 1.0, 0.0)
 
 
 def test_four_points_by_hand() -> None:
-    # x̄ = ȳ = 2.5, Sxx = Syy = 5, Sxy = 2
-    slope, constant, r2 = fits(np.array([[1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 4.0, 3.0]]), 4, np.array([4]))
-    assert (slope[0], constant[0], r2[0]) == pytest.approx((0.4, 1.5, 0.16), rel=1e-15)
+    # x̄ = ȳ = 2.5, Sxx = Syy = 5, Sxy = 2, Σe² = 5 − 0.4·2
+    slope, constant, r2, error = fits(np.array([[1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 4.0, 3.0]]), 4, np.array([4]))
+    assert (slope[0], constant[0], r2[0], error[0]) == pytest.approx((0.4, 1.5, 0.16, np.sqrt(4.2 / 2 / 5)), rel=1e-15)
 
 
 def test_a_window_that_begins_before_the_first_column_or_ends_after_the_last_is_undefined() -> None:
@@ -83,7 +85,7 @@ def test_no_task_is_no_result() -> None:
 def test_every_window_equals_statsmodels(window: int) -> None:
     values = walks(4, 700)
     values[0, 400:430] += 1e-3  # a jump that reverts
-    slope, constant, r2 = fits(values, window)
+    slope, constant, r2, error = fits(values, window)
     for end in range(window, values.shape[1] + 1):
         y, x = values[:, end - window : end]
         level, centre = y.mean(), x.mean()  # on levels the pseudo-inverse of statsmodels loses five digits to the condition number
@@ -91,6 +93,7 @@ def test_every_window_equals_statsmodels(window: int) -> None:
         assert slope[end - 1] == pytest.approx(fit.params[1], rel=1e-9)
         assert constant[end - 1] == pytest.approx(level + fit.params[0] - fit.params[1] * centre, rel=1e-9)
         assert r2[end - 1] == pytest.approx(fit.rsquared, rel=1e-9, abs=1e-14)
+        assert error[end - 1] == pytest.approx(fit.bse[1], rel=1e-9)
 
 
 @pytest.mark.parametrize(("sd", "level"), [(1e-5, 11.0), (1e-4, 11.0), (10.0, 1e5)])
@@ -144,10 +147,10 @@ SEEDS = st.integers(0, 2**32 - 1)
 @given(seed=SEEDS, scale=st.floats(0.01, 100.0), shift=st.floats(-100.0, 100.0))
 def test_scale_and_shift_of_y_pass_through(seed: int, scale: float, shift: float) -> None:
     values = walks(seed, 80, sd=0.01)
-    slope, constant, r2 = fits(values, 40)
+    slope, constant, r2, _ = fits(values, 40)
     moved = values.copy()
     moved[0] = scale * values[0] + shift
-    moved_slope, moved_constant, moved_r2 = fits(moved, 40)
+    moved_slope, moved_constant, moved_r2, _ = fits(moved, 40)
     assert moved_slope[39:] == pytest.approx(scale * slope[39:], rel=1e-6, abs=1e-8)
     assert moved_constant[39:] == pytest.approx(scale * constant[39:] + shift, rel=1e-6, abs=1e-6)
     assert moved_r2[39:] == pytest.approx(r2[39:], rel=1e-6, abs=1e-8)
@@ -156,8 +159,8 @@ def test_scale_and_shift_of_y_pass_through(seed: int, scale: float, shift: float
 @given(seed=SEEDS)
 def test_the_slopes_of_swapped_legs_multiply_to_r2(seed: int) -> None:
     values = walks(seed, 60)
-    slope, _, r2 = fits(values, 30)
-    swapped, _, swapped_r2 = fits(np.ascontiguousarray(values[::-1]), 30)
+    slope, _, r2, _ = fits(values, 30)
+    swapped, _, swapped_r2, _ = fits(np.ascontiguousarray(values[::-1]), 30)
     assert slope[29:] * swapped[29:] == pytest.approx(r2[29:], rel=1e-9)
     assert swapped_r2[29:] == pytest.approx(r2[29:], rel=1e-9)
 
@@ -183,4 +186,4 @@ def test_tasks_of_many_pairs_are_each_their_own(seed: int) -> None:
     end = rng.integers(60, 101, 20)
     together = np.stack(rolling_ols(values, y, x, end, window))
     alone = [np.stack(rolling_ols(values, y[k : k + 1], x[k : k + 1], end[k : k + 1], window[k : k + 1])) for k in range(20)]
-    assert np.array_equal(together, np.concatenate(alone, axis=1))
+    assert np.array_equal(together, np.concatenate(alone, axis=1), equal_nan=True)  # a window of 2 rows has no standard error

@@ -1,18 +1,33 @@
 """Measures of a timeframe: by hand, each row against a fresh fit on its windows and statsmodels, and however the bars are cut."""
 
+import itertools
 import pickle
 import warnings
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.tsa.stattools import adfuller, coint
+from statsmodels.tsa.vector_ar.vecm import coint_johansen
 
-from operators.coint_share import PASSED_PVALUE, TESTS
+from operators.adf import adf
+from operators.coint_share import PASSED_PVALUE, STATIONARY_SHARE, TESTS
+from operators.cointegration import engle_granger
 from operators.columns import LIVE, SECOND_US, WARM, WARMING, Bars, Flags, Floats
-from operators.measures import OLS, Measurer, Measures, PairSpec
+from operators.half_life import half_life
+from operators.huber import rolling_huber
+from operators.johansen import johansen
+from operators.kalman import HedgeKalman
+from operators.measures import METHODS, OLS, Measurer, Measures, PairSpec
+from operators.shin import shin
+from operators.spread import spread_series
+from operators.theil_sen import rolling_theil_sen
+from operators.total_least_squares import rolling_tls
+from operators.variance_ratio import variance_ratio
+from operators.zscore import spread_zscore
 
 SYMBOLS, ROWS = 3, 160
 STEP = 5 * SECOND_US
@@ -23,6 +38,8 @@ PAIR = PairSpec(
 )  # fmt: skip
 RAW = replace(PAIR, y=2, log_prices=False, correlation_of_returns=False, adf_lags=1, adf_every=7)
 PAIRS = [PAIR, RAW]
+SIDE_BY_SIDE = replace(PAIR, methods=("kalman", "tls", OLS, "theil_sen", "huber"), adf_lags="bic")
+SEVERAL = [replace(RAW, methods=("huber", "kalman")), SIDE_BY_SIDE, PAIR]
 
 
 def market(seed: int = 1) -> tuple[Floats, Flags]:
@@ -48,8 +65,8 @@ def everything(rows: int = ROWS, symbols: int = SYMBOLS) -> list[tuple[int, int]
     return [(symbol, row) for row in range(rows) for symbol in range(symbols)]
 
 
-def whole(seed: int = 1) -> Measures:
-    return Measurer(SYMBOLS, STEP, PAIRS).update(bars(*market(seed), everything()))
+def whole(seed: int = 1, pairs: list[PairSpec] = PAIRS) -> Measures:
+    return Measurer(SYMBOLS, STEP, pairs).update(bars(*market(seed), everything()))
 
 
 Rows = dict[tuple[str, ...], tuple[object, ...]]
@@ -100,6 +117,21 @@ def test_stages_pass_through() -> None:
         assert Measurer(SYMBOLS, STEP, PAIRS).update(bars(*market(), [(0, 0)], stage)).bars.stage == stage
 
 
+def test_nothing_is_measured_on_bars_that_only_fill_windows() -> None:
+    closes, incomplete = market()
+    split = 100
+    measurer = Measurer(SYMBOLS, STEP, PAIRS)
+    before = measurer.update(bars(closes, incomplete, everything(split), WARMING))
+    assert (len(before.bars), before.bars.stage) == (0, WARMING)
+    assert [len(getattr(before, table).ts) for table in ("signals", "tests", "activity")] == [0, 0, 0]
+    after = rows(measurer.update(bars(closes, incomplete, everything()[split * SYMBOLS :])))
+    expected = {key: row for key, row in rows(whole()).items() if int(key[-1]) >= (FIRST + split) * STEP}
+    assert after.keys() == expected.keys()
+    for key, row in expected.items():
+        if key[0] != "tests":  # `coint_share` counts tests, and those before were not made
+            assert after[key] == row
+
+
 def test_without_pairs_symbols_are_measured_all_the_same() -> None:
     measures = Measurer(SYMBOLS, STEP, []).update(bars(*market(), everything(3)))
     assert (len(measures.signals.ts), len(measures.tests.ts), len(measures.activity.ts)) == (0, 0, 9)
@@ -139,12 +171,14 @@ def test_signals_equal_a_fresh_fit_on_every_window(number: int) -> None:
             slope, constant = np.polyfit(xs, ys, 1)
             assert (signals.hedge_ratio[k], signals.intercept[k]) == (pytest.approx(slope, rel=1e-9), pytest.approx(constant, rel=1e-9))
             assert signals.r2[k] == pytest.approx(np.corrcoef(ys, xs)[0, 1] ** 2, rel=1e-9)
+            assert signals.hedge_ratio_se[k] == pytest.approx(sm.OLS(ys, sm.add_constant(xs)).fit().bse[1], rel=1e-7)
+            assert np.isnan(signals.innovation_z[k])  # a filter's
             spread = (ys - slope * xs)[-pair.zscore :]
             deviation = spread[-1] - spread.mean()
             assert signals.deviation[k] == pytest.approx(deviation, rel=1e-7, abs=1e-12)
             assert signals.zscore[k] == pytest.approx(deviation / spread.std(ddof=1), rel=1e-7, abs=1e-9)
         else:
-            assert np.isnan([signals.hedge_ratio[k], signals.zscore[k], signals.edge_bps[k]]).all()
+            assert np.isnan([signals.hedge_ratio[k], signals.zscore[k], signals.edge_bps[k], signals.hedge_ratio_se[k]]).all()
         if row >= pair.correlation:
             series = [f[leg, row - pair.correlation + 1 - pair.correlation_of_returns : row + 1] for leg in (pair.y, pair.x)]
             a, b = (np.diff(s) if pair.correlation_of_returns else s for s in series)
@@ -156,7 +190,7 @@ def test_tests_equal_statsmodels_and_the_share_is_counted_over_them(number: int)
     pair, measures = PAIRS[number], whole()
     tests, (closes, incomplete) = measures.tests, market()
     f = np.log(closes) if pair.log_prices else closes
-    of, passed = np.flatnonzero(tests.pair == number), []
+    of, passed, shares = np.flatnonzero(tests.pair == number), [], []
     for k in of.tolist():
         row = int(tests.ts[k] // STEP - FIRST)
         assert tests.incomplete[k] == share(incomplete, pair, row, pair.adf)
@@ -170,12 +204,106 @@ def test_tests_equal_statsmodels_and_the_share_is_counted_over_them(number: int)
             warnings.simplefilter("ignore")
             stat, pvalue, lags = adfuller(spread - spread.mean(), regression="c", **fixed)[:3]
             coint_stat, coint_pvalue, _ = coint(ys - ys.mean(), xs - xs.mean(), trend="c", autolag="aic")
+            reversed_pvalue = coint(xs - xs.mean(), ys - ys.mean(), trend="c", autolag="aic")[1]
+            both = coint_johansen(np.stack((ys - ys[0], xs - xs[0]), axis=1), 0, 1)
         assert (tests.adf_stat[k], tests.adf_pvalue[k]) == (pytest.approx(stat, rel=1e-7), pytest.approx(pvalue, rel=1e-6, abs=1e-12))
         assert tests.adf_lags[k] == lags
         assert (tests.coint_stat[k], tests.coint_pvalue[k]) == (pytest.approx(coint_stat, rel=1e-7), pytest.approx(coint_pvalue, rel=1e-6))
+        assert tests.coint_pvalue_reversed[k] == pytest.approx(reversed_pvalue, rel=1e-6)
+        assert tests.coint_pvalue_reversed[k] == engle_granger(xs, ys)[1]
+        assert (tests.johansen_trace[k], tests.johansen_max_eig[k]) == (
+            pytest.approx(both.lr1[0], rel=1e-6),
+            pytest.approx(both.lr2[0], rel=1e-6),
+        )
+        assert (tests.johansen_trace[k], tests.johansen_max_eig[k]) == johansen(ys, xs)
+        assert (tests.shin_stat[k], tests.variance_ratio[k]) == (shin(ys, xs), pytest.approx(variance_ratio(spread), rel=1e-6, nan_ok=True))
+        assert tests.half_life[k] == pytest.approx(half_life(spread), rel=1e-6, nan_ok=True)
         passed.append(coint_pvalue < PASSED_PVALUE)
+        shares.append(np.mean(passed[-TESTS:]) if len(passed) >= TESTS else 0.0)
+        failed = next((back for back, ok in enumerate(reversed(passed)) if ok), len(passed))
+        assert tests.broken[k] == pytest.approx(failed if max(shares) >= STATIONARY_SHARE else np.nan, nan_ok=True)
         expected = np.mean(passed[-TESTS:]) if len(passed) >= TESTS else np.nan
         assert tests.coint_share[k] == pytest.approx(expected, nan_ok=True) and tests.stationary[k] == (expected >= 0.5)
+
+
+def side_by_side(measurer: Measurer, cuts: list[int]) -> tuple[list[Measures], Floats]:
+    closes, incomplete = market()
+    found = []
+    for start, end in itertools.pairwise([0, *cuts, ROWS]):
+        found.append(measurer.update(bars(closes, incomplete, everything()[start * SYMBOLS : end * SYMBOLS])))
+        measurer = pickle.loads(pickle.dumps(measurer))
+    return found, np.log(closes)
+
+
+@pytest.mark.parametrize("cuts", [[], [30, 31, 90]], ids=["whole", "in batches with pickles between"])
+def test_each_method_of_a_pair_has_a_row_and_it_is_that_of_its_operator(cuts: list[int]) -> None:
+    measures, f = side_by_side(Measurer(SYMBOLS, STEP, SEVERAL), cuts)
+    signals = {name: np.concatenate([getattr(m.signals, name) for m in measures]) for name in (c.name for c in fields(measures[0].signals))}
+    full = np.arange(1, ROWS + 1)
+    y, x, window = np.zeros(ROWS, np.int64), np.ones(ROWS, np.int64), np.full(ROWS, PAIR.hedge)
+    kalman = HedgeKalman(1, STEP).update(f, y, y, x, full, window, (FIRST + full - 1) * STEP)
+    none = np.full(ROWS, np.nan)
+    expected = {
+        "kalman": kalman,
+        "huber": (*rolling_huber(f, y, x, full, window), none),
+        "theil_sen": (*rolling_theil_sen(f, y, x, full, window), none, none),
+        "tls": (*rolling_tls(f, y, x, full, window), none, none),
+    }
+    assert {method for pair in SEVERAL for method in pair.methods} == set(METHODS)
+    for number, method in enumerate(SIDE_BY_SIDE.methods):
+        of = (signals["pair"] == 1) & (signals["method"] == number)
+        assert (signals["ts"][of] // STEP - FIRST).tolist() == list(range(ROWS))
+        if method == OLS:
+            alone = (signals["pair"] == 2) & (signals["method"] == 0)
+            for name, column in signals.items():
+                if name not in ("pair", "method"):
+                    np.testing.assert_array_equal(column[of], column[alone], err_msg=name)
+            continue
+        names = ("hedge_ratio", "intercept", "r2", "hedge_ratio_se", "innovation_z")
+        for name, column in zip(names, expected[method], strict=True):
+            np.testing.assert_array_equal(signals[name][of], column, err_msg=f"{method} {name}")
+        assert np.isfinite(signals["hedge_ratio"][of][PAIR.hedge - 1 :]).all()
+        z = spread_zscore(f, y, x, full, np.full(ROWS, PAIR.zscore), expected[method][0])
+        for name, column in zip(("spread", "spread_mean", "spread_std", "deviation", "zscore"), z, strict=True):
+            np.testing.assert_array_equal(signals[name][of], column, err_msg=f"{method} {name}")
+    assert np.isfinite(signals["innovation_z"][(signals["pair"] == 1) & (signals["method"] == 0)][PAIR.hedge :]).all()
+
+
+def test_each_methods_spread_is_tested_and_cointegration_with_ols_alone() -> None:
+    (measures,), f = side_by_side(Measurer(SYMBOLS, STEP, SEVERAL), [])
+    tests, signals = measures.tests, measures.signals
+    alone = tests.rows(tests.pair == 2)
+    for number, method in enumerate(SIDE_BY_SIDE.methods):
+        of = tests.rows((tests.pair == 1) & (tests.method == number))
+        assert of.ts.tolist() == alone.ts.tolist()
+        only_ols = ("coint_stat", "coint_pvalue", "coint_share", "coint_pvalue_reversed", "johansen_trace", "johansen_max_eig", "shin_stat")
+        for name in (*only_ols, "broken", "stationary"):
+            column = getattr(of, name)
+            if method == OLS:
+                np.testing.assert_array_equal(column, getattr(alone, name), err_msg=name)
+            else:
+                assert not (column.any() if name == "stationary" else np.isfinite(column).any()), (method, name)
+        for k, ts in enumerate(of.ts.tolist()):
+            end = ts // STEP - FIRST + 1
+            if end < PAIR.adf:
+                assert np.isnan([of.adf_stat[k], of.half_life[k], of.variance_ratio[k]]).all()
+                continue
+            (slope,) = signals.hedge_ratio[(signals.pair == 1) & (signals.method == number) & (signals.ts == ts)]
+            spread = spread_series(f[0, end - PAIR.adf : end], f[1, end - PAIR.adf : end], slope)
+            assert (of.adf_stat[k], of.adf_pvalue[k], of.adf_lags[k]) == adf(spread, "bic")
+            np.testing.assert_array_equal([of.half_life[k], of.variance_ratio[k]], [half_life(spread), variance_ratio(spread)])
+
+
+@pytest.mark.parametrize("back", [1, 3, 60, 150])
+def test_bars_that_come_again_leave_every_method_as_if_they_had_always_been_so(back: int) -> None:
+    closes, incomplete = market()
+    wrong = closes.copy()
+    wrong[:2, ROWS - back :] *= 1.01
+    measurer = Measurer(SYMBOLS, STEP, SEVERAL)
+    found = rows(measurer.update(bars(wrong, incomplete, everything())))
+    measurer = pickle.loads(pickle.dumps(measurer))
+    found |= rows(measurer.update(bars(closes, incomplete, everything()[(ROWS - back) * SYMBOLS :])))
+    assert found == rows(Measurer(SYMBOLS, STEP, SEVERAL).update(bars(closes, incomplete, everything())))
 
 
 def test_activity_says_how_much_of_its_longest_window_is_incomplete() -> None:
@@ -189,12 +317,12 @@ def test_activity_says_how_much_of_its_longest_window_is_incomplete() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 12))
-def test_any_batches_with_pickles_between_give_the_rows_of_one(seed: int, batches: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.sampled_from([PAIRS, SEVERAL]))
+def test_any_batches_with_pickles_between_give_the_rows_of_one(seed: int, batches: int, pairs: list[PairSpec]) -> None:
     rng = np.random.default_rng(seed)
     closes, incomplete = market(seed % 100)
     reach = np.zeros(SYMBOLS, np.int64)
-    measurer, found = Measurer(SYMBOLS, STEP, PAIRS), {}
+    measurer, found = Measurer(SYMBOLS, STEP, pairs), {}
     for cut in [*np.sort(rng.integers(0, ROWS, batches)).tolist(), ROWS]:
         to = np.maximum(reach, cut - rng.integers(0, 30, SYMBOLS)) if cut < ROWS else np.full(SYMBOLS, ROWS)
         cells = [(symbol, row) for symbol in range(SYMBOLS) for row in range(reach[symbol], to[symbol])]
@@ -202,4 +330,4 @@ def test_any_batches_with_pickles_between_give_the_rows_of_one(seed: int, batche
         assert not found.keys() & new.keys(), "a row came again"
         found |= new
         reach, measurer = to, pickle.loads(pickle.dumps(measurer))
-    assert found == rows(whole(seed % 100))
+    assert found == rows(whole(seed % 100, pairs))

@@ -27,6 +27,7 @@ class Bar:
     newest_incomplete: bool = False
     incomplete: float = 0.0
     test: tuple[float, bool, float] | None = None  # p-value, stationary, incomplete
+    broken: float = NAN  # of the test
     trades: int = 1
     volume_ratio: float = NAN
 
@@ -47,17 +48,32 @@ def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: in
     return Measures(
         length,
         Bars(zero, zero + length, ts, value, value, value, value, value, value, trades, value, ~newest, np.zeros(1, np.int64), stage),
-        Signals(zero, method, ts, *(nothing,) * 7, value, nothing, -value, incomplete, newest),
+        Signals(zero, method, ts, *(nothing,) * 7, value, nothing, -value, nothing, nothing, incomplete, newest),
         Cointegration(
-            zero[of], method[of], ts[of], none, pvalue, zero[of].astype(np.int64), none, pvalue / 2, none, none, stationary, missing
+            zero[of],
+            method[of],
+            ts[of],
+            none,
+            pvalue,
+            zero[of].astype(np.int64),
+            none,
+            pvalue / 2,
+            none,
+            none,
+            stationary,
+            *(none,) * 5,
+            np.array([bar.broken for bar in bars], np.float64)[of],
+            missing,
         ),
-        Activity(zero, ts, nothing, nothing, -ratio, ratio, incomplete),
+        Activity(zero, ts, nothing, nothing, -ratio, ratio, nothing, nothing, incomplete),
         settled,
     )
 
 
-def spec(metric: str = "zscore", side: int = 1, threshold: float = 2.0, exit: float = 1.0, only_stationary: bool = False) -> AlertSpec:
-    return AlertSpec(5, metric, 0, side, threshold, exit, only_stationary)
+def spec(
+    metric: str = "zscore", side: int = 1, threshold: float = 2.0, exit: float = 1.0, only_stationary: bool = False, tested: int = 0
+) -> AlertSpec:
+    return AlertSpec(5, metric, 0, side, threshold, exit, only_stationary, tested)
 
 
 def watch(*specs: AlertSpec, length: int = SECOND_US) -> Watch:
@@ -90,6 +106,60 @@ def test_the_first_method_is_what_an_alert_reads() -> None:
     assert rows(watch(spec()), measures(bars)) == [(2, 2.5, True, 2)]
     assert rows(watch(spec(only_stationary=True)), measures(bars)) == []
     assert rows(watch(spec("adf_pvalue", side=-1, threshold=0.05, exit=0.05)), measures(bars)) == []
+
+
+def test_the_cointegration_that_an_alert_reads_is_that_of_the_method_that_is_tested() -> None:
+    bars = [Bar(2.5, test=(0.5, False, 0.0), broken=0.0), Bar(2.5, method=1, test=(0.01, True, 0.0), broken=3.0)]
+    assert rows(watch(spec(only_stationary=True, tested=1)), measures(bars)) == [(1, 2.5, True, 1)]
+    assert rows(watch(spec("broken", tested=1)), measures(bars)) == [(1, 3.0, True, 1)]
+    assert rows(watch(spec("coint_pvalue", side=-1, threshold=0.05, exit=0.05, tested=1)), measures(bars)) == [(1, 0.005, True, 1)]
+    assert rows(watch(spec("adf_pvalue", side=-1, threshold=0.05, exit=0.05, tested=1)), measures(bars)) == []  # that of the first
+    assert watch(spec(tested=1)).update(measures(bars)).coint_pvalue.tolist() == [0.005]
+
+
+def test_broken_stands_from_one_test_to_the_next_and_closes_when_a_test_is_passed() -> None:
+    lost = (0.5, False, 0.0)
+    bars = [Bar(test=(0.01, True, 0.0), broken=0.0), Bar(test=lost, broken=2.0), Bar(), Bar(test=lost, broken=3.0), Bar(test=lost)]
+    watched = watch(spec("broken", threshold=2.0, exit=0.0))
+    assert rows(watched, measures(bars)) == [(4, 3.0, True, 4)]
+    assert rows(watched, measures([Bar(), Bar(test=(0.01, False, 0.0), broken=0.0)], first=5)) == [(7, 0.0, False, 4)]
+
+
+def test_every_row_of_a_pair_says_the_pvalue_of_its_newest_test_and_whether_nothing_is_missing() -> None:
+    watched = watch(spec())
+    found = watched.update(measures([Bar(3.0), Bar(0.0, test=(0.5, False, 0.0)), Bar(3.0, incomplete=0.01), Bar(0.0)]))
+    assert found.ts.tolist() == [SECOND_US * k for k in (1, 2, 3, 4)]
+    assert [repr(p) for p in found.coint_pvalue.tolist()] == ["nan", "0.25", "0.25", "0.25"]
+    assert found.complete.tolist() == [True, True, False, True]
+    later = watched.update(measures([Bar(3.0), Bar(0.0, test=(0.02, True, 0.0))], first=4))
+    assert (later.coint_pvalue.tolist(), later.complete.tolist()) == ([0.25, 0.01], [True, True])
+
+
+def test_an_incomplete_test_leaves_only_the_alerts_that_look_at_it_incomplete() -> None:
+    bars = [Bar(3.0, test=(0.01, True, 0.01), broken=3.0)]
+    for rule, complete in ((spec(), True), (spec(only_stationary=True), False), (spec("broken"), False)):
+        assert watch(rule).update(measures(bars)).complete.tolist() == [complete]
+
+
+def test_a_symbol_has_no_pvalue_and_its_row_says_whether_its_window_is_whole() -> None:
+    bars = [Bar(3.0, volume_ratio=3.0, incomplete=0.01, test=(0.5, False, 0.0))]
+    for metric, complete in (("price", True), ("volume_ratio", False)):
+        found = watch(spec(metric)).update(measures(bars))
+        assert np.isnan(found.coint_pvalue).tolist() == [True] and found.complete.tolist() == [complete]
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_mark_says_what_the_close_before_it_did(cut: int) -> None:
+    bars = [Bar(0.0, test=(0.5, False, 0.0)), Bar(0.0, test=(0.2, False, 0.0), incomplete=0.01), Bar(0.0)]
+    watched, length = watch(spec(), length=2 * MINUTE_US), 2 * MINUTE_US
+    found = [watched.update(measures(bars[:cut], length=length))]
+    resumed = watch(spec(), length=length)
+    resumed.resume(pickle.loads(pickle.dumps(watched)))
+    found.append(resumed.update(measures(bars[cut:], first=cut, length=length)))
+    ts, pvalue, complete = (np.concatenate([getattr(part, name) for part in found]) for name in ("ts", "coint_pvalue", "complete"))
+    assert (ts // MINUTE_US).tolist() == [1, 2, 3, 4, 5, 6]
+    assert np.isnan(pvalue[0]) and pvalue[1:].tolist() == [0.25, 0.25, 0.1, 0.1, 0.1]
+    assert complete.tolist() == [False, True, True, False, False, True]
 
 
 def test_only_while_stationary_an_episode_opens_but_it_closes_at_any_time() -> None:

@@ -91,7 +91,7 @@ def test_legs_that_move_as_one_have_no_zscore_whatever_their_rounding(f: np.ufun
     values = f(np.stack([rng.uniform(0.1, 30) * x, x]))
     ends = np.arange(400, 2_001, 50)
     first = np.zeros(len(ends), np.int64)
-    slope, _, _ = rolling_ols(values, first, first + 1, ends, first + 400)
+    slope, *_ = rolling_ols(values, first, first + 1, ends, first + 400)
     columns = zscores(values, 100, slope, ends)
     assert np.isnan(columns[[2, 4]]).all() and np.isfinite(columns[[0, 1, 3]]).all()
 
