@@ -29,11 +29,15 @@ def main() -> int:
     if differ := line.disagreements(messages):
         print(f"benchmark: the two sides do not compute the same: {'; '.join(differ)}", file=sys.stderr)
         return 1
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
     name = "frames to bars of 6 timeframes to signals of 4 pairs"
-    results = [compare(name, "messages/s", len(messages), lambda: line.ours(messages), lambda: line.peer(messages), runs)]
+    results = [compare(name, "messages/s", len(messages), lambda: line.ours(messages), lambda: line.peer(messages), runs, say)]
     for result in results:
         print(text(result))
-    chosen.output.write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+    chosen.output.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
     if not chosen.quick and results[0].ratio < PROMISED:
         print(f"benchmark: {results[0].name}: {results[0].ratio:.1f} times faster, promised {PROMISED:.0f}", file=sys.stderr)
         return 1

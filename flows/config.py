@@ -162,7 +162,7 @@ def decode(text: str, where: str, directory: Path | None = None, environ: Mappin
         raise top.wrong("nothing to stream: give pairs, for example `pairs: [[BTCUSDT, ETHUSDT]]`, or source.symbols")
     questdb = _questdb(keys.get("questdb"), directory, environ or {})
     recovery = _recovery(keys.get("recovery"), directory)
-    if questdb.embedded and recovery.dir == questdb.dir:
+    if questdb.embedded and recovery.dir is not None and os.path.normpath(recovery.dir) == os.path.normpath(questdb.dir):
         raise top.wrong("recovery.dir and questdb.dir are the same directory: give each its own")
     return Settings(
         source=source,

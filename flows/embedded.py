@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ JAR = f"questdb-{VERSION}.jar"
 JAR_SHA256 = "939bc53ab22f93dbaa6545143a6e7c536d4904c07b7f2d381e8eef10436be062"
 START_S = 120.0  # a small machine under load; usually 2 to 5
 POLL_S = 0.05
+ENVIRONMENT = re.compile(r"Picked up \w+:|\b[A-Z][A-Z0-9_]+\s*=|QDB_")  # a setting that is repeated: it may hold any word
 HEAP_MB = 512  # QuestDB keeps its tables outside the Java heap
 THREADS = min(os.cpu_count() or 1, 4)
 LOG_KEEP_BYTES = 16 * 1024 * 1024
@@ -199,7 +201,8 @@ def _last_words(log: Path, offset: int) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return "no log"
-    telling = [line for line in lines if any(word in line.lower() for word in ("could not", "cannot", "exception", "error", " c "))]
+    words = ("could not", "cannot", "exception", "error", " c ")
+    telling = [line for line in lines if not ENVIRONMENT.search(line) and any(word in line.lower() for word in words)]
     return (telling or [line for line in lines if line.strip()] or ["no log"])[0].strip()[:300]
 
 
@@ -209,7 +212,7 @@ def _start(directory: Path, settings: QuestDB, progress: Progress, deadline: flo
         if _port_taken(port):
             raise UserError(
                 f"questdb.{key}: {keeper.HOST}:{port} is taken by another program: stop it, or set another questdb.{key} "
-                f"(--{key.replace('_', '-')})"
+                f"(demo: --{key.replace('_', '-')})"
             )
     log = keeper.log_file(directory)
     if log.exists() and log.stat().st_size > LOG_KEEP_BYTES:

@@ -6,6 +6,7 @@ number. Rows by ts, then by the table's other keys. Parquet: the same columns, t
 
 import contextlib
 import csv
+import errno
 import os
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from flows.errors import UserError
-from flows.questdb import Endpoint, Table, connect, tables
+from flows.questdb import Endpoint, Table, connect, suspended, suspension, tables
 
 SLICE_ROWS = 50_000
 PROGRESS_S = 1.0
@@ -43,6 +44,35 @@ def export(
 
     The file appears when it is complete. Rows that are written after the start of the export and later than it are left out.
     """
+    chosen = {"start": start, "end": end, "symbol": symbol, "pair": pair, "timeframe": timeframe}
+    spec, where, bound, first_us, end_us = refuse_wrong(table, format, out, **chosen)
+    import psycopg
+
+    with connect(endpoint) as connection, _output(out, format) as target:
+        for name, reason in suspended(connection):
+            if name == table:
+                raise UserError(f"export: {suspension(name, reason)}; nothing was exported")
+        writer = _Csv(target, spec) if format == "csv" else _Parquet(target, spec)
+        try:
+            return _copy(connection, spec, where, bound, first_us, end_us, writer, progress)
+        except psycopg.Error as error:
+            raise UserError(f"export: table {table}: {str(error).strip().splitlines()[0]}: run `pairflow check`") from None
+        finally:
+            writer.close()
+
+
+def refuse_wrong(
+    table: str,
+    format: str,
+    out: str | Path,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    symbol: str | None = None,
+    pair: str | None = None,
+    timeframe: str | None = None,
+) -> tuple[Table, str, list[str], int, int | None]:
+    """What the arguments of an export ask for: table, conditions and their values, time from and to; UserError when they cannot be met."""
     if table not in tables():
         raise UserError(f"export: there is no table {table!r}: choose one of {', '.join(tables())}")
     if format not in FORMATS:
@@ -55,16 +85,7 @@ def export(
     end_us = _micros("--end", end) if end else None
     if end_us is not None and end_us <= first_us:
         raise UserError(f"export: --end {end} is not after --start {start or '1970-01-01'}")
-    import psycopg
-
-    with connect(endpoint) as connection, _output(out, format) as target:
-        writer = _Csv(target, spec) if format == "csv" else _Parquet(target, spec)
-        try:
-            return _copy(connection, spec, where, bound, first_us, end_us, writer, progress)
-        except psycopg.Error as error:
-            raise UserError(f"export: table {table}: {str(error).strip().splitlines()[0]}: run `pairflow check`") from None
-        finally:
-            writer.close()
+    return spec, where, bound, first_us, end_us
 
 
 def _filters(spec: Table, **wanted: str | None) -> tuple[str, list[str]]:
@@ -114,7 +135,7 @@ def _copy(
 
     newest_us = one("max(ts)::LONG", first_us)
     if newest_us is None:
-        progress(f"{spec.name}: 0 rows")
+        progress(f"{spec.name}: 0 rows" + (f": it has none with {' and '.join(map(repr, bound))} in that time" if bound else ""))
         return 0
     end_us = newest_us + 1
     total = one("count()", first_us) or 0
@@ -195,8 +216,16 @@ class _Parquet:
 def _output(out: str | Path, format: str) -> Iterator[Any]:
     """Where to write: the terminal, or a file that appears under its name only when it is whole."""
     if str(out) == STDOUT:
-        yield sys.stdout
-        sys.stdout.flush()
+        try:
+            if sys.stdout is None:
+                raise OSError(errno.EBADF, "it is closed")
+            yield sys.stdout
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            sys.stdout = None  # what it still holds cannot be written either
+            raise UserError(f"export: standard output cannot be written ({error.strerror or error}): name a file with -o FILE") from None
         return
     path = Path(out)
     mode = {"mode": "w", "encoding": "utf-8", "newline": ""} if format == "csv" else {"mode": "wb"}

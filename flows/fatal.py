@@ -6,16 +6,23 @@ end, this one too, resumes at the last epoch whose rows are in the database.
 """
 
 import contextlib
+import faulthandler
 import functools
+import logging
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 from flows.errors import UserError
 
 STDERR: Final = 2
+HELD_BYTES: Final = 1 << 20
+MARK: Final = b"\0held\0"  # what was printed before it has been read when it has
+MARK_S: Final = 2.0
+_told: Final = [STDERR]  # the last one is where `tell` writes
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
@@ -47,4 +54,76 @@ def end(text: str) -> None:
 def tell(text: str) -> None:
     """A line on standard error, past Python's files: a signal's handler may have interrupted just those, and their locks."""
     with contextlib.suppress(OSError):
-        os.write(STDERR, f"{text}\n".encode())
+        os.write(_told[-1], f"{text}\n".encode(errors="backslashreplace"))
+
+
+@contextlib.contextmanager
+def held_stderr() -> Iterator[Callable[[], str]]:
+    """Hold back what native code prints on standard error, a panic's stack trace above all; Python's own lines go on.
+
+    Gives a function that reads it. It is told at the end, unless a UserError says all there is to say.
+    """
+    python = sys.stderr
+    reading, writing = os.pipe()  # not a file: the disk may be what is full
+    held, caught_up = bytearray(), threading.Event()
+
+    def read() -> None:
+        while chunk := os.read(reading, HELD_BYTES):
+            if len(held) < HELD_BYTES:
+                held.extend(chunk)
+            if chunk.endswith(MARK):
+                caught_up.set()
+
+    reader = threading.Thread(target=read, name="stderr", daemon=True)
+    reader.start()
+    with os.fdopen(os.dup(STDERR), "w", buffering=1, errors="backslashreplace") as stderr:
+
+        def words() -> str:
+            caught_up.clear()
+            os.write(writing, MARK)
+            caught_up.wait(MARK_S)
+            return held.replace(MARK, b"").decode(errors="replace").rstrip()
+
+        ours = python is not None and _is_stderr(python)
+        _told.append(stderr.fileno())
+        if ours:
+            _send(python, stderr)
+        watched = not faulthandler.is_enabled()
+        if watched:
+            faulthandler.enable(stderr)  # what aborts the process at least says where
+        os.dup2(writing, STDERR)
+        tellable = True
+        try:
+            yield words
+        except UserError:
+            tellable = False
+            raise
+        finally:
+            os.dup2(stderr.fileno(), STDERR)
+            if watched:
+                faulthandler.disable()
+            if ours:
+                _send(stderr, python)
+            _told.pop()
+            if tellable and (told := words()):
+                tell(told)
+            os.close(writing)
+            reader.join(MARK_S)
+            if not reader.is_alive():
+                os.close(reading)
+
+
+def _is_stderr(file: Any) -> bool:
+    try:
+        return bool(file.fileno() == STDERR)
+    except (OSError, ValueError, AttributeError):
+        return False  # what a test captures with
+
+
+def _send(before: Any, after: Any) -> None:
+    """Let what is printed and logged to one file go to another."""
+    before.flush()
+    sys.stderr = after
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is before:
+            handler.setStream(after)

@@ -7,12 +7,14 @@ table or of an archive.
 """
 
 import gzip
+import lzma
 import re
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -22,12 +24,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from flows.binance.messages import AGG_TRADE, LATEST_US, TRADE, Frames, decode, join, microseconds, sound
+from flows.binance.messages import AGG_TRADE, LATEST_US, NEIGHBOURS, TRADE, Frames, decode, join, microseconds, plausible, sound
 from flows.errors import UserError
 
 Progress = Callable[[int, int], None]  # bytes read so far, bytes in all
 
 BLOCK: Final = 3 << 19  # bytes taken at once: about 10,000 frames
+BROKEN: Final = (pa.ArrowException, TypeError, ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
 BATCH: Final = 10_000  # rows of a Parquet batch
 PEEKED: Final = 1_000  # frames that say when a recording begins: its first lines may be out of order
 NANOSECONDS_FROM: Final = 10**17
@@ -116,20 +119,24 @@ def symbols_in(paths: Sequence[Path], progress: Progress | None = None) -> Look:
     """
     files, stream = _peek_all(paths)
     symbols: set[str] = set()
-    firsts, lasts = [file.first_us for file in files], [file.first_us for file in files]
+    firsts: list[int] = []
+    lasts: list[int] = []
     done = 0
     total = sum(file.size for file in files)
     for file in files:
-        for found, ts, position in _looked(file, stream):
-            symbols |= found
-            if len(ts):
-                firsts.append(int(ts.min()))
-                lasts.append(int(ts.max()))
+        codes: dict[str, int] = {}
+        for frames, position in _plausible(_looked(file, stream, codes)):
+            if len(frames):
+                firsts.append(int(frames.ts.min()))
+                lasts.append(int(frames.ts.max()))
             if progress:
                 progress(done + position, total)
+        symbols |= codes.keys()
         done += file.size
     if progress:
         progress(total, total)
+    if not firsts:
+        raise UserError(f"{files[0].path}: holds no trade: every one has a price, a quantity or a time that cannot be one")
     return Look(files, tuple(sorted(symbols)), stream, min(firsts), max(lasts))
 
 
@@ -151,7 +158,7 @@ def read(
     positions = dict.fromkeys(range(len(files)), 0)
 
     def batches(k: int) -> Generator[Frames, None, None]:
-        for frames, position in _frames(files[k], codes, stream):
+        for frames, position in _plausible(_frames(files[k], codes, stream)):
             positions[k] = position
             yield frames
         positions[k] = files[k].size
@@ -227,6 +234,12 @@ def _peek_all(paths: Sequence[Path]) -> tuple[tuple[File, ...], str]:
 
 
 def _peek(path: Path) -> File:
+    try:
+        regular = path.is_file() or not path.exists()
+    except (OSError, ValueError) as e:
+        raise UserError(f"{_one_line(path)}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
+    if not regular and not path.is_dir():
+        raise UserError(f"{path}: is no regular file: save what it brings first")
     with _opened(path) as (stream, _):
         start = _take(path, stream, BLOCK)
         if start[:4] == b"PAR1":
@@ -339,8 +352,8 @@ def _peek_parquet(path: Path) -> File:
                 times = _times(batch.column(0))
                 if (times > 0).any():
                     return replace(file, first_us=int(times[times > 0].min()))
-    except (pa.ArrowException, OSError) as e:
-        raise UserError(f"{path}: cannot be read as Parquet: {_one_line(e)}") from e
+    except BROKEN as e:
+        raise UserError(f"{path}: cannot be read as Parquet: {_one_line(e)}: fetch or repair it") from e
     raise UserError(f"{path}: holds no trades")
 
 
@@ -372,8 +385,10 @@ class _opened:
                     if len(members) != 1:
                         raise UserError(f"{self.path}: holds {len(members)} files: expected a zip of one")
                     unpacked = stack.enter_context(archive.open(members[0]))
-                except zipfile.BadZipFile as e:
-                    raise UserError(f"{self.path}: the zip is damaged or cut off ({e}): fetch it again") from e
+                except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as e:
+                    raise UserError(f"{self.path}: the zip is damaged or cut off ({_one_line(e)}): fetch it again") from e
+                except RuntimeError as e:
+                    raise UserError(f"{self.path}: the zip cannot be opened ({_one_line(e)}): unpack it first") from e
             self.stack = stack.pop_all()
         return unpacked, raw
 
@@ -384,7 +399,7 @@ class _opened:
 def _take(path: Path, stream: IO[bytes], size: int) -> bytes:
     try:
         return stream.read(size)
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as e:
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile) as e:
         where = f"after {stream.tell():,} unpacked bytes"
         raise UserError(
             f"{path}: the compressed recording is cut off or damaged {where}: fetch or repair it (gzip -t says the same)"
@@ -406,20 +421,55 @@ def _blocks(file: File) -> Iterator[tuple[bytes, int]]:
             yield rest, raw.tell()
 
 
-def _looked(file: File, stream: str) -> Iterator[tuple[set[str], np.ndarray[Any, np.dtype[np.int64]], int]]:
-    """Symbols and times of a part after the other: of frames the times of a block's last ones, of tables all."""
+def _looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
+    """Trades of a part after the other: of frames the first and each block's last ones, of tables all; symbols are entered into `codes`."""
     if file.kind == LINES:
-        for block, position in _blocks(file):
-            found = {name.decode("utf-8", "replace") for event, name in set(_EVENT.findall(block)) if event == stream.encode()}
-            last = [_STAMP.sub(b"", line) for line in block.rsplit(b"\n", PEEKED)[-PEEKED:]]
-            yield found, decode(last, {name: code for code, name in enumerate(found)}, stream).ts, position
+        for number, (block, position) in enumerate(_blocks(file)):
+            for event, name in set(_EVENT.findall(block)):
+                if event == stream.encode():
+                    codes.setdefault(name.decode("utf-8", "replace"), len(codes))
+            lines = block.split(b"\n") if number == 0 else block.rsplit(b"\n", PEEKED)[-PEEKED:]
+            if len(lines) > 2 * PEEKED:
+                lines[PEEKED:-PEEKED] = []
+            yield decode([_STAMP.sub(b"", line) for line in lines], codes, stream), position
         return
     for batch, position in _tables(file, _wanted(file)):
-        if file.symbol is not None:
-            found = {file.symbol}
-        else:
-            found = {name for name in pc.unique(batch.column("symbol")).to_pylist() if name is not None}
-        yield found, _columns(file, batch, {name: code for code, name in enumerate(found)}).ts, position
+        names = [file.symbol] if file.symbol is not None else pc.unique(_texts(file, batch.column("symbol"))).to_pylist()
+        for each in names:
+            if each is not None:
+                codes.setdefault(each, len(codes))
+        yield _columns(file, batch, codes), position
+
+
+def _texts(file: File, column: pa.Array) -> pa.Array:
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException as e:
+        raise _broken(file, e) from e
+
+
+def _plausible(parts: Iterator[tuple[Frames, int]]) -> Iterator[tuple[Frames, int]]:
+    """The parts without the trades whose time cannot be theirs: those are counted as rejected. One part is read ahead."""
+    before_symbol, before_ts = np.empty(0, np.int32), np.empty(0, np.int64)
+    held: tuple[Frames, int] | None = None
+    for part in chain(parts, [None]):
+        if held is not None:
+            frames, position = held
+            after = part[0] if part is not None else Frames.none(0)
+            start, stop = len(before_ts), len(before_ts) + len(frames)
+            symbol = np.concatenate((before_symbol, frames.symbol, after.symbol))
+            good = plausible(symbol, np.concatenate((before_ts, frames.ts, after.ts)))[start:stop]
+            if not good.all():
+                rejected = frames.rejected + np.bincount(frames.symbol[~good], minlength=len(frames.rejected))
+                frames = replace(frames.rows(good), rejected=rejected)
+            symbol, ts = np.concatenate((before_symbol, frames.symbol)), np.concatenate((before_ts, frames.ts))
+            order = np.argsort(symbol, kind="stable")
+            last = order[
+                np.append(symbol[order][NEIGHBOURS:] != symbol[order][:-NEIGHBOURS], np.ones(min(len(order), NEIGHBOURS), np.bool_))
+            ]
+            before_symbol, before_ts = symbol[last], ts[last]
+            yield frames, position
+        held = part
 
 
 def _wanted(file: File) -> tuple[str, ...]:
@@ -468,7 +518,7 @@ def _tables(file: File, wanted: tuple[str, ...]) -> Iterator[tuple[pa.RecordBatc
             ) as reader:
                 for batch in reader:
                     yield batch.rename_columns(list(wanted)), raw.tell()
-    except (pa.ArrowException, OSError, EOFError, zlib.error, zipfile.BadZipFile) as e:
+    except BROKEN as e:
         raise _broken(file, e) from e
 
 
@@ -490,7 +540,7 @@ def _broken(file: File, e: BaseException) -> UserError:
     return UserError(f"{file.path}: line {line or told[1]}: {told[2]}: fetch or repair it")
 
 
-def _one_line(e: BaseException) -> str:
+def _one_line(e: object) -> str:
     return " ".join(str(e).split())[:200]
 
 
@@ -504,7 +554,7 @@ def _times(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
 def _columns(file: File, batch: pa.RecordBatch, codes: Mapping[str, int]) -> Frames:
     try:
         return _converted(file, batch, codes)
-    except pa.ArrowException as e:  # a Parquet column of another type
+    except (pa.ArrowException, TypeError, ValueError) as e:  # a Parquet column of another type
         raise _broken(file, e) from e
 
 

@@ -372,10 +372,28 @@ class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
             return NotBegun(before)
 
 
+@dataclass(slots=True)
+class LeftOut:
+    """What of a recording was no trade."""
+
+    rejected: int = 0
+    unreadable: int = 0
+
+    def count(self, frames: Frames) -> None:
+        self.rejected += int(frames.rejected.sum())
+        self.unreadable += frames.unreadable
+
+    def __str__(self) -> str:
+        told = [f"{self.rejected:,} rejected: price, quantity or time impossible"] * bool(self.rejected)
+        told += [f"{self.unreadable:,} unreadable lines"] * bool(self.unreadable)
+        return f" ({'; '.join(told)})" if told else ""
+
+
 class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
     """Recorded trades in event time: as fast as the flow takes them, or at `speed` times the market's."""
 
-    def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None) -> None:
+    def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None, counts: "LeftOut") -> None:
+        self._counts = counts
         self._symbols, self._recording, self._stop, self._speed = settings.symbols, recording, stop, speed
         self._sequencer = Sequencer(len(settings.symbols), settings.source.quiet_us, None, settings.source.ids == CONTIGUOUS)
         self._health = Health(settings.symbols, np.arange(len(settings.symbols)), wall_us)
@@ -390,6 +408,7 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
         frames = self._next_frames()
         if frames is not None:
             self._health.arrived(frames, live=False)
+            self._counts.count(frames)
             self._sequencer.feed(frames, 0.0)
         self._ended = frames is None
         trades = self._sequencer.release(0.0, end=self._ended)
@@ -423,13 +442,14 @@ class RecordingSource(FixedPartitionedSource[tuple[str, Feed], None]):
 
     def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None = None) -> None:
         self._settings, self._recording, self._stop, self._speed = settings, recording, stop, speed
+        self.left_out = LeftOut()
 
     def list_parts(self) -> list[str]:
         return ["recording"]
 
     @guarded
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> RecordingPartition:
-        return RecordingPartition(self._settings, self._recording, self._stop, self._speed)
+        return RecordingPartition(self._settings, self._recording, self._stop, self._speed, self.left_out)
 
 
 def write_durably(path: Path, text: str) -> None:

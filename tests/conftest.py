@@ -57,25 +57,30 @@ def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
             yield endpoint
 
 
-@pytest.fixture
-def database(questdb: Endpoint) -> Iterator[Endpoint]:
-    """The session's QuestDB with empty tables."""
+def emptied(questdb: Endpoint) -> Endpoint:
+    """The database with its tables made anew."""
     with connect(questdb) as connection:
         for name, transactions in connection.execute("SELECT name, sequencerTxn FROM wal_tables()").fetchall():
             if transactions:  # a new table has none; DROP also forgets a TTL, which TRUNCATE keeps
                 connection.execute(f"DROP TABLE '{name}'")
     prepare(questdb)
-    yield questdb
+    return questdb
+
+
+@pytest.fixture
+def database(questdb: Endpoint) -> Endpoint:
+    """The session's QuestDB with empty tables."""
+    return emptied(questdb)
 
 
 class Proxy:
     """A TCP proxy to one port; `fault` says what happens to answers: None, "drop", "hang", or bytes to send instead of forwarding."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, at: int = 0) -> None:
         self.fault: str | bytes | None = None
         self.faults = 0  # how many requests met the fault
         self._upstream = ("127.0.0.1", port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", at))
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = [self._listener]
         self._threads = [threading.Thread(target=self._accept)]
@@ -125,10 +130,10 @@ class Proxy:
 
 
 @pytest.fixture
-def proxy() -> Iterator[Callable[[int], Proxy]]:
-    """`proxy(port)` puts a Proxy in front of a port."""
+def proxy() -> Iterator[Callable[..., Proxy]]:
+    """`proxy(port)` puts a Proxy in front of a port, listening at any free one or at `at`."""
     with contextlib.ExitStack() as stack:
-        yield lambda port: stack.enter_context(contextlib.closing(Proxy(port)))
+        yield lambda port, at=0: stack.enter_context(contextlib.closing(Proxy(port, at)))
 
 
 @pytest.fixture(scope="session")

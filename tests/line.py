@@ -2,6 +2,7 @@
 
 import csv
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -9,9 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.config import load
+from flows.config import Settings, load
 from flows.embedded import running as database
 from flows.export import export
+from flows.running import open_recovery
 
 Ports = Callable[[int], list[int]]
 TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
@@ -45,6 +47,17 @@ def configure(home: Path, ports: Ports, ws: str = "wss://x.invalid", rest: str =
     http, pg = ports(2)
     (home / "pipeline.yaml").write_text(CONFIGURATION.format(ws=ws, rest=rest, http=http, pg=pg))
     return home
+
+
+def used_store(settings: Settings) -> Path:
+    """Make the recovery store of these settings, with an epoch in it."""
+    open_recovery(settings)
+    assert settings.recovery.dir is not None
+    store = settings.recovery.dir / "part-0.sqlite3"
+    with sqlite3.connect(store) as connection:
+        connection.execute("INSERT INTO fronts (ex_num, worker_index, worker_frontier) VALUES (0, 0, 2)")
+    connection.close()
+    return store
 
 
 def tables(home: Path) -> dict[str, str]:

@@ -14,6 +14,11 @@ STREAMS: Final = (TRADE, AGG_TRADE)
 
 MICROSECONDS_FROM: Final = 10**14  # a time below it counts milliseconds (until the year 5138), one above it microseconds (since 1973)
 LATEST_US: Final = 10**17
+APART_US: Final = (
+    3_600_000_000  # a trade whose time is further from what it must be near to is none: it would open bars for all the time between
+)
+LONE_US: Final = 24 * APART_US  # the same at an end, where it may be a pause
+NEIGHBOURS: Final = 5  # so many less one wrong times in a row are found
 JOINED: Final = 512  # frames decoded in one call; when one of them is broken, so many are decoded one by one
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -171,6 +176,38 @@ def sound(
     )
 
 
+def plausible(symbol: Codes, ts: Longs, lone_us: int | None = LONE_US) -> Flags:
+    """Which times can be those of trades that come one after the other, each symbol's in the order of its ids.
+
+    A time is none when it is an hour later than each of the NEIGHBOURS trades after it and than one of those before, or earlier than each
+    of those before and than one of those after. Times that never go back all pass, whatever the pauses; but the first and the last one may
+    be `lone_us` away from the next (None: any time).
+    """
+    if not len(ts) or int(ts.max()) - int(ts.min()) <= APART_US:
+        return np.ones(len(ts), np.bool_)
+    order = np.argsort(symbol, kind="stable")
+    of, sorted_ts = symbol[order], ts[order]
+    none_max, none_min = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    after_max, before_max = np.full(len(ts), none_max), np.full(len(ts), none_max)
+    after_min, before_min = np.full(len(ts), none_min), np.full(len(ts), none_min)
+    for k in range(1, min(NEIGHBOURS, len(ts) - 1) + 1):
+        same = of[k:] == of[:-k]
+        np.copyto(after_max[:-k], np.maximum(after_max[:-k], sorted_ts[k:]), where=same)
+        np.copyto(after_min[:-k], np.minimum(after_min[:-k], sorted_ts[k:]), where=same)
+        np.copyto(before_max[k:], np.maximum(before_max[k:], sorted_ts[:-k]), where=same)
+        np.copyto(before_min[k:], np.minimum(before_min[k:], sorted_ts[:-k]), where=same)
+    last, first = after_max == none_max, before_min == none_min
+    later, earlier = sorted_ts - APART_US, sorted_ts + APART_US
+    late = ~last & (later > after_max) & (first | (later > before_min))
+    early = ~first & (earlier < before_min) & (last | (earlier < after_max))
+    if lone_us is not None:
+        late |= last & ~first & (sorted_ts - lone_us > before_max)
+        early |= first & ~last & (sorted_ts + lone_us < after_min)
+    good = np.empty(len(ts), np.bool_)
+    good[order] = ~(late | early)
+    return good
+
+
 def _counts(first: Longs, last: Longs) -> Longs:
     """Trades of an aggregate; 0, which no sound one has, where last < first or the difference leaves the int64s."""
     return np.where((first >= 0) & (last >= first) & (last - first < 2**62), last - first + 1, 0)
@@ -191,6 +228,9 @@ def _trade_columns(events: list[Any], codes: Mapping[str, int], stream: str, sym
     price = np.fromiter([e.p for e in events], np.float64, n)
     qty = np.fromiter([e.q for e in events], np.float64, n)
     is_buyer_maker = np.fromiter([e.m for e in events], np.bool_, n)
+    apart = np.abs(microseconds(ts) - microseconds(event_ts)) > APART_US
+    if apart.any():
+        ts[apart] = 0  # which no trade has
     return sound(symbol, symbols, id=ids, ts=ts, price=price, qty=qty, is_buyer_maker=is_buyer_maker, count=count, event_ts=event_ts)
 
 

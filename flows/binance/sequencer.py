@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from flows.binance.messages import COLUMNS, Frames, join
+from flows.binance.messages import COLUMNS, NEIGHBOURS, Frames, join, plausible
 from operators.columns import NEVER, SECOND_US, Flags, Longs, Trades
 
 Times = npt.NDArray[np.float64]  # seconds of the caller's clock
@@ -564,7 +564,7 @@ class Sequencer:
 
     def _accept(self, s: int, backlog: Backlog, request: Request, page: Page, now: float) -> None:
         """Take from the exchange's answer what is missing: anything newer is still to come from the socket."""
-        frames = page.frames
+        frames = self._plausible(s, backlog, page.frames)
         to_id = request.to_id
         if to_id is None and backlog.unended is not None:
             to_id = backlog.unended.stream_id
@@ -581,6 +581,14 @@ class Sequencer:
                 newest = int(page.ids.max())
                 backlog.known_to = max(backlog.known_to, newest if to_id is None else min(newest, to_id - 1))
         self._merge(s, backlog)
+
+    def _plausible(self, s: int, backlog: Backlog, frames: Frames) -> Frames:
+        """The exchange's trades without those whose time neither the one before nor those that wait behind confirm: they are told again."""
+        before, behind = self.last_ts[s : s + 1], backlog.rows.rows(slice(0, NEIGHBOURS)).ts
+        if before[0] == NEVER:
+            before = before[:0]
+        ts = np.concatenate((before, frames.ts, behind))
+        return frames.rows(plausible(np.zeros(len(ts), np.int32), ts, lone_us=None)[len(before) : len(before) + len(frames)])
 
     def _void(self, s: int, ids: Longs) -> Frames:
         """Rows that hold the place of ids without a trade."""
@@ -709,7 +717,8 @@ class Sequencer:
         if self.patience is not None and not self.connected:
             return
         seen = np.full(self.symbols, self.seen_ts) if self.patience is not None else self._after[0 if end else 2]
-        quiet = (self.last_ts != NEVER) & ~self._waits & (seen != NEVER)
+        quiet = ~self._waits
         for s, backlog in self._backlogs.items():
-            quiet[s] = backlog.idle and self.last_ts[s] != NEVER
+            quiet[s] = backlog.idle
+        quiet &= (self.last_ts != NEVER) & (seen != NEVER)
         self.watermark[quiet] = np.maximum(self.watermark[quiet], seen[quiet] - self.quiet_us)

@@ -8,8 +8,8 @@ import pytest
 from flows.check import report
 from flows.config import load
 from flows.exchange import Background, background
-from flows.running import FINGERPRINT, open_recovery, own_recovery
-from tests.line import CONFIGURATION
+from flows.running import FINGERPRINT, own_recovery
+from tests.line import CONFIGURATION, used_store
 
 Ports = Callable[[int], list[int]]
 
@@ -44,8 +44,7 @@ def test_everything_ready_is_said_and_nothing_is_written(home: Path, capsys: pyt
 
 
 def test_a_recovery_store_is_compared_and_not_touched(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = load(home)
-    open_recovery(settings)
+    used_store(load(home))
     before = content(home.parent)
     assert report(home) == 0
     assert "is of this configuration" in capsys.readouterr().out
@@ -59,6 +58,26 @@ def test_a_recovery_store_is_compared_and_not_touched(home: Path, capsys: pytest
     assert report(home) == 1
     assert "without fingerprint" in capsys.readouterr().out
     assert not (home.parent / "recovery" / FINGERPRINT).exists()
+
+
+def test_a_damaged_recovery_store_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    used_store(load(home)).write_bytes(b"x" * 10_000)
+    assert report(home) == 1
+    assert "part-0.sqlite3 is damaged (file is not a database): start anew" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("key", "line"), [("db", "database: questdb.dir"), ("recovery", "recovery: recovery.dir")])
+def test_a_directory_that_cannot_be_made_is_told(home: Path, capsys: pytest.CaptureFixture[str], key: str, line: str) -> None:
+    (home.parent / "notes").write_text("")
+    home.write_text(home.read_text().replace(f"dir: {key}", f"dir: notes/{key}"))
+    assert report(home) == 1
+    assert f"NOT  {line}: {home.parent}/notes/{key} cannot be made ({home.parent}/notes is a file): " in capsys.readouterr().out
+
+
+def test_a_jar_that_is_yet_to_be_fetched_is_told(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.embedded.cache_dir", lambda: home.parent / "cache")
+    assert report(home) == 0
+    assert "; its jar will be fetched once over the network" in capsys.readouterr().out
 
 
 def test_a_run_on_the_recovery_directory_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

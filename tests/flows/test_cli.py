@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from flows.errors import UserError
 from flows.exchange import Faults, Ids, Misreport, background
 from flows.questdb import Endpoint, connect, set_retention, tables
 from flows.running import own_recovery
-from tests.line import Ports, configure, finish, follow, running
+from tests.line import Ports, configure, finish, follow, pairflow, running, used_store
 
 PAIRS = (
     "pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{dir: db, http_port: {http}, pg_port: {pg}}}\nsource: {{ws_url: '{ws}', rest_url: '{rest}'}}\n"
@@ -68,6 +69,35 @@ def test_an_unreachable_exchange_is_one_line(
     Path("pipeline.yaml").write_text(PAIRS.format(http=http, pg=pg, ws=url.replace("http", "ws"), rest=url))
     assert f"127.0.0.1:{nobody}" in refusal(capsys, "run")
     assert not Path("db").exists()
+
+
+def test_a_fresh_start_that_fails_forgets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_ports: Callable[[int], list[int]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    http, pg, nobody = free_ports(3)
+    with background(symbols=("BTCUSDT", "ETHUSDT")) as exchange, socket.create_server(("127.0.0.1", 0)) as taken:
+        of_exchange = {"ws": exchange.ws_url, "rest": exchange.rest_url}
+        Path("pipeline.yaml").write_text(PAIRS.format(http=taken.getsockname()[1], pg=pg, **of_exchange))
+        store = used_store(load(Path("pipeline.yaml")))
+        before = store.read_bytes()
+        assert "is taken by another program" in refusal(capsys, "run", "--fresh")
+        assert store.read_bytes() == before
+    url = f"http://127.0.0.1:{nobody}"
+    Path("pipeline.yaml").write_text(PAIRS.format(http=http, pg=pg, ws=url.replace("http", "ws"), rest=url))
+    refusal(capsys, "run", "--fresh")
+    assert store.read_bytes() == before
+
+
+def test_a_start_that_fails_leaves_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_ports: Callable[[int], list[int]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (pg,) = free_ports(1)
+    with background(symbols=("BTCUSDT", "ETHUSDT")) as exchange, socket.create_server(("127.0.0.1", 0)) as taken:
+        Path("pipeline.yaml").write_text(PAIRS.format(http=taken.getsockname()[1], pg=pg, ws=exchange.ws_url, rest=exchange.rest_url))
+        assert "is taken by another program" in refusal(capsys, "run")
+    assert [path.name for path in Path(".pairflow/recovery").iterdir()] == ["run.lock"]
 
 
 @pytest.mark.parametrize(("symbols", "code"), [(("BTCUSDT", "ETHUSDT"), 0), (("BTCUSDT", "SOLUSDT"), 1)])
@@ -151,6 +181,70 @@ def test_a_recording_longer_than_the_database_keeps_is_refused(
 )
 def test_a_fault_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], fault: str, told: str) -> None:
     assert refusal(capsys, "exchange", "--fault", fault).startswith(f"pairflow: {told}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("exchange", "--since", "inf"),
+        ("exchange", "--since", "nan"),
+        ("exchange", "--history", "1e300"),
+        ("exchange", "--rate", "1e300"),
+        ("exchange", "--rate", "fast"),
+        ("demo", "--seconds", "1e300"),
+    ],
+)
+def test_a_number_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(arguments)
+    assert refused.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"pairflow {arguments[0]}: error: argument {arguments[1]}: expected a ")
+
+
+def test_a_demo_on_one_port_for_two_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "port 9123 is wanted for both" in refusal(capsys, "demo", "--http-port", "9123", "--pg-port", "9123")
+    assert not list(tmp_path.iterdir())
+
+
+def test_symbols_of_the_exchange_are_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--symbols: x' OR 1=1--: expected" in refusal(capsys, "exchange", "--symbols", "x' OR 1=1--")
+
+
+def test_an_export_looks_at_its_arguments_before_it_starts_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pipeline.yaml").write_text("pairs: [[BTCUSDT, ETHUSDT]]\n")
+    assert "there is no table 'signal'" in refusal(capsys, "export", "signal", "-o", "-")
+    assert "expected a time" in refusal(capsys, "export", "signals", "-o", "-", "--start", "soon")
+    assert "there is no such directory" in refusal(capsys, "export", "signals", "-o", "-", "--dir", "nowhere")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipeline.yaml"]
+
+
+def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_ports: Ports) -> None:
+    home = configure(tmp_path / "home", free_ports)
+    rows = [f"{k + 1},60000.0,0.01,600.0,{1_723_161_600_000 + k},True,True" for k in range(100)]
+    rows[50], rows[60] = "51,0,0.01,600.0,1723161600050,True,True", "61,60000.0,0.01,600.0,99999999999999999,True,True"
+    (home / "BTCUSDT-trades-1.csv").write_text("\n".join(rows))
+    (home / "BTCUSDT-trades-2.csv").write_text("\n".join(row.replace("60000.0", "0") for row in rows))
+    told = pairflow(home, "replay", "--dir", "day", "BTCUSDT-trades-1.csv")
+    assert "replayed: 98 trades" in told and "(2 rejected: price, quantity or time impossible)" in told
+    assert "`pairflow questdb --dir day` serves it" in told
+    assert len(pairflow(home, "export", "trades", "-o", "-", "--dir", "day").splitlines()) == 99
+    refused = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "replay", "BTCUSDT-trades-2.csv"], cwd=home, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 1 and "BTCUSDT-trades-2.csv: holds no trade" in refused.stderr
+
+
+def test_an_export_to_a_full_device_or_a_closed_one_is_one_line(tmp_path: Path, free_ports: Ports) -> None:
+    home = configure(tmp_path / "home", free_ports)
+    for target in (">/dev/full", ">&-"):
+        command = f"exec {sys.executable} -m flows.cli export trades -o - {target}"
+        done = subprocess.run(["/bin/sh", "-c", command], cwd=home, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("pairflow: export: standard output cannot be written (")
 
 
 def test_the_help_lists_the_faults_that_a_value_can_set(capsys: pytest.CaptureFixture[str]) -> None:

@@ -399,6 +399,8 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": questdb: expected a host, as embedded is false (or PAIRFLOW_QUESTDB_HOST in the environment)"),
     ("a yes", SHORTEST + "questdb: {embedded: yes}",
         ": questdb.embedded: expected true or false, got 'yes'"),
+    ("one directory for two in other words", SHORTEST + "questdb: {dir: a}\nrecovery: {dir: a/../a}",
+        ": recovery.dir and questdb.dir are the same directory: give each its own"),
     ("one directory for two", SHORTEST + "recovery: {dir: .pairflow/questdb}",
         ": recovery.dir and questdb.dir are the same directory: give each its own"),
     ("recovery on", SHORTEST + "recovery: true",

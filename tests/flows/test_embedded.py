@@ -18,7 +18,7 @@ import pytest
 from flows import embedded, keeper
 from flows.columns import Rows, Symbols
 from flows.config import QuestDB
-from flows.embedded import running
+from flows.embedded import _last_words, running
 from flows.errors import UserError
 from flows.questdb import Endpoint, Writer, connect, prepare, settle
 
@@ -68,7 +68,7 @@ PIPELINE = """
 import sys, threading
 from pathlib import Path
 from flows.config import QuestDB
-from flows.embedded import running
+from flows.embedded import running, _last_words
 with running(QuestDB(dir=Path(sys.argv[1]), http_port=int(sys.argv[2]), pg_port=int(sys.argv[3]))) as endpoint:
     print("up", flush=True)
     sys.stdin.read()
@@ -206,7 +206,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, free_ports: Ports, key: s
         pass
     assert str(refused.value) == (
         f"questdb.{key}: 127.0.0.1:{getattr(settings, key)} is taken by another program: "
-        f"stop it, or set another questdb.{key} (--{key.replace('_', '-')})"
+        f"stop it, or set another questdb.{key} (demo: --{key.replace('_', '-')})"
     )
 
 
@@ -351,3 +351,11 @@ def test_a_damaged_jar_is_never_run(empty_cache: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{free_ports(1)[0]}"})
     with pytest.raises(UserError, match=r"^QuestDB 9\.3\.4: cannot be fetched"):
         embedded.jar()
+
+
+def test_the_last_words_are_not_an_environment_variables(tmp_path: Path) -> None:
+    log = tmp_path / "questdb.log"
+    log.write_text(
+        "NOTE: Picked up JAVA_TOOL_OPTIONS: -Dx=error\nA server-main QDB_LOG_ERROR=stdout\njava.net.BindException: could not bind\n"
+    )
+    assert _last_words(log, 0) == "java.net.BindException: could not bind"

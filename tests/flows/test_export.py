@@ -212,3 +212,21 @@ def test_a_database_without_the_table_is_said_in_a_line(database: Endpoint, tmp_
     with pytest.raises(UserError, match=r"^export: table audits: .*table does not exist.*: run `pairflow check`$"):
         export(database, "audits", "csv", tmp_path / "audits.csv")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_suspended_table_is_refused(database: Endpoint, tmp_path: Path) -> None:
+    with connect(database) as connection:
+        connection.execute("ALTER TABLE bars SUSPEND WAL")
+        try:
+            with pytest.raises(UserError, match=r"^export: table bars: suspended .* RESUME WAL; nothing was exported$"):
+                export(database, "bars", "csv", tmp_path / "bars.csv")
+        finally:
+            connection.execute("ALTER TABLE bars RESUME WAL")
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_do_not_exist_are_told(database: Endpoint, tmp_path: Path) -> None:
+    written(database, bars())
+    told: list[str] = []
+    assert export(database, "bars", "csv", tmp_path / "bars.csv", symbol="NOSUCH", timeframe="1s", progress=told.append) == 0
+    assert told == ["bars: 0 rows: it has none with 'NOSUCH' and '1s' in that time"]

@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import resource
 import time
 from pathlib import Path
 
@@ -115,4 +116,25 @@ def test_an_exchange_restarted_and_a_pipeline_killed_in_between_change_no_row(
                     while written(home) < everything:
                         assert time.monotonic() < deadline
                     finish(again)
+    assert tables(home) == replayed[1]
+
+
+def test_a_full_disk_under_the_recovery_store_is_one_line_and_a_run_with_space_again_changes_no_row(
+    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, free_ports: Ports
+) -> None:
+    with background(paths=[recording], speed=40.0) as exchange:
+        home = configure(tmp_path / "full", free_ports, exchange.ws_url, exchange.rest_url)
+        with running(home) as run:
+            assert run.stderr is not None
+            follow(run, "alert episodes")  # ten seconds in
+            store = sum(path.stat().st_size for path in (home / "recovery").glob("part-*"))
+            resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (store // 2, resource.RLIM_INFINITY))
+            *_, last = run.stderr.read().splitlines()
+            assert run.wait(timeout=30) == 1
+            assert last.startswith(f"pairflow: recovery: {home}/recovery: the store cannot be written (")
+        with running(home) as again:
+            deadline = time.monotonic() + 180
+            while written(home) < len(rows(replayed[1]["trades"])):
+                assert time.monotonic() < deadline
+            finish(again)
     assert tables(home) == replayed[1]

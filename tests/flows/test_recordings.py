@@ -1,7 +1,9 @@
 import gzip
 import json
+import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -376,3 +378,80 @@ def test_a_reader_may_stop_early_and_leaves_nothing_open(tmp_path: Path) -> None
     reading = read([path], SYMBOLS)
     assert json.dumps(len(next(iter(reading)))) != "0"
     reading.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", ["lines", "csv", "parquet"])
+@pytest.mark.parametrize("at", [0, 5, 12_345, 29_999])
+@pytest.mark.parametrize("wrong_us", [1, 99_999_999_999_999_999, 26 * 3_600_000_000])
+def test_a_wrong_time_is_rejected_and_moves_nothing(tmp_path: Path, kind: str, at: int, wrong_us: int) -> None:
+    f = trades(30_000)
+    path = tmp_path / {"lines": "r.ndjson", "csv": "BTCUSDT-trades-1.csv", "parquet": "BTCUSDT-trades-1.parquet"}[kind]
+    f.ts[at] = wrong_us if wrong_us != 26 * 3_600_000_000 else f.ts[at] + wrong_us
+    if kind == "lines":
+        f.event_ts[at] = f.ts[at]
+        path.write_bytes(b"\n".join(messages.encode_trades("BTCUSDT", f, in_microseconds=True)))
+    elif kind == "csv":
+        path.write_text("\n".join(csv_rows(f)))
+    else:
+        pq.write_table(pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}), path)
+    found = join(list(read([path])), 1)
+    assert len(found) == 29_999 and found.rejected.tolist() == [1] and f.id[at] not in found.id
+    look = symbols_in([path])
+    assert START_US <= look.first_us < look.last_us < START_US + 10**10
+
+
+def test_a_day_between_two_parts_of_a_recording_is_a_pause(tmp_path: Path) -> None:
+    day, later = trades(20), trades(20, start_us=START_US + 30 * 3_600_000_000)
+    path = tmp_path / "BTCUSDT-trades-1.csv"
+    path.write_text("\n".join(csv_rows(day) + csv_rows(replace(later, id=later.id + 20))))
+    assert len(join(list(read([path])), 1)) == 40
+
+
+def _parquet(path: Path, **columns: object) -> None:
+    f = trades(20)
+    pq.write_table(pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker} | columns), path)
+
+
+ODD: dict[str, Callable[[Path], object]] = {
+    "an integer symbol": lambda path: _parquet(path, symbol=np.arange(20)),
+    "a nested symbol": lambda path: _parquet(path, symbol=[{"a": 1}] * 20),
+    "a text id": lambda path: _parquet(path, id=["x"] * 20),
+    "a nested price": lambda path: _parquet(path, price=[[1.0]] * 20),
+    "a text time": lambda path: _parquet(path, time=["yesterday"] * 20),
+    "a text flag": lambda path: _parquet(path, is_buyer_maker=["no"] * 20),
+    "a binary side": lambda path: _parquet(path, side=[b"\xff"] * 20),
+    "its beginning only": lambda path: path.write_bytes(b"PAR1" + bytes(100)),
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_parquet_is_one_line(tmp_path: Path, odd: str) -> None:
+    path = tmp_path / "BTCUSDT-trades-1.parquet"
+    ODD[odd](path)
+    try:
+        found = [*read([path], ("BTCUSDT",))] if symbols_in([path]) else []
+    except UserError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error)
+    else:  # understood
+        assert odd in ("an integer symbol", "a binary side") and not sum(map(len, found)) % 20
+
+
+@pytest.mark.parametrize("flaw", ["encrypted", "method", "lzma"])
+def test_a_zip_that_cannot_be_unpacked_is_one_line(tmp_path: Path, flaw: str) -> None:
+    path = tmp_path / "BTCUSDT-trades-1.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA if flaw == "lzma" else zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("BTCUSDT-trades-1.csv", "\n".join(csv_rows(trades(200))))
+    content = bytearray(path.read_bytes())
+    central = content.index(b"PK\x01\x02")
+    if flaw == "encrypted":
+        content[6] |= 1
+        content[central + 8] |= 1
+    elif flaw == "method":
+        content[8] = content[central + 10] = 97
+    else:
+        content[80:120] = bytes(40)
+    path.write_bytes(content)
+    with pytest.raises(UserError) as refused:
+        symbols_in([path])
+    assert str(refused.value).startswith(str(path)) and "\n" not in str(refused.value)

@@ -477,6 +477,16 @@ def test_a_restart_before_the_first_snapshot_begins_at_the_first_id_of_a_new_lis
     assert feed.released[0] == list(range(10)) and feed.after_hole[0] == [0]
 
 
+def test_a_symbol_asked_about_before_the_first_message_has_the_watermark_that_it_began_with() -> None:
+    feed = Feed()
+    feed.sequencer.begin(0, 5, ts_of(5), broken=False)
+    feed.connect("restart")
+    (request,) = feed.pass_time(PATIENCE.settle_s)
+    feed.answer(request, page(0))
+    feed.pass_time(PATIENCE.settle_s)
+    assert feed.watermark.tolist() == [ts_of(5), NEVER]
+
+
 def test_memory_is_bounded_while_a_hole_stays_open_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.binance.sequencer.HELD", 2 * REACH)
     feed = Feed()
@@ -1050,3 +1060,13 @@ def test_whatever_socket_and_rest_do_each_trade_is_released_once_in_order_and_no
             there = told[gap.symbol] & set(ids)
             least, most = (len(ids), len(ids)) if contiguous else (len(there - market.brought[gap.symbol]), len(there))
             assert least <= gap.trades <= most
+
+
+def test_a_wrong_time_that_the_exchange_repeats_is_consumed(live: Feed) -> None:
+    live.feed(run(0, 14, 20))
+    (request,) = live.pass_time(PATIENCE.grace_s)
+    hour_us, at = 3_600_000_000, page(0, 11, 12, 13)
+    wrong = at.frames.ts.copy()
+    wrong[1] += 100 * hour_us
+    assert live.answer(request, replace(at, frames=replace(at.frames, ts=wrong)))[0] == [11, 13, *range(14, 21)]
+    assert live.watermark[0] == ts_of(20)

@@ -1,0 +1,88 @@
+"""A market of two minutes, R: the tables of an uninterrupted run over its trades, and the seed of what is left to chance."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.binance.messages import Frames
+from flows.config import QuestDB, Settings
+from flows.embedded import running
+from flows.exchange import Background, background
+from flows.market import record
+from flows.questdb import Endpoint, prepare
+from tests.conftest import emptied
+from tests.faults.stage import RATE, SECONDS, SPEED, START_US, SYMBOLS, Home, Tables, configuration, replay, settings_for, tables, trades_of
+from tests.line import Ports
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("faults") / "market.ndjson.gz"
+    record(path, 3, SYMBOLS, START_US, SECONDS, rate=RATE)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trades(recording: Path) -> Frames:
+    return trades_of(recording)
+
+
+@pytest.fixture(scope="session")
+def r(questdb: Endpoint, trades: Frames, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """R, by the plainest way: the recording replayed."""
+    emptied(questdb)
+    replay([trades], settings_for(None, questdb, tmp_path_factory.mktemp("replayed")), questdb)
+    return tables(questdb)
+
+
+@pytest.fixture
+def speed() -> float:
+    """Times the market's own; a process that starts takes some seconds, so rows about processes have a slower one."""
+    return SPEED
+
+
+@pytest.fixture
+def played(recording: Path, speed: float) -> Iterator[Background]:
+    """The exchange, which plays the recording from the first subscription on."""
+    with background(paths=[recording], speed=speed) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def settings(r: Tables, played: Background, database: Endpoint, tmp_path: Path) -> Settings:
+    """Those of a pipeline on the exchange and the session's database, which is empty; R was made before."""
+    return settings_for(played, database, tmp_path)
+
+
+@pytest.fixture
+def home(r: Tables, played: Background, database: Endpoint, tmp_path: Path) -> Home:
+    """The same as a directory for the command."""
+    (tmp_path / "pipeline.yaml").write_text(configuration(played, database))
+    return Home(tmp_path, database)
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    seed = int(os.environ.get("PAIRFLOW_SEED") or random.SystemRandom().randrange(1_000_000))
+    print(f"PAIRFLOW_SEED={seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Iterator[tuple[Path, Endpoint]]:
+    """Another QuestDB and its directory: one that may be killed."""
+    directory = tmp_path_factory.mktemp("own")
+    http_port, pg_port = free_ports(2)
+    with running(QuestDB(dir=directory, http_port=http_port, pg_port=pg_port)) as endpoint:
+        prepare(endpoint)
+        yield directory, endpoint
+
+
+@pytest.fixture
+def server(own: tuple[Path, Endpoint]) -> tuple[Path, Endpoint]:
+    """The same with empty tables."""
+    emptied(own[1])
+    return own

@@ -1,0 +1,58 @@
+"""The command as a test has it run: `python -m tests.faults.observed run`, with what the environment asks for.
+
+DIE_AT=PLACE:N kills the process (SIGKILL) right after the Nth passage of a place; NOTES=FILE appends every row on its way to the database.
+"""
+
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flows.binance.sequencer import Sequencer
+from flows.cli import main
+from flows.questdb import Writer
+from flows.sink import QuestDBPartition
+
+PLACES: dict[str, tuple[type, str]] = {
+    "written": (Writer, "_post"),  # a request is acknowledged
+    "before the commit": (QuestDBPartition, "snapshot"),  # the epoch's rows are acknowledged; the recovery store does not know yet
+    "backfill": (Sequencer, "answer"),  # a page of missing trades has come
+}
+
+
+def die_at(place: str, times: int) -> None:
+    owner, name = PLACES[place]
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def deadly(*arguments: Any) -> Any:
+        nonlocal times
+        answer = original(*arguments)
+        times -= 1
+        if times == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    setattr(owner, name, deadly)
+
+
+def note(path: Path) -> None:
+    original = Writer.write
+    notes = path.open("ab", buffering=0)
+
+    def noted(self: Writer, many: Any) -> None:
+        notes.write(pickle.dumps(list(many)))
+        original(self, many)
+
+    Writer.write = noted  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    if "DIE_AT" in os.environ:
+        where, _, number = os.environ["DIE_AT"].partition(":")
+        die_at(where, int(number))
+    if "NOTES" in os.environ:
+        note(Path(os.environ["NOTES"]))
+    sys.exit(main(sys.argv[1:]))

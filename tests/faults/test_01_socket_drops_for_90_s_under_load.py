@@ -1,0 +1,34 @@
+"""Row 1: socket drops for 90 s under load.
+
+Missing ids filled over REST in id order; bars and signals = R; one ledger entry with the count.
+"""
+
+from flows.config import Settings
+from flows.exchange import Background
+from flows.questdb import Endpoint
+from operators.columns import SECOND_US
+from tests.faults.stage import SPEED, SYMBOLS, Tables, asked, ledger, live, market_s, once, records, same, tables
+
+OUTAGE_S = 90
+
+
+def test_missing_ids_are_filled_in_order_and_entered_once_and_all_tables_equal_r(
+    settings: Settings, played: Background, database: Endpoint, r: Tables
+) -> None:
+    with live(settings, database) as line:
+        line.until(lambda: market_s(played) > 15)
+        played.call(played.exchange.disconnect, OUTAGE_S / SPEED)
+        line.has(len(r["trades"]))
+    same(tables(database), r)
+    once(line.rows("bars"), "bars")
+    assert asked(played)
+    for symbol in SYMBOLS:
+        assert line.ids(symbol) == [row["id"] for row in records(r["trades"], "trades", symbol=symbol)]
+    gaps = ledger(database)
+    assert sorted(gap["symbol"] for gap in gaps) == list(SYMBOLS)
+    for gap in gaps:
+        assert (gap["cause"], gap["status"]) == ("disconnect", "filled") and gap["filled_at"] is not None
+        assert gap["trades"] == gap["last_id"] - gap["first_id"] + 1
+        of = {row["id"]: row["ts"] for row in records(r["trades"], "trades", symbol=gap["symbol"])}
+        assert of[gap["last_id"]] - of[gap["first_id"]] > 0.8 * OUTAGE_S * SECOND_US
+        assert gap["ts"] == of[gap["first_id"] - 1]

@@ -1,0 +1,24 @@
+"""Row 7: duplicates; overlap of socket and REST.
+
+Each id once (volume = R).
+"""
+
+from flows.config import Settings
+from flows.exchange import Background
+from flows.questdb import Endpoint
+from tests.faults.stage import SYMBOLS, Tables, lasting, live, market_s, records, same, tables
+
+
+def test_each_id_counts_once_however_often_it_comes(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:
+    with live(settings, database) as line:
+        line.begun()
+        played.control("faults", duplicate=0.3, shuffle=20)
+        for second in (30, 60, 90):
+            line.until(lambda second=second: market_s(played) > second)  # type: ignore[misc]
+            played.call(played.exchange.disconnect)  # REST fills while the new socket streams
+        played.control("faults", drop=0.05)
+        lasting(played, line, len(r["trades"]))
+        line.until(lambda: line.total("duplicates") > 0.2 * len(r["trades"]) * 0.5)
+    same(tables(database), r)
+    for symbol in SYMBOLS:
+        assert line.ids(symbol) == [row["id"] for row in records(r["trades"], "trades", symbol=symbol)]

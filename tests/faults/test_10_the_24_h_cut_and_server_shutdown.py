@@ -1,0 +1,52 @@
+"""Row 10: the 24 h cut; `serverShutdown` (raw event, or stream `!serverShutdown`; no notice time promised).
+
+New connection first, old one closed after overlap, no trade lost.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.binance.messages import TRADE, decode
+from flows.exchange import background
+from flows.questdb import Endpoint
+from tests.faults.stage import QUICK, SPEED, Tables, asked, ledger, live, same, settings_for, tables
+
+LIFETIME_S = 1.2  # a day
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [({"lifetime_s": LIFETIME_S, "notice_s": 0.5}, 3600.0), ({}, LIFETIME_S)],
+    ids=["announced", "foreseen"],
+)
+def test_the_next_connection_streams_before_the_old_one_ends(
+    recording: Path, database: Endpoint, r: Tables, tmp_path: Path, theirs: dict[str, Any], ours: float
+) -> None:
+    options = replace(QUICK, timing=replace(QUICK.timing, lifetime_s=ours))
+    with background(paths=[recording], speed=SPEED, **theirs) as exchange:
+        with live(settings_for(exchange, database, tmp_path), database, options=options) as line:
+            line.has(len(r["trades"]))
+        assert exchange.stats()["counts"]["connects"] >= 2
+        assert asked(exchange) == [], "nothing was missing"
+    same(tables(database), r)
+    assert ledger(database) == []
+    assert line.total("reconnects") == 0
+
+
+def test_a_cut_without_notice_is_filled(recording: Path, database: Endpoint, r: Tables, tmp_path: Path) -> None:
+    with background(paths=[recording], speed=SPEED, lifetime_s=LIFETIME_S, notice_s=0.0) as exchange:
+        with live(settings_for(exchange, database, tmp_path), database) as line:
+            line.has(len(r["trades"]))
+        assert exchange.stats()["counts"]["connects"] >= 2
+    same(tables(database), r)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b'{"e":"serverShutdown","E":1763799900000}', b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1763799900000}}'],
+)
+def test_both_forms_of_the_announcement_are_understood(message: bytes) -> None:
+    assert [control["e"] for control in decode([message], {"BTCUSDT": 0}, TRADE).controls] == ["serverShutdown"]

@@ -1,0 +1,46 @@
+"""Row 17: `kill -9` at a random moment, restart (many seeds).
+
+= R
+"""
+
+import random
+import time
+
+import pytest
+
+from flows.exchange import Background
+from flows.questdb import Endpoint
+from tests.faults.stage import Home, Tables, ended, same, tables
+
+LONGEST_S = 3.0  # of a life, from the first line on
+
+
+@pytest.fixture
+def speed() -> float:
+    return 12.0
+
+
+def test_a_pipeline_that_is_killed_again_and_again_leaves_r(
+    home: Home, database: Endpoint, r: Tables, chance: random.Random, kills: int = 3
+) -> None:
+    for _ in range(kills):
+        with home.running() as run:
+            run.until(lambda: "streaming" in run.said)
+            time.sleep(chance.uniform(0, LONGEST_S))
+            run.kill()
+    with home.running() as run:
+        run.catches_up(database, r)
+        assert run.terminate() == 0
+    same(tables(database), r)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("turn", range(20))
+def test_many_seeds(home: Home, played: Background, database: Endpoint, r: Tables, chance: random.Random, turn: int) -> None:
+    played.control("faults", drop=0.01, duplicate=0.01)
+    while not ended(played):
+        with home.running() as run:
+            time.sleep(chance.uniform(0, 8))
+            run.kill()
+    played.control("faults", drop=0)
+    test_a_pipeline_that_is_killed_again_and_again_leaves_r(home, database, r, chance, kills=1)

@@ -1,0 +1,23 @@
+"""Row 22: recovery directory of another configuration.
+
+Start refused, the difference named, and what to do.
+"""
+
+from flows.exchange import Background
+from flows.questdb import Endpoint
+from tests.faults.stage import Home, count, market_s
+
+
+def test_the_start_is_refused_with_the_difference_and_what_to_do(home: Home, played: Background, database: Endpoint) -> None:
+    with home.running() as run:
+        run.until(lambda: market_s(played) > 10 and count(database, "bars"))
+        assert run.terminate() == 0
+    kept = {path: path.read_bytes() for path in home.recovery.glob("*.*") if path.suffix != ".lock"}
+    text = (home.path / "pipeline.yaml").read_text()
+    (home.path / "pipeline.yaml").write_text(text.replace("hedge: {window: {1s: 40,", "hedge: {window: {1s: 41,"))
+    with home.running() as run:
+        assert run.ends() == 1
+        assert len(run.lines) == 1
+        for part in ("hedge.window", "was 40, is 41", "--fresh"):
+            assert part in run.said, run.said
+    assert {path: path.read_bytes() for path in kept} == kept

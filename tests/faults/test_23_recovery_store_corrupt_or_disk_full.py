@@ -1,0 +1,55 @@
+"""Row 23: recovery store corrupt, or disk full while snapshotting.
+
+Exit code ≠ 0 with the reason; after repair = R.
+"""
+
+import resource
+import shutil
+
+import pytest
+
+from flows.exchange import Background
+from flows.questdb import Endpoint
+from tests.faults.stage import Home, Tables, count, market_s, same, tables
+
+
+@pytest.fixture
+def speed() -> float:
+    return 30.0
+
+
+def stopped_with_a_reason(said: list[str], about: str) -> None:
+    assert said[-1].startswith("pairflow: ") and about in said[-1], said
+    assert not any("Traceback" in line for line in said), said
+
+
+def goes_on_to_r(home: Home, database: Endpoint, r: Tables) -> None:
+    with home.running() as run:
+        run.catches_up(database, r)
+        assert run.terminate() == 0
+    same(tables(database), r)
+
+
+def test_a_corrupt_store_is_named_and_a_good_copy_goes_on_to_r(home: Home, played: Background, database: Endpoint, r: Tables) -> None:
+    with home.running() as run:
+        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
+        assert run.terminate() == 0
+    shutil.copytree(home.recovery, home.path / "copy")
+    for path in home.recovery.glob("part-*.sqlite3"):
+        path.write_bytes(b"\xa5" * path.stat().st_size)
+    with home.running() as run:
+        assert run.ends() not in (0, None)
+        stopped_with_a_reason(run.lines, "is damaged (file is not a database)")
+    shutil.rmtree(home.recovery)
+    shutil.copytree(home.path / "copy", home.recovery)
+    goes_on_to_r(home, database, r)
+
+
+def test_a_full_disk_is_named_and_with_space_it_goes_on_to_r(home: Home, played: Background, database: Endpoint, r: Tables) -> None:
+    with home.running() as run:
+        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
+        _, hard = resource.prlimit(run.popen.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(run.popen.pid, resource.RLIMIT_FSIZE, (1, hard))  # no file can grow
+        assert run.ends() not in (0, None)
+        stopped_with_a_reason(run.lines, "make room")
+    goes_on_to_r(home, database, r)

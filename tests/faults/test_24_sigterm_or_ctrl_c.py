@@ -1,0 +1,60 @@
+"""Row 24: SIGTERM / Ctrl-C.
+
+Drained, written, snapshotted, exit 0 within 10 s.
+"""
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.exchange import Background
+from flows.questdb import Endpoint
+from tests.faults.stage import COMPARED, Home, Tables, configuration, count, market_s, noted, once, same, tables
+
+WITHIN_S = 10
+
+
+@pytest.fixture
+def speed() -> float:
+    return 30.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_taken_is_written_and_the_next_run_goes_on_at_the_exact_id(
+    home: Home, played: Background, database: Endpoint, r: Tables, tmp_path: Path, number: int
+) -> None:
+    notes = tmp_path / "notes"
+    with home.running("tests.faults.observed", NOTES=str(notes)) as run:
+        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
+        assert run.terminate(number, WITHIN_S) == 0
+    with home.running("tests.faults.observed", NOTES=str(notes)) as run:
+        run.catches_up(database, r)
+        assert run.terminate(number) == 0
+    same(tables(database), r)
+    written = noted(notes, "trades")
+    assert len(written) == len(set(written)), "none twice"
+    for name in COMPARED:
+        once(noted(notes, name), name)
+
+
+def test_with_the_database_away_it_ends_as_soon_and_the_next_run_writes_what_it_could_not(
+    home: Home, played: Background, database: Endpoint, r: Tables, proxy: Callable[..., Any]
+) -> None:
+    between = proxy(database.http_port)
+    (home.path / "pipeline.yaml").write_text(configuration(played, replace(database, http_port=between.port)))
+    with home.running() as run:
+        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
+        between.fault = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnection: close\r\n\r\naway"
+        run.until(lambda: between.faults)
+        assert run.terminate(within_s=WITHIN_S) == 1
+        assert "rows not written" in run.lines[-1]
+    assert count(database) < len(r["trades"])
+    between.fault = None
+    with home.running() as run:
+        run.catches_up(database, r)
+        assert run.terminate() == 0
+    same(tables(database), r)

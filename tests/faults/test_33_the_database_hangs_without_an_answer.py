@@ -1,0 +1,38 @@
+"""Row 33: hangs without an answer.
+
+Deadline, retry, health goes stale.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flows.config import Settings
+from flows.exchange import Background
+from flows.questdb import Endpoint, connect, newest
+from operators.columns import SECOND_US
+from tests.faults.stage import Tables, live, market_s, same, tables
+
+DEADLINE_S = 0.3
+STALE_S = 3  # rows of health come once a second
+
+
+def health_age_s(endpoint: Endpoint) -> float:
+    with connect(endpoint) as connection:
+        return time.time() - (newest(connection, "health") or 0) / SECOND_US
+
+
+def test_the_request_is_given_up_at_its_deadline_and_health_tells(
+    settings: Settings, played: Background, database: Endpoint, r: Tables, proxy: Callable[..., Any]
+) -> None:
+    between = proxy(database.http_port)
+    with live(settings, database, through=between.port, request_s=DEADLINE_S) as line:
+        line.until(lambda: market_s(played) > 20 and health_age_s(database) < STALE_S)
+        between.fault = "hang"
+        line.until(lambda: between.faults >= 2)
+        assert line.said[0].endswith("trying again") and "no answer in time" in line.said[0]
+        line.until(lambda: health_age_s(database) > STALE_S)
+        between.fault = None
+        line.has(len(r["trades"]))
+        line.until(lambda: health_age_s(database) < STALE_S)
+    same(tables(database), r)

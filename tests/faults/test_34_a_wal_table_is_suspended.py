@@ -1,0 +1,38 @@
+"""Row 34: a WAL table is suspended (it keeps accepting writes that nobody sees).
+
+Seen in `wal_tables()`, alert within a minute, after RESUME = R.
+"""
+
+from flows.config import Settings
+from flows.exchange import Background
+from flows.questdb import Endpoint, connect, suspended
+from tests.faults.stage import Tables, count, live, market_s, rule_sql, same, tables
+
+TABLES = ("bars", "signals")
+
+
+def alarmed(endpoint: Endpoint) -> set[str]:
+    """Tables that Grafana's rule, looked at every 10 s, fires for."""
+    with connect(endpoint) as connection:
+        return {name for name, is_suspended in connection.execute(rule_sql("pairflow-suspended")).fetchall() if is_suspended}
+
+
+def test_it_is_seen_alerts_and_has_every_row_after_resume(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:
+    with live(settings, database) as line, connect(database) as connection:
+        line.until(lambda: market_s(played) > 30 and count(database, "signals"))
+        assert alarmed(database) == set()
+        try:
+            while alarmed(database) != set(TABLES):  # applying what has just come may undo it
+                for name in TABLES:
+                    connection.execute(f"ALTER TABLE {name} SUSPEND WAL WITH 24, 'disk full'")
+                line.until(lambda: True)
+            assert {name for name, _ in suspended(connection)} == set(TABLES)
+            visible, accepted = count(database, "bars"), line.tally.rows["bars"]
+            line.until(lambda: line.tally.rows["bars"] > accepted + 50)
+            assert count(database, "bars") == visible, "accepted, but nobody sees them"
+            line.has(len(r["trades"]))
+        finally:
+            for name in TABLES:
+                connection.execute(f"ALTER TABLE {name} RESUME WAL")
+        assert alarmed(database) == set()
+    same(tables(database), r)

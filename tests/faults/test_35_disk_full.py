@@ -1,0 +1,45 @@
+"""Row 35: disk full.
+
+Writes stop, memory bounded, after space is back = R.
+"""
+
+import json
+import resource
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from flows import keeper
+from flows.exchange import Background
+from flows.questdb import REQUEST_ROWS, Endpoint, connect, suspended
+from tests.faults.stage import QUICK, Tables, eventually, live, market_s, same, settings_for, tables
+
+FULL_S = 2.0
+QUEUE = 1_000
+
+
+def test_writes_stop_memory_is_bounded_and_with_space_every_row_arrives(
+    server: tuple[Path, Endpoint], played: Background, r: Tables, tmp_path: Path
+) -> None:
+    directory, endpoint = server
+    pid = json.loads(keeper.state_file(directory).read_text())["pid"]
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    with live(settings_for(played, endpoint, tmp_path), endpoint, options=replace(QUICK, queue=QUEUE)) as line:
+        line.until(lambda: market_s(played) > 20)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))  # no file of the server's can grow any more
+        try:
+            with connect(endpoint) as connection:
+                line.until(lambda: line.writer.away_since is not None or suspended(connection))
+            until = time.monotonic() + FULL_S
+            while time.monotonic() < until:
+                assert len(line.partition._inbox) <= QUEUE + 10 and line.writer.waiting <= REQUEST_ROWS
+                time.sleep(0.02)
+            assert all("No space left" in text for text in line.said)
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        with connect(endpoint) as connection:
+            for name, _ in suspended(connection):  # as row 34: told by the alert, resumed by hand
+                connection.execute(f"ALTER TABLE {name} RESUME WAL")
+            eventually(lambda: not suspended(connection))
+        line.has(len(r["trades"]))
+    same(tables(endpoint), r)
