@@ -163,7 +163,8 @@ class Exchange:
         self.clock.note("serverShutdown")
         for link in self.links:
             link.arrive(b'{"e":"serverShutdown","E":1}')
-            self.clock.after(self.chance.uniform(0.1, 3), link.close)
+            link.silent |= self.chance.random() < 0.4  # from now on: the successor must not rely on it
+            self.clock.after(self.chance.uniform(0.1, 8), link.close)
 
     def _outage(self) -> None:
         seconds = self.chance.uniform(0, self.weather.outage_s)
@@ -290,7 +291,7 @@ class Socket(Stream):
     def renew(self) -> None:
         if not self._renewing:
             self._renewing = True
-            self._exchange.clock.after(self._exchange.chance.uniform(0.05, 1), self._open)
+            self._exchange.clock.after(self._exchange.chance.uniform(0.05, 4), self._open)
 
     def lost(self, link: Link) -> None:
         """A link was closed by whomever."""

@@ -328,7 +328,7 @@ def weather_of(chance: Random, until: float) -> tuple[Weather, float]:
         silence_every=_sometimes(chance, 0.3, 20, otherwise=math.inf),
         stall_every=_sometimes(chance, 0.3, 15, otherwise=math.inf),
         stall_s=chance.choice((1, 6)),
-        shutdown_every=_sometimes(chance, 0.3, 20, otherwise=math.inf),
+        shutdown_every=_sometimes(chance, 0.3, 8, 20, otherwise=math.inf),
         rest_s=chance.choice((0.05, 0.5)),
         lag_s=_sometimes(chance, 0.6, 0.3, 0.9) * settle_s,
         failure=_sometimes(chance, 0.5, 0.1, 0.5),
