@@ -42,7 +42,7 @@ def test_a_warm_start_has_the_rows_of_a_pipeline_that_had_been_running(
 ) -> None:
     _, expected = replayed
     everything = expected["trades"].count("\n")
-    with background(paths=[recording], speed=20.0, since_us=400 * SECOND_US, begin="now") as exchange:
+    with background(paths=[recording], speed=20.0, since_us=400 * SECOND_US) as exchange:  # it goes on when somebody listens
         home = configure(tmp_path / "warm", free_ports, exchange.ws_url, exchange.rest_url)
         with running(home) as run:
             follow(run, "history: from the exchange")

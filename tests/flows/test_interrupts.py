@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM end every verb, wherever it is: at once, with one line, and with nothing half-written."""
 
 import contextlib
+import gzip
 import http.server
 import os
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from flows import embedded
 from flows.errors import Interrupted
 from flows.exchange import background
 from flows.interrupts import interruptible
+from flows.market import record
 from flows.questdb import Endpoint
 from tests.line import CONFIGURATION, Ports, configure, follow
 
@@ -74,12 +77,24 @@ def test_a_second_signal_ends_a_cleaning_up_that_does_not_end(tmp_path: Path) ->
 @pytest.mark.parametrize("verb", ["replay", "exchange"])
 def test_the_look_at_a_recording_is_interrupted(tmp_path: Path, free_ports: Ports, verb: str, number: int) -> None:
     home = configure(tmp_path / "home", free_ports)
-    os.mkfifo(home / "endless")
+    record(tmp_path / "second.ndjson.gz", 1, ("BTCUSDT", "ETHUSDT"), 1_763_800_000_000_000, 60)
+    (home / "long.ndjson").write_bytes(gzip.decompress((tmp_path / "second.ndjson.gz").read_bytes()) * 200)  # seconds of work
     before = sorted(home.iterdir())
-    with command(home, verb, "endless") as process, (home / "endless").open("wb"):  # opens when the command has
+    with command(home, verb, "long.ndjson") as process:
+        until = time.monotonic() + 60
+        while not opened(process.pid, home / "long.ndjson"):
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.01)
         process.send_signal(number)
         assert ended(process) == (0, LINE)
     assert sorted(home.iterdir()) == before
+
+
+def opened(pid: int, path: Path) -> bool:
+    """Whether the process has the file open."""
+    with contextlib.suppress(OSError):
+        return any(each.readlink() == path for each in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 @pytest.mark.parametrize(
