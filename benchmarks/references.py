@@ -63,12 +63,12 @@ def share_explained(y: Floats, x: Floats, slope: float, constant: float) -> floa
 
 
 def huber(y: Floats, x: Floats) -> tuple[float, float, float, float] | None:
-    """None where more than half of the rows lie on a line: statsmodels divides by a scale of 0 there."""
+    """None where more than half of the rows lie on a line: the scale goes to 0 there, and statsmodels divides by what is left of it."""
     if flat(y, x):
         return (NOTHING,) * 4
     with quietly():
         fit = sm.RLM(y - y.mean(), sm.add_constant(x - x.mean()), M=sm.robust.norms.HuberT()).fit()
-        if not fit.scale > 1e-12 * np.std(y):
+        if not fit.scale > 1e-9 * np.std(y):
             return None
         slope, error = float(fit.params[1]), float(fit.bse[1])
     constant = float(y.mean() + fit.params[0] - slope * x.mean())
