@@ -114,7 +114,9 @@ def run(seed: tuple[int, ...], timeframe: Timeframe, spread_half_life: float | N
     }
 
 
-def calibrate(timeframe: Timeframe, spread_half_life: float | None, runs: int, seed: int, progress: Callable[[str], None]) -> dict[str, str]:
+def calibrate(
+    timeframe: Timeframe, spread_half_life: float | None, runs: int, seed: int, progress: Callable[[str], None]
+) -> dict[str, str]:
     """Each figure as it stands in the table."""
     number = MARKETS.index(spread_half_life)
     of = [(seed, TIMEFRAMES.index(timeframe), number, k) for k in range(runs)]

@@ -127,9 +127,8 @@ def zscore(y: Floats, x: Floats, slope: float) -> tuple[float, float, float, flo
     series = wide(y) - np.longdouble(slope) * wide(x)
     deviations = about(y) - np.longdouble(slope) * about(x)
     std = np.sqrt(deviations @ deviations / (len(y) - 1))
-    still = np.ptp(y) == 0 and np.ptp(x) == 0
     mean = float(series.mean())
-    if still:
+    if not std > 0:
         return float(series[-1]), mean, NOTHING, float(deviations[-1]), NOTHING
     return float(series[-1]), mean, float(std), float(deviations[-1]), float(deviations[-1] / std)
 
@@ -150,7 +149,9 @@ def spread(y: Floats, x: Floats, slope: float) -> Floats:
 def adf(series: Floats, lags: int | str) -> tuple[float, float, int]:
     fixed = isinstance(lags, int)
     with quietly():
-        stat, pvalue, used, *_ = adfuller(about(series).astype(float), lags if fixed else None, "c", None if fixed else lags, result_object=False)
+        stat, pvalue, used, *_ = adfuller(
+            about(series).astype(float), lags if fixed else None, "c", None if fixed else lags, result_object=False
+        )
     return float(stat), float(pvalue), int(used)
 
 

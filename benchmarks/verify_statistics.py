@@ -189,7 +189,9 @@ def check_edge(markets: list[Kind], quick: bool) -> list[Row]:
             weight = np.longdouble(1) if kind.log_prices else np.longdouble(x) / y
             gain = abs(np.longdouble(deviation)) * 10_000 / (1 if kind.log_prices else np.longdouble(y))
             paid = 2 * (np.longdouble(costs[0]) + costs[1]) * (1 + abs(np.longdouble(slope)) * weight)
-            row.hold(kind.name, [float(edge_bps(deviation, slope, y, x, kind.log_prices, *costs))], [float(gain - paid)], float(gain + paid))
+            row.hold(
+                kind.name, [float(edge_bps(deviation, slope, y, x, kind.log_prices, *costs))], [float(gain - paid)], float(gain + paid)
+            )
     return [row]
 
 
@@ -375,14 +377,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for row in rows:
                     print(text(row, sys.stdout.isatty()), flush=True)
                     failed += not row.ok
-        print("deviation: relative to the number, or to its natural scale where that is larger; a window counts as infinitely far if only one side is defined")
+        print(
+            "deviation: relative to the number, or to its natural scale where that is larger; a window counts as infinitely far if only one side is defined"
+        )
     if chosen.only in (None, "calibration"):
         runs = chosen.runs or (calibration.QUICK_RUNS if chosen.quick else calibration.RUNS)
         print()
         for line in calibration.table(runs, chosen.seed, progress):
             print(line, flush=True)
     progress("")
-    print(f"\n{failed} failed" if failed else "\nall within their bounds" if chosen.only != "calibration" else "", end=f" ({time.monotonic() - began:.0f} s)\n")
+    print(
+        f"\n{failed} failed" if failed else "\nall within their bounds" if chosen.only != "calibration" else "",
+        end=f" ({time.monotonic() - began:.0f} s)\n",
+    )
     return 1 if failed else 0
 
 

@@ -34,7 +34,7 @@ import numpy as np
 from numba import njit
 
 from operators.columns import NEVER, Floats, Longs
-from operators.rounding import ROUNDING
+from operators.rounding import ROUNDING, mean_of
 
 REMEMBERED = 301  # states a filter can go back to: as far as bars are measured again, and the one before
 CENTRE_Y, CENTRE_X, NOISE, WANDER_A, WANDER_B = range(5)  # what a filter keeps for good
@@ -70,7 +70,7 @@ class HedgeKalman:
 def _begin(ys: Floats, xs: Floats, constants: Floats, state: Floats) -> bool:
     """The least-squares line of the first rows; False where there is none to begin with."""
     rows = len(ys)
-    level_y, level_x = ys.mean(), xs.mean()
+    level_y, level_x = mean_of(ys), mean_of(xs)
     dy, dx = ys - level_y, xs - level_x
     sxx = (dx * dx).sum()
     if rows < 3 or not np.sqrt(sxx / rows) > ROUNDING * abs(level_x):
@@ -132,7 +132,7 @@ def _update(
         states[f, slot] = state
         times[f, slot] = ts[k]
         level_y, level_x = constants[f, CENTRE_Y], constants[f, CENTRE_X]
-        mean_y = ys.mean()
+        mean_y = mean_of(ys)
         squares, total = 0.0, 0.0
         for i in range(rows):
             residual = ys[i] - level_y - state[A] - state[B] * (xs[i] - level_x)
