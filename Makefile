@@ -1,5 +1,6 @@
 # The verbs of Pairflow. Each creates .venv when it is missing or older than the locked dependencies.
 #   make demo [ARGS="--seconds 60"]      make run      make test      make test-long      make bench      make lint      make lock
+#   make verify-statistics [ARGS="--quick"]      every operator against its reference, and how often signals mean nothing
 #   [PAIRFLOW_SEEDS=1000-1999] make test-long ARGS=tests/simulation      the whole line in virtual time, from these seeds
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
@@ -7,7 +8,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 ARGS ?=
 
-.PHONY: install demo run test test-long bench lint lock clean
+.PHONY: install demo run test test-long bench verify-statistics lint lock clean
 
 install: .venv/.user
 
@@ -37,6 +38,9 @@ test-long: .venv/.developer
 
 bench: .venv/.developer
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+verify-statistics: .venv/.developer
+	@$(BIN)/python -m benchmarks.verify_statistics $(ARGS)
 
 lint: .venv/.developer
 	$(BIN)/ruff check .

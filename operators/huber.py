@@ -27,7 +27,7 @@ import numpy as np
 from numba import njit
 
 from operators.columns import Floats, Longs
-from operators.rounding import ROUNDING
+from operators.rounding import ROUNDING, mean_of
 
 TUNING = 1.345  # 95 % of the efficiency of least squares on normal residuals
 NORMAL_MAD = 0.6744897501960817  # median |u| of a standard normal u
@@ -74,7 +74,7 @@ def _rolling_huber(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs
         start = end[k] - rows
         if rows < 3 or start < 0 or end[k] > values.shape[1]:
             continue
-        level_y, level_x = values[y[k], start : end[k]].mean(), values[x[k], start : end[k]].mean()
+        level_y, level_x = mean_of(values[y[k], start : end[k]]), mean_of(values[x[k], start : end[k]])
         ys = values[y[k], start : end[k]] - level_y
         xs = values[x[k], start : end[k]] - level_x
         syy, sxx = (ys * ys).sum(), (xs * xs).sum()

@@ -13,7 +13,8 @@ Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a t
 time is `ts[k]`, of rows `y[k]`, `x[k]`; a filter's tasks come in time order, one a column. Results are float64 (K,), in the units of
 rolling_ols; `hedge_ratio_se` is √P_ββ, r² that of the line of now on the window's rows (it may be negative), `innovation_z` has no unit.
 
-Undefined (NaN): everything until the first window is full, finite, with variance in x and a residual; `innovation_z` of that first row.
+Undefined (NaN): everything until the first window is full, finite, with variance in x and a residual; `innovation_z` of that first row; r²
+of a window in which y has no variance.
 Afterwards a row that is not finite leaves the state alone. Unlike every other operator it remembers where it began: two that began
 at different times agree only as that fades, as (1 − 2/window) a row. A row may come again with other numbers, with those after it: the last
 `REMEMBERED` states of each filter are kept for that.
@@ -33,7 +34,7 @@ import numpy as np
 from numba import njit
 
 from operators.columns import NEVER, Floats, Longs
-from operators.rounding import ROUNDING
+from operators.rounding import ROUNDING, mean_of
 
 REMEMBERED = 301  # states a filter can go back to: as far as bars are measured again, and the one before
 CENTRE_Y, CENTRE_X, NOISE, WANDER_A, WANDER_B = range(5)  # what a filter keeps for good
@@ -69,7 +70,7 @@ class HedgeKalman:
 def _begin(ys: Floats, xs: Floats, constants: Floats, state: Floats) -> bool:
     """The least-squares line of the first rows; False where there is none to begin with."""
     rows = len(ys)
-    level_y, level_x = ys.mean(), xs.mean()
+    level_y, level_x = mean_of(ys), mean_of(xs)
     dy, dx = ys - level_y, xs - level_x
     sxx = (dx * dx).sum()
     if rows < 3 or not np.sqrt(sxx / rows) > ROUNDING * abs(level_x):
@@ -131,7 +132,7 @@ def _update(
         states[f, slot] = state
         times[f, slot] = ts[k]
         level_y, level_x = constants[f, CENTRE_Y], constants[f, CENTRE_X]
-        mean_y = ys.mean()
+        mean_y = mean_of(ys)
         squares, total = 0.0, 0.0
         for i in range(rows):
             residual = ys[i] - level_y - state[A] - state[B] * (xs[i] - level_x)
@@ -139,6 +140,6 @@ def _update(
             total += (ys[i] - mean_y) ** 2
         results[0, k] = state[B]
         results[1, k] = level_y + state[A] - state[B] * level_x
-        results[2, k] = 1.0 - squares / total if total > 0.0 else np.nan
+        results[2, k] = 1.0 - squares / total if np.sqrt(total / rows) > ROUNDING * abs(mean_y) else np.nan
         results[3, k] = np.sqrt(state[P_BB])
         results[4, k] = innovation_z

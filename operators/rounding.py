@@ -10,5 +10,22 @@ Reference: Goldberg, "What every computer scientist should know about floating-p
 """
 
 import numpy as np
+from numba import njit
+
+from operators.columns import Floats
 
 ROUNDING = 2.0 * float(np.finfo(np.float64).eps)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def mean_of(values: Floats) -> float:
+    """The mean, summed from the first value on: that of equal values is that value, whose plain sum over n of them rounds n times.
+
+    >>> mean_of(np.full(1_800, 0.1)) == 0.1
+    True
+    """
+    first = values[0]
+    total = 0.0
+    for value in values:
+        total += value - first
+    return float(first + total / len(values))

@@ -24,7 +24,7 @@ import numpy as np
 from numba import njit
 
 from operators.columns import Floats, Longs
-from operators.rounding import ROUNDING
+from operators.rounding import ROUNDING, mean_of
 
 SAMPLE = 1_024
 MARGIN = 64  # of the sample's ranks, on either side of the middle: four standard deviations of its median's rank
@@ -108,7 +108,7 @@ def _rolling_theil_sen(values: Floats, y: Longs, x: Longs, end: Longs, window: L
             continue
         ys = values[y[k], start : end[k]]
         xs = values[x[k], start : end[k]]
-        level_y, level_x = ys.mean(), xs.mean()
+        level_y, level_x = mean_of(ys), mean_of(xs)
         syy, sxx = ((ys - level_y) ** 2).sum(), ((xs - level_x) ** 2).sum()
         if not (np.sqrt(syy / rows) > ROUNDING * abs(level_y) and np.sqrt(sxx / rows) > ROUNDING * abs(level_x)):
             continue
