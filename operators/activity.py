@@ -49,7 +49,8 @@ def activity(
 
 def range_variance(open: Floats, high: Floats, low: Floats, close: Floats) -> Floats:
     """Variance of each bar's return by Garman and Klass, from its four prices."""
-    variance: Floats = 0.5 * np.log(high / low) ** 2 - (2.0 * np.log(2.0) - 1.0) * np.log(close / open) ** 2
+    with np.errstate(all="ignore"):  # prices at the edge of what a double holds: not finite, so undefined
+        variance: Floats = 0.5 * np.log(high / low) ** 2 - (2.0 * np.log(2.0) - 1.0) * np.log(close / open) ** 2
     return variance
 
 

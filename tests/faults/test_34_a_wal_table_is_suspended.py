@@ -3,6 +3,9 @@
 Seen in `wal_tables()`, alert within a minute, after RESUME = R.
 """
 
+import time
+from typing import Any
+
 from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint, connect, suspended
@@ -15,6 +18,18 @@ def alarmed(endpoint: Endpoint) -> set[str]:
     """Tables that Grafana's rule, looked at every 10 s, fires for."""
     with connect(endpoint) as connection:
         return {name for name, is_suspended in connection.execute(rule_sql("pairflow-suspended")).fetchall() if is_suspended}
+
+
+def suspend(connection: Any, name: str) -> None:
+    """Until it holds: a transaction that is just being applied puts the table back to work when it is done."""
+    held = 0
+    while held < 5:
+        if name in [each for each, _ in suspended(connection)]:
+            held += 1
+            time.sleep(0.1)
+        else:
+            held = 0
+            connection.execute(f"ALTER TABLE {name} SUSPEND WAL WITH 24, 'disk full'")
 
 
 def test_it_is_seen_alerts_and_has_every_row_after_resume(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:
