@@ -157,7 +157,7 @@ class Exchange:
         seconds = self.chance.uniform(0, self.weather.stall_s)
         self.clock.note(f"socket stalls for {seconds:.1f} s")
         for link in self.links:
-            link.stalled_until = self.clock.now + seconds
+            link.stalled_until = max(link.stalled_until, self.clock.now + seconds)
 
     def _shut_down(self) -> None:
         self.clock.note("serverShutdown")

@@ -422,7 +422,7 @@ class Simulation:
             pause = self.clock.now < self.calm_at and chance.random() < self.pause_share
             self.clock.advance(chance.uniform(0.5, 4) if pause else chance.expovariate(1 / self.turn_s))
         except Crash as crash:
-            down_s = chance.choice((0, chance.uniform(0, 1), chance.uniform(0, 10)))
+            down_s = min(chance.choice((0, chance.uniform(0, 1), chance.uniform(0, 10))), self.calm_at - self.clock.now)
             self.clock.note(f"crash ({crash}), down for {down_s:.1f} s")
             self.line.stop()
             self.clock.advance(down_s)
