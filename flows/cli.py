@@ -234,7 +234,7 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
     from flows.audit import Auditor
     from flows.binance.rest import Api, Budget, check_symbols
     from flows.embedded import running
-    from flows.history import Beginning
+    from flows.history import Beginning, left_open
     from flows.monitor import Monitor, Vitals
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, set_retention
@@ -272,7 +272,9 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
                 return Api(settings.source.rest_url, budget=budget)
 
             beginning = Beginning(settings, endpoint, api(), say, lambda: bool(stop))
-            source = ExchangeSource(settings, stop, Options(budget=budget, vitals=vitals), beginning)
+            source = ExchangeSource(
+                settings, stop, Options(budget=budget, vitals=vitals, left_open=left_open(settings, endpoint)), beginning
+            )
             sink = QuestDBSink(lambda: Writer(endpoint, log=say, stop=stop), tally, Path(heartbeat) if heartbeat else None)
             flow = pipeline(settings, source, sink, lambda: beginning.states)
             timer = threading.Timer(seconds, stop.set) if seconds else None

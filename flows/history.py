@@ -11,6 +11,7 @@ import numpy as np
 
 from flows.binance.klines import FIELDS, Klines, first_id_from, interval_us, klines, server_time_us
 from flows.binance.rest import Api, Failed
+from flows.binance.sequencer import OPEN, Gap
 from flows.config import Settings, timeframe_us
 from flows.errors import Interrupted, UserError
 from flows.questdb import Endpoint, connect
@@ -54,6 +55,20 @@ def rows_needed(settings: Settings, timeframe: str) -> int:
     """Bars of the timeframe that everything measured on it looks back to, the tests behind `coint_share` included."""
     windows = [window for pair in settings.pairs for window in pair.windows if window.timeframe == timeframe]
     return max([LONG_WINDOW + 1, *(max(w.hedge, w.zscore, w.correlation + 1, w.adf + TESTS * w.adf_every) for w in windows)])
+
+
+def left_open(settings: Settings, endpoint: Endpoint) -> tuple[Gap, ...]:
+    """Holes that stand as open in the ledger: an earlier run died before it could say how they ended."""
+    codes = {symbol: code for code, symbol in enumerate(settings.symbols)}
+    with connect(endpoint) as connection:
+        found = connection.execute(
+            "SELECT ts::LONG, symbol, first_id, last_id, cause, trades FROM gaps WHERE status = %s ORDER BY ts", (OPEN,)
+        ).fetchall()
+    return tuple(
+        Gap(ts, codes[symbol], first_id, last_id, cause, OPEN, trades)
+        for ts, symbol, first_id, last_id, cause, trades in found
+        if symbol in codes
+    )
 
 
 class Beginning:

@@ -22,6 +22,7 @@ from flows.binance.sequencer import (
     NONE,
     RESTART,
     STATUSES,
+    UNFILLABLE,
     Gap,
     Page,
     Patience,
@@ -168,6 +169,7 @@ class Options:
     queue: int = QUEUE
     budget: Budget | None = None
     vitals: Vitals | None = None
+    left_open: Sequence[Gap] = ()  # holes that an earlier run left open in the ledger
     wait_s: float = WAIT_S
     now: Callable[[], float] = time.monotonic  # what the sequencer waits by
     wall_us: Callable[[], int] = wall_us  # what health and ledger say; nothing else depends on it
@@ -196,6 +198,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         self._first_ids = settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None
         self._health = Health(symbols, np.array(codes, np.int64), options.wall_us, options.vitals)
         self._first = read_first_ids(self._first_ids)
+        self._left_open = [gap for gap in options.left_open if gap.symbol in codes]
         self._opening: list[Feed] = []
         if state is not None and state.pop("opened"):
             self._sequencer.resume(state)
@@ -241,11 +244,19 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             self._rest.ask(request)
         self._note_first_ids(trades, begun)
         self._health.released(trades, self._sequencer.take_duplicates())
-        gaps = gap_rows(self._sequencer.take_gaps(), self._settings.symbols, self._options.wall_us())
+        gaps = gap_rows([*self._sequencer.take_gaps(), *self._ended()], self._settings.symbols, self._options.wall_us())
         health = self._health.rows(len(self._inbox))
         if not (len(trades) or len(gaps) or len(health) or (trades.watermark != before).any()):
             return []
         return [(self._name, Feed(trades, gaps, health))]
+
+    def _ended(self) -> list[Gap]:
+        """How holes ended that an earlier run left open: by now they are filled, unless this run began behind them."""
+        ended = [gap for gap in self._left_open if self._sequencer.last[gap.symbol] >= gap.last_id]
+        self._left_open = [gap for gap in self._left_open if self._sequencer.last[gap.symbol] < gap.last_id]
+        behind = {symbol: first_id for symbol, (first_id, _, origin) in self._first.items() if origin == EXCHANGE}
+        lost = [gap.last_id < behind.get(self._settings.symbols[gap.symbol], 0) for gap in ended]
+        return [replace(gap, status=UNFILLABLE if is_lost else FILLED) for gap, is_lost in zip(ended, lost, strict=True)]
 
     def snapshot(self) -> dict[str, Any]:
         return {**self._sequencer.snapshot(), "opened": not self._opening}

@@ -7,10 +7,14 @@ import pytest
 
 from flows.binance.klines import FIELDS, Klines
 from flows.binance.messages import join
+from flows.binance.sequencer import Gap
+from flows.config import decode
 from flows.exchange import background
-from flows.history import merged, resampled, without_holes
+from flows.history import left_open, merged, resampled, without_holes
 from flows.market import record
+from flows.questdb import Endpoint, Writer, settle
 from flows.recordings import read
+from flows.source import gap_rows
 from operators.bars import BarBuilder
 from operators.columns import Trades
 from tests.line import Ports, configure, finish, follow, rows, running, tables, written
@@ -136,3 +140,14 @@ def test_what_the_database_has_stands_in_the_place_of_candles(bars: dict[int, Kl
     np.testing.assert_array_equal(
         found["close"] != whole["close"], (np.arange(len(whole["ts"])) < 100) | (np.arange(len(whole["ts"])) >= 200)
     )
+
+
+def test_holes_that_stand_as_open_are_those_of_the_ledger(database: Endpoint, tmp_path: Path) -> None:
+    settings = decode("pairs: [[BTCUSDT, ETHUSDT]]", "pipeline.yaml", tmp_path)
+    of = [Gap(1_763_800_000_000_000, 1, 5, 9, "lost", "open", 5), Gap(1_763_800_001_000_000, 0, 7, 7, "disconnect", "filled", 1)]
+    writer = Writer(database)
+    writer.write([gap_rows(of, settings.symbols, 1_763_800_002_000_000)])
+    writer.flush()
+    writer.close()
+    settle(database)
+    assert left_open(settings, database) == (of[0],)

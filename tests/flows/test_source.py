@@ -15,7 +15,7 @@ import pytest
 
 from flows.binance.messages import Frames, join
 from flows.binance.rest import Limits
-from flows.binance.sequencer import Patience
+from flows.binance.sequencer import Gap, Patience
 from flows.binance.stream import Timing
 from flows.columns import Rows
 from flows.config import Settings, decode
@@ -439,6 +439,28 @@ def test_a_restart_resumes_at_the_exact_id(played: Background, trades: Frames, t
         live.until(lambda: live.newest() == newest_of(trades))
         same_as([*kept, *live.feeds], trades)
         assert {(gap["cause"], gap["status"]) for gap in live.gaps()} == {("restart", "filled")}
+
+
+def test_a_hole_that_a_crash_left_open_in_the_ledger_is_told_to_be_filled_once_it_is(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
+    settings = settings_for(played, tmp_path)
+    with running(settings) as live:
+        live.until(lambda: min(live.newest()) > int(trades.id[trades.symbol == 0][500]))
+        state, reached = live.partition.snapshot(), live.newest()
+    of = Gap(int(trades.ts[0]), 0, reached[0] - 5, reached[0] + 20, "disconnect", "open", 26)
+    with running(settings, state, replace(QUICK, left_open=[of])) as live:
+        live.until(lambda: live.newest()[0] >= of.last_id and live.gaps())
+        live.until(lambda: live.newest() == newest_of(trades))
+        (line,) = [line for line in live.gaps() if line["first_id"] == of.first_id]
+        assert (line["ts"], line["last_id"], line["trades"], line["cause"], line["status"]) == (
+            of.ts,
+            of.last_id,
+            26,
+            "disconnect",
+            "filled",
+        )
+        assert line["filled_at"] != NEVER
 
 
 def test_a_restart_before_the_first_snapshot_begins_at_the_same_trade(played: Background, trades: Frames, tmp_path: Path) -> None:
