@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -14,7 +15,7 @@ from flows.binance.rest import Api, Failed
 from flows.binance.sequencer import OPEN, Gap
 from flows.config import Settings, timeframe_us
 from flows.errors import Interrupted, UserError
-from flows.questdb import Endpoint, connect
+from flows.questdb import Endpoint, connect, settle
 from operators.activity import LONG_WINDOW
 from operators.coint_share import TESTS
 from operators.columns import RESUMED, SECOND_US, WARM, WARMING, Bars
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 SECOND: Final = "1s"
 SETTLED_S: Final = 5  # the exchange's newest candles may still miss trades that its stream has told
+SETTLE_S: Final = 10.0
 RESUMABLE_S: Final = 3_600  # a database whose newest bars are older is not gone on with: their trades would take minutes of request budget
 SAY_EVERY: Final = 10  # symbols
 TRIES: Final = 5
@@ -139,6 +141,8 @@ class Beginning:
         """Where the database's newest bars end, if that is not long ago; else a time that the exchange's candles have reached."""
         now = self._ask(partial(server_time_us, self._api))
         shortest = self._settings.timeframes[0]
+        with suppress(UserError):  # a suspended table shows what it shows
+            settle(self._endpoint, SETTLE_S)  # an earlier run's last rows may be acknowledged, but not visible yet
         with connect(self._endpoint) as connection:
             found = connection.execute(
                 "SELECT symbol, max(ts)::LONG FROM bars WHERE timeframe = %s AND ts >= %s::LONG::TIMESTAMP AND ts < %s::LONG::TIMESTAMP",
