@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 SECOND: Final = "1s"
 SETTLED_S: Final = 5  # the exchange's newest candles may still miss trades that its stream has told
 SETTLE_S: Final = 10.0
+REMADE_S: Final = 30  # of what the database has, before its newest bars
 RESUMABLE_S: Final = 3_600  # a database whose newest bars are older is not gone on with: their trades would take minutes of request budget
 SAY_EVERY: Final = 10  # symbols
 TRIES: Final = 5
@@ -138,18 +139,22 @@ class Beginning:
     # the beginning
 
     def _beginning(self) -> tuple[int, bool]:
-        """Where the database's newest bars end, if that is not long ago; else a time that the exchange's candles have reached."""
+        """A while before the database's newest bars end, if that is not long ago; else a time that the exchange's candles have reached."""
         now = self._ask(partial(server_time_us, self._api))
         shortest = self._settings.timeframes[0]
         with suppress(UserError):  # a suspended table shows what it shows
             settle(self._endpoint, SETTLE_S)  # an earlier run's last rows may be acknowledged, but not visible yet
         with connect(self._endpoint) as connection:
             found = connection.execute(
-                "SELECT symbol, max(ts)::LONG FROM bars WHERE timeframe = %s AND ts >= %s::LONG::TIMESTAMP AND ts < %s::LONG::TIMESTAMP",
+                "SELECT symbol, min(ts)::LONG, max(ts)::LONG FROM bars WHERE timeframe = %s AND ts >= %s::LONG::TIMESTAMP AND ts < %s::LONG::TIMESTAMP",
                 (shortest, now - RESUMABLE_S * SECOND_US, now),
             ).fetchall()
-        ends = [ts + timeframe_us(shortest) for symbol, ts in found if symbol in self._settings.symbols]
-        return (min(ends), True) if ends else ((now // SECOND_US - SETTLED_S) * SECOND_US, False)
+        known = [(first, last) for symbol, first, last in found if symbol in self._settings.symbols]
+        if not known:
+            return (now // SECOND_US - SETTLED_S) * SECOND_US, False
+        # What was measured on the newest bars may not have been written when the run before ended: all of it is made again.
+        begun, end = max(first for first, _ in known), min(last for _, last in known)
+        return max(end - REMADE_S * SECOND_US, min(begun, end)) + timeframe_us(shortest), True
 
     def _first_id(self, symbol: str, until: int, resumed: bool) -> int | None:
         if resumed:
