@@ -1,6 +1,5 @@
 """docker-compose.yml, the image and Grafana's provisioning, as far as they can be judged without running them."""
 
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import pytest
 import yaml
 
 from flows.questdb import tables
+from grafana import build
 
 ROOT = Path(__file__).parents[1]
 GRAFANA = ROOT / "grafana"
@@ -174,14 +174,10 @@ def test_the_image_can_only_hold_what_it_copies() -> None:
 
 
 def test_the_committed_dashboards_are_what_their_source_makes() -> None:
-    spec = importlib.util.spec_from_file_location("grafana_build", GRAFANA / "build.py")
-    assert spec and spec.loader
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
     assert set(build.DASHBOARDS) == set(DASHBOARDS)
     for name in DASHBOARDS:
         committed = (GRAFANA / "dashboards" / f"{name}.json").read_text(encoding="utf-8")
-        assert committed == build.text_of(name), f"run: python grafana/build.py ({name}.json)"
+        assert committed == build.text_of(name), f"run: python -m grafana.build ({name}.json)"
 
 
 def test_every_dashboard_has_a_fixed_uid_and_links_to_the_others() -> None:

@@ -1,75 +1,19 @@
-"""Every query that Grafana will send, with its macros expanded as Grafana does, and plausible rows to run it on."""
+"""Plausible rows to run every statement of grafana/ on."""
 
-import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
-import yaml
 
 from flows.questdb import Endpoint, connect, settle
+from grafana.queries import Query
 
-GRAFANA = Path(__file__).parents[2] / "grafana"
 HOURS = 3
 PAIR = ("BTCUSDT", "ETHUSDT")
-
-
-@dataclass(frozen=True)
-class Query:
-    """One statement of a dashboard or a rule, as its file has it."""
-
-    where: str
-    text: str
-    shape: str  # time_series | table | variable
-    minimum: str = "1s"  # the shortest $__interval
-
-    def expanded(self, choice: dict[str, str], since: datetime, until: datetime) -> str:
-        """What QuestDB gets. `choice`: the values of the dashboard's variables."""
-
-        def stamp(time: datetime) -> str:
-            return time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-        def quoted(match: re.Match[str]) -> str:
-            return "'" + choice[match[1]].replace("'", "''") + "'"
-
-        text = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN '{stamp(since)}' AND '{stamp(until)}'", self.text)
-        text = text.replace("$__timeFrom()", f"'{stamp(since)}'").replace("$__timeTo()", f"'{stamp(until)}'")
-        text = text.replace("$__interval", choice["timeframe"] if self.minimum == "$timeframe" else self.minimum)
-        return re.sub(r"\$\{(\w+):sqlstring\}", quoted, text)
-
-
-def dashboards() -> list[dict[str, Any]]:
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((GRAFANA / "dashboards").glob("*.json"))]
-
-
-def rules() -> list[dict[str, Any]]:
-    groups = yaml.safe_load((GRAFANA / "provisioning/alerting/rules.yaml").read_text(encoding="utf-8"))["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-def queries() -> list[Query]:
-    """Every statement in grafana/."""
-    found = []
-    for board in dashboards():
-        name = board["title"]
-        found += [Query(f"{name}, variable {each['name']}", each["query"], "variable") for each in board["templating"]["list"]]
-        for each in board["annotations"]["list"]:
-            found.append(Query(f"{name}, annotation {each['name']}", each["target"]["rawSql"], "table"))
-        for panel in board["panels"]:
-            for target in panel.get("targets", []):
-                where = f"{name}, panel {panel['title']}, {target['refId']}"
-                found.append(Query(where, target["rawSql"], target["format"], panel.get("interval", "1s")))
-    for rule in rules():
-        for part in rule["data"]:
-            if part["datasourceUid"] != "__expr__":
-                found.append(Query(f"rule {rule['title']}, {part['refId']}", part["model"]["rawSql"], part["model"]["format"]))
-    return found
 
 
 @dataclass

@@ -1,31 +1,17 @@
 """Every statement of the dashboards and rules, on a real QuestDB: with rows, and with none."""
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from grafana.queries import Query, queries
+
 if TYPE_CHECKING:
-    from .conftest import Query, Stack
+    from .conftest import Stack
 
 
-def _sibling(name: str) -> ModuleType:
-    """conftest.py as a module, whatever pytest's import mode: the statements are collected before any fixture exists."""
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(f"grafana_{name}", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-files = _sibling("conftest")
-QUERIES: list[Any] = files.queries()
+QUERIES = queries()
 EVERY = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
 
 # These have no rows in a database that is well: nothing is of low priority in the rows made here.
@@ -80,7 +66,7 @@ def rows_of_trade(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @EVERY
-def test_a_variable_reaches_sql_only_quoted(query: "Query") -> None:
+def test_a_variable_reaches_sql_only_quoted(query: Query) -> None:
     bare = re.findall(r"\$(?!__timeFilter\(ts\)|__timeFrom\(\)|__timeTo\(\)|__interval\b|\{\w+:sqlstring\})\w*", query.text)
     assert not bare
 
