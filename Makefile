@@ -1,6 +1,7 @@
 # The verbs of Pairflow. Each creates .venv when it is missing or older than the locked dependencies.
 #   make demo [ARGS="--seconds 60"]      make run      make test      make test-long      make bench      make lint      make lock
 #   make verify-statistics [ARGS="--quick"]      every operator against its reference, and how often signals mean nothing
+#   GRAFANA_URL=http://127.0.0.1:3000 GRAFANA_PASSWORD=… make screenshots      pictures of every dashboard of a running Grafana; needs Chromium
 #   [PAIRFLOW_SEEDS=1000-1999] make test-long ARGS=tests/simulation      the whole line in virtual time, from these seeds
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
@@ -8,7 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 ARGS ?=
 
-.PHONY: install demo run test test-long bench verify-statistics lint lock clean
+.PHONY: install demo run test test-long bench verify-statistics screenshots lint lock clean
 
 install: .venv/.user
 
@@ -41,6 +42,9 @@ bench: .venv/.developer
 
 verify-statistics: .venv/.developer
 	@$(BIN)/python -m benchmarks.verify_statistics $(ARGS)
+
+screenshots: .venv/.developer
+	@$(BIN)/python -m grafana.screenshots $(ARGS)
 
 lint: .venv/.developer
 	$(BIN)/ruff check .
