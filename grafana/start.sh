@@ -44,10 +44,12 @@ $4"
     fi
 }
 receiver pairflow-slack slack "${SLACK_WEBHOOK_URL:-}" '          url: $SLACK_WEBHOOK_URL
-          title: "{{ len .Alerts.Firing }} firing, {{ len .Alerts.Resolved }} over: {{ .CommonLabels.alertname }}"
-          text: "{{ range .Alerts }}{{ .Status }}: {{ .Annotations.summary }}\n{{ end }}"'
+          title: "{{ template \"pairflow.title\" . }}"
+          text: "{{ template \"pairflow.text\" . }}"'
 receiver pairflow-email email "$mail" '          addresses: $ALERT_EMAIL_TO
-          singleEmail: true'
+          singleEmail: true
+          subject: "{{ template \"pairflow.title\" . }}"
+          message: "{{ template \"pairflow.text\" . }}"'
 receiver pairflow-webhook webhook "${ALERT_WEBHOOK_URL:-}" '          url: $ALERT_WEBHOOK_URL'
 
 muted=
