@@ -99,7 +99,8 @@ def fill(stack: Stack) -> None:
             active = opened <= k < over
             episode = (first + 60 * opened) * 1_000_000 if active or (numbered and k == over) else None
             row = {"ts": first + 60 * k, "rule": rule, "subject": "-".join(PAIR), "timeframe": "1m", "priority": priority}
-            row |= {"metric": "zscore", "value": 2.5 if active else 0.3, "threshold": 2.0, "coint_pvalue": 0.002, "complete": True}
+            row |= {"metric": "zscore", "value": 2.5 if active else 0.3, "threshold": 2.0}
+            row |= {"coint_pvalue": 0.002, "complete": True, "edge_bps": 12.5}
             rows["alerts"].append(row | {"active": active, "episode": episode})
     gap = {"ts": first + 600, "symbol": PAIR[0], "first_id": 5, "last_id": 9, "trades": 5, "cause": "disconnect"}
     rows["gaps"].append(gap | {"status": "filled", "filled_at": first + 604})
