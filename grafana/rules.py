@@ -50,12 +50,12 @@ def rule(uid: str, title: str, panel: tuple[str, int], priority: str, annotation
 
 # What a message says, each number by a query of its own with the same labels as A: Grafana takes one number a query.
 VALUES = {
-    "B": "value",
-    "D": "threshold",
-    "E": "coint_pvalue",
-    "F": "CAST(complete AS INT)",
-    "G": "edge_bps",
-    "H": "episode / 1000000",  # seconds since the epoch
+    "B": ("value", "value"),
+    "D": ("threshold", "threshold"),
+    "E": ("coint_pvalue", "coint_pvalue"),
+    "F": ("complete", "CAST(complete AS INT)"),
+    "G": ("edge_bps", "edge_bps"),
+    "H": ("since", "episode / 1000000"),  # seconds since the epoch
 }
 Y = '{{ reReplaceAll "-.*" "" $labels.subject }}'
 X = '{{ reReplaceAll ".*-" "" $labels.subject }}'
@@ -92,7 +92,7 @@ SIGNAL = {
 
 
 def signal(priority: str, panel: tuple[str, int]) -> Json:
-    def newest(column: str, name: str, ref: str) -> Json:
+    def newest(ref: str, name: str, column: str) -> Json:
         # The newest row alone, whatever stands in it: a value of an earlier one would be told as if it were new.
         return data(
             ref,
@@ -104,8 +104,7 @@ def signal(priority: str, panel: tuple[str, int]) -> Json:
             """,
         )
 
-    queries = [newest("CAST(active AS INT)", "active", "A")]
-    queries += [newest(column, column if column.isidentifier() else "number", ref) for ref, column in VALUES.items()]
+    queries = [newest("A", "active", "CAST(active AS INT)"), *(newest(ref, name, column) for ref, (name, column) in VALUES.items())]
     return rule(priority, f"Signal, {priority} priority", panel, priority, SIGNAL, [*queries, above(0.5)])
 
 

@@ -39,7 +39,7 @@ def recent(unit: str, length: int) -> str:
 
 
 def newest_bar() -> str:
-    """SQL: one row, `age`: seconds since the newest bar closed; no row before the first bar."""
+    """SQL: one row, `age`: seconds since the newest bar closed; NULL before the first."""
     return f"""
         SELECT min(datediff('s', ts, now()) - {seconds("timeframe::string")}) AS age
         FROM (SELECT ts, timeframe FROM bars WHERE ts > (SELECT dateadd('h', -1, max(ts)) FROM bars) LATEST ON ts PARTITION BY timeframe)
