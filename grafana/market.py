@@ -112,7 +112,7 @@ def market() -> Json:
             empty="no bars of this symbol and timeframe in this range",
             overrides=[
                 override("volume", unit="short", custom__axisPlacement="hidden", custom__fillOpacity=40),
-                override("VWAP", color=fixed("purple"), custom__lineWidth=1, custom__lineStyle={"fill": "dot", "dash": [2, 4]}),
+                override("VWAP", color=fixed("purple"), custom__lineWidth=2),
             ],
         ),
         panel(

@@ -367,8 +367,7 @@ def pair() -> Json:
                 query(
                     f"""
                     SELECT CASE WHEN coint_pvalue IS NULL AND coint_pvalue_reversed IS NULL THEN NULL
-                            WHEN coint_pvalue IS NULL OR coint_pvalue_reversed < coint_pvalue THEN concat({X}, ' on ', {Y})
-                            ELSE concat({Y}, ' on ', {X}) END AS "Better order",
+                            WHEN coint_pvalue IS NULL OR coint_pvalue_reversed < coint_pvalue THEN 'x on y' ELSE 'y on x' END AS "Better order",
                         CASE WHEN coint_pvalue IS NULL OR coint_pvalue_reversed IS NULL THEN NULL
                             WHEN least(coint_pvalue, coint_pvalue_reversed) > 0.5 THEN 1.0
                             ELSE 2.0 * least(coint_pvalue, coint_pvalue_reversed) END AS "p, both orders",

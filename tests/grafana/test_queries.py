@@ -200,14 +200,14 @@ def test_a_signal_carries_the_pvalue_and_whether_its_windows_are_complete(filled
 def test_the_better_order_of_the_legs_is_named_with_the_pvalue_of_having_tried_both(filled: Stack) -> None:
     query = named("Pair, panel $pair · $timeframe: both orders, Johansen, Shin, A")
     (row,) = filled.rows(query)
-    assert (row["Better order"], row["p, both orders"]) == ("BTCUSDT on ETHUSDT", pytest.approx(0.004))
+    assert (row["Better order"], row["p, both orders"]) == ("y on x", pytest.approx(0.004))
     assert (row["Johansen trace"], row["Johansen max eig"], row["Shin"]) == (25.0, 20.0, 0.1)
     newest = "INSERT INTO cointegration (ts, pair, timeframe, method, coint_pvalue, coint_pvalue_reversed) VALUES "
     at = int(filled.until.timestamp()) - 30
     filled.connection.execute(f"{newest}(CAST({at * 1_000_000} AS TIMESTAMP), 'BTCUSDT-ETHUSDT', '1m', 'ols', 0.9, 0.7)".encode())
     wait(filled, "cointegration", "coint_pvalue = 0.9")
     (row,) = filled.rows(query)
-    assert (row["Better order"], row["p, both orders"]) == ("ETHUSDT on BTCUSDT", 1.0)
+    assert (row["Better order"], row["p, both orders"]) == ("x on y", 1.0)
     # it is a property of the pair, so it is shown whatever method is chosen
     assert filled.rows(query, method="kalman") == [row]
 
