@@ -48,7 +48,7 @@ def rule(uid: str, title: str, panel: tuple[str, int], priority: str, annotation
 
 # ---------------------------------------------------------------- signals
 
-# What a message says, each number by a query of its own with the same labels as A: Grafana takes one number a query.
+# What a message says, each number by a query of its own with the same labels as A: Grafana takes one number a query. NULL is NaN there.
 VALUES = {
     "B": ("value", "value"),
     "D": ("threshold", "threshold"),
@@ -59,27 +59,28 @@ VALUES = {
 }
 Y = '{{ reReplaceAll "-.*" "" $labels.subject }}'
 X = '{{ reReplaceAll ".*-" "" $labels.subject }}'
+# `eq v v` is false of NaN, and so of NULL
 ACTIVE = "gt $values.A.Value 0.5"
-VALUE = '{{ if $values.B.Labels }} {{ printf "%.4g" $values.B.Value }}{{ end }}'
+VALUE = '{{ if eq $values.B.Value $values.B.Value }} {{ printf "%.4g" $values.B.Value }}{{ end }}'
 WHICH_WAY = (
     '{{ if eq $labels.metric "zscore" }}'
     f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. {{{{ end }}}}"
 )
 HOW_FAR = (
     f"{{{{ $labels.metric }}}}{VALUE}"
-    '{{ if $values.D.Labels }}, {{ if lt $values.B.Value $values.D.Value }}below{{ else }}above{{ end }} its threshold {{ printf "%g" $values.D.Value }}{{ end }}'
+    '{{ if eq $values.D.Value $values.D.Value }}, {{ if lt $values.B.Value $values.D.Value }}below{{ else }}above{{ end }} its threshold {{ printf "%g" $values.D.Value }}{{ end }}'
 )
-SINCE = "{{ if $values.H.Labels }}, since {{ $values.H.Value | humanizeTimestamp }}{{ end }}. "
+SINCE = "{{ if eq $values.H.Value $values.H.Value }}, since {{ $values.H.Value | humanizeTimestamp }}{{ end }}. "
 COINTEGRATED = (
-    '{{ if $values.E.Labels }}{{ if gt $values.E.Value 0.05 }}Not cointegrated{{ else }}Cointegrated{{ end }} by its newest test (p {{ printf "%.2g" $values.E.Value }}). '
+    '{{ if eq $values.E.Value $values.E.Value }}{{ if gt $values.E.Value 0.05 }}Not cointegrated{{ else }}Cointegrated{{ end }} by its newest test (p {{ printf "%.2g" $values.E.Value }}). '
     '{{ else if match ".-." $labels.subject }}Not tested for cointegration yet. {{ end }}'
 )
 LEFT = (
-    '{{ if $values.G.Labels }}{{ if gt $values.G.Value 0.0 }}{{ printf "%.1f" $values.G.Value }} bp are left after costs'
+    '{{ if eq $values.G.Value $values.G.Value }}{{ if gt $values.G.Value 0.0 }}{{ printf "%.1f" $values.G.Value }} bp are left after costs'
     '{{ else }}Nothing is left after costs ({{ printf "%.1f" $values.G.Value }} bp){{ end }}. {{ end }}'
 )
-COMPLETE = "{{ if $values.F.Labels }}{{ if lt $values.F.Value 0.5 }}Its windows miss trades. {{ end }}{{ end }}"
-AT = '{{ if $values.H.Labels }}&time={{ printf "%.0f" $values.H.Value }}000&time.window=3600000{{ end }}'
+COMPLETE = "{{ if eq $values.F.Value $values.F.Value }}{{ if lt $values.F.Value 0.5 }}Its windows miss trades. {{ end }}{{ end }}"
+AT = '{{ if eq $values.H.Value $values.H.Value }}&time={{ printf "%.0f" $values.H.Value }}000&time.window=3600000{{ end }}'
 LINK = (
     '{{ externalURL }}d/{{ if match ".-." $labels.subject }}pairflow-pair?var-pair={{ else }}pairflow-market?var-symbol={{ end }}'
     "{{ $labels.subject }}&var-timeframe={{ $labels.timeframe }}" + AT
@@ -93,16 +94,12 @@ SIGNAL = {
 
 def signal(priority: str, panel: tuple[str, int]) -> Json:
     def newest(ref: str, name: str, column: str) -> Json:
-        # The newest row alone, whatever stands in it: a value of an earlier one would be told as if it were new.
-        return data(
-            ref,
-            f"""
-            SELECT * FROM (
+        # A row for every row of A, NULL or not: one query without rows, and Grafana takes the whole rule for one without data.
+        text = f"""
             SELECT rule, subject, timeframe, metric, {column} AS {name} FROM alerts
             WHERE priority = '{priority}' AND $__timeFilter(ts) LATEST ON ts PARTITION BY rule, subject, timeframe
-            ) WHERE {name} IS NOT NULL
-            """,
-        )
+        """
+        return data(ref, text)
 
     queries = [newest("A", "active", "CAST(active AS INT)"), *(newest(ref, name, column) for ref, (name, column) in VALUES.items())]
     return rule(priority, f"Signal, {priority} priority", panel, priority, SIGNAL, [*queries, above(0.5)])
