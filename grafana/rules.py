@@ -61,7 +61,7 @@ Y = '{{ reReplaceAll "-.*" "" $labels.subject }}'
 X = '{{ reReplaceAll ".*-" "" $labels.subject }}'
 # `eq v v` is false of NaN, and so of NULL
 ACTIVE = "gt $values.A.Value 0.5"
-VALUE = '{{ if eq $values.B.Value $values.B.Value }} {{ printf "%.4g" $values.B.Value }}{{ end }}'
+VALUE = '{{ if eq $values.B.Value $values.B.Value }} {{ printf "%.6g" $values.B.Value }}{{ end }}'
 WHICH_WAY = (
     '{{ if eq $labels.metric "zscore" }}'
     f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. {{{{ end }}}}"
