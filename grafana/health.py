@@ -5,6 +5,7 @@ from grafana.vocabulary import (
     CALM,
     DIM,
     QUIET,
+    SYMBOL,
     WARN,
     Json,
     cells,
@@ -13,6 +14,7 @@ from grafana.vocabulary import (
     dashboard,
     fixed,
     lines,
+    names,
     newest_bar,
     numbers,
     override,
@@ -20,6 +22,7 @@ from grafana.vocabulary import (
     query,
     recent,
     steps,
+    variable,
 )
 
 TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts", "health")
@@ -27,6 +30,13 @@ BY_SYMBOL = {"displayName": "${__field.labels.metric}", "color": {"mode": "palet
 
 
 def health() -> Json:
+    symbol = variable(
+        "symbol",
+        "Symbol",
+        "Whose lag and trades stand beside those of all: every symbol that has health rows in this time range",
+        f"{names('symbol', 'health')} ORDER BY symbol",
+        "BTCUSDT",
+    )
     panels = [
         panel(
             "stat",
@@ -102,27 +112,53 @@ def health() -> Json:
         panel(
             "timeseries",
             "Lag",
-            "Time from the exchange's stamp of a trade to its arrival here, the worst of each interval, by symbol (logarithmic axis). A line "
-            "that rises and stays is a connection that does not keep up.",
-            [query("SELECT ts AS time, symbol AS metric, max(lag_ms) AS lag FROM health WHERE $__timeFilter(ts) SAMPLE BY $__interval")],
+            "Time from the exchange's stamp of a trade to its arrival here (logarithmic axis): the worst of each interval of all symbols and of $symbol, "
+            "and the mean of all. A line that rises and stays is a connection that does not keep up.",
+            [
+                query(
+                    'SELECT ts AS time, max(lag_ms) AS "Worst of all", avg(lag_ms) AS "Mean of all" '
+                    "FROM health WHERE $__timeFilter(ts) SAMPLE BY $__interval"
+                ),
+                query(
+                    f'SELECT ts AS time, max(lag_ms) AS "One" FROM health WHERE symbol = {SYMBOL} AND $__timeFilter(ts) SAMPLE BY $__interval',
+                    ref="B",
+                ),
+            ],
             (0, 4, 12, 9),
-            options=chart(sort="desc"),
-            field={"unit": "ms", "decimals": 0, **BY_SYMBOL},
+            options=chart(),
+            field={"unit": "ms", "decimals": 0, "color": fixed("yellow")},
             custom=lines(scaleDistribution={"type": "log", "log": 10}),
             interval="10s",
             empty="no health rows in this range: the pipeline did not run",
+            overrides=[
+                override("Worst of all", color=fixed(WARN), custom__lineWidth=2),
+                override("Mean of all", color=fixed(DIM)),
+                override("One", displayName="$symbol"),
+            ],
         ),
         panel(
             "timeseries",
             "Trades a second",
-            "Trades that arrived, by symbol, stacked: the mean of each interval. A symbol that drops to nothing while others trade has lost its connection.",
-            [query("SELECT ts AS time, symbol AS metric, avg(trades) AS trades FROM health WHERE $__timeFilter(ts) SAMPLE BY $__interval")],
+            "Trades that arrived, of all symbols and of $symbol: the mean of each interval. Nothing of a symbol while others trade: its connection is lost.",
+            [
+                query(
+                    """
+                    SELECT ts AS time, 1.0 * sum(trades) / (1 + datediff('s', min(ts), max(ts))) AS "All"
+                    FROM health WHERE $__timeFilter(ts) SAMPLE BY $__interval
+                    """
+                ),
+                query(
+                    f'SELECT ts AS time, avg(trades) AS "One" FROM health WHERE symbol = {SYMBOL} AND $__timeFilter(ts) SAMPLE BY $__interval',
+                    ref="B",
+                ),
+            ],
             (12, 4, 12, 9),
-            options=chart(sort="desc"),
-            field={"unit": "short", "decimals": 1, "min": 0, **BY_SYMBOL},
-            custom=lines(fillOpacity=40, lineWidth=0, stacking={"mode": "normal", "group": "A"}),
+            options=chart(),
+            field={"unit": "short", "decimals": 1, "min": 0, "color": fixed("yellow")},
+            custom=lines(),
             interval="10s",
             empty="no health rows in this range: the pipeline did not run",
+            overrides=[override("All", color=fixed(DIM), custom__fillOpacity=25), override("One", displayName="$symbol")],
         ),
         panel(
             "table",
@@ -227,9 +263,9 @@ def health() -> Json:
             "that does not keep up, or a suspended table. And the exchange's clock less the pipeline's.",
             [
                 query(
-                    """
+                    f"""
                     SELECT ts AS time, max(wal_pending) AS "Behind", last(skew_ms) AS "Clock skew"
-                    FROM health WHERE $__timeFilter(ts) SAMPLE BY $__interval
+                    FROM health WHERE symbol = {SYMBOL} AND $__timeFilter(ts) SAMPLE BY $__interval
                     """
                 )
             ],
@@ -267,4 +303,4 @@ def health() -> Json:
             ],
         ),
     ]
-    return dashboard("health", "Whether the data behind the other dashboards is fresh, complete and right", [], panels)
+    return dashboard("health", "Whether the data behind the other dashboards is fresh, complete and right", [symbol], panels)

@@ -14,6 +14,7 @@ from grafana.vocabulary import (
     dashboard,
     fixed,
     lines,
+    names,
     numbers,
     override,
     panel,
@@ -32,7 +33,8 @@ CLOSED = f"FROM bars WHERE symbol = {SYMBOL} AND timeframe = {TIMEFRAME} AND $__
 # The closed bars of the timeframe, and the 1 s bars since: no partial bar is ever stored, the candle in progress is made here.
 PROGRESS = f"""
     FROM bars WHERE symbol = {SYMBOL} AND timeframe = '1s' AND ts <= $__timeTo() AND ts >= (
-    SELECT coalesce(max(dateadd('s', {LENGTH}, ts)), CAST($__timeFrom() AS TIMESTAMP)) {CLOSED}
+    SELECT coalesce(max(until), CAST($__timeFrom() AS TIMESTAMP))
+    FROM (SELECT dateadd('s', {LENGTH}, ts) AS until {CLOSED} LATEST ON ts PARTITION BY symbol, timeframe)
     )
 """
 SUMS = """first(open) AS open, max(high) AS high, min(low) AS low, last(close) AS close, sum(volume) AS volume,
@@ -45,7 +47,7 @@ def market() -> Json:
             "symbol",
             "Symbol",
             "Every symbol that has bars in this time range",
-            "SELECT DISTINCT symbol FROM bars WHERE $__timeFilter(ts) ORDER BY symbol",
+            f"{names('symbol', 'bars')} ORDER BY symbol",
             "BTCUSDT",
         ),
         timeframe_variable("bars", "10s", "Length of a candle: every timeframe that has bars in this time range"),

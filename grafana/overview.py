@@ -37,6 +37,9 @@ from grafana.vocabulary import (
 )
 
 MATRIX_BARS = 120  # returns that a correlation of the matrix is of
+DAY_S = 86_400
+DAY = f"$__timeFilter(ts) AND {recent('h', 24)}"
+SPARK_STEP = f"(1000L * CASE WHEN $__interval_ms > {1_000 * DAY_S // SPARK} THEN {1_000 * DAY_S // SPARK} ELSE $__interval_ms END)"
 TESTS_H = 24  # a test this old still says whether a pair is cointegrated
 
 # One row a pair: of the chosen timeframe and method where it has them, else of its longest timeframe.
@@ -127,7 +130,8 @@ def overview() -> Json:
             "by |z|. A pair without the chosen timeframe is shown at its longest. Strength: weak is |z| of 2 or more and nothing else; medium "
             "is cointegrated, with complete data and something left after costs, too; strong is all that at |z| of 3 or more. Tests passed: "
             "the share of the last 20 Engle–Granger tests; cointegrated is half of them. Edge: the deviation in basis points of y less a "
-            "round trip's cost on both legs. Half-life: in bars, shown while cointegrated. Stale: no signal for three bars.",
+            "round trip's cost on both legs. z over time: of this range, of a longer one its last 24 hours. "
+            "Half-life: in bars, shown while cointegrated. Stale: no signal for three bars.",
             [
                 query(
                     f"""
@@ -154,8 +158,10 @@ def overview() -> Json:
                 ),
                 query(
                     f"""
-                    SELECT ts AS time, pair AS "Pair", last(zscore) AS z FROM signals
-                    WHERE timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts) SAMPLE BY $__interval
+                    SELECT CAST(bucket * {SPARK_STEP} AS TIMESTAMP) AS time, pair AS "Pair", z FROM (
+                    SELECT ts::LONG / {SPARK_STEP} AS bucket, pair, last(zscore) AS z FROM signals
+                    WHERE timeframe = {TIMEFRAME} AND method = {METHOD} AND {DAY} GROUP BY bucket, pair
+                    ) ORDER BY time
                     """,
                     ref="B",
                 ),
@@ -276,14 +282,14 @@ def overview() -> Json:
         panel(
             "table",
             "Symbols",
-            "Each symbol that is streamed; a click on its name opens it. Price: the close of the newest bar. Change: since the first candle of "
-            "the chosen timeframe in this range. Turnover: what changed hands in the range's closed candles, in the quote asset.",
+            "Each symbol that is streamed; a click on its name opens it. Price: the close of the newest bar. Change, turnover (in the quote asset) and "
+            "volume: over the time range, of a longer one over its last 24 hours, by the closed candles of the chosen timeframe.",
             [
                 query(
                     f"""
                     SELECT s.symbol AS "Symbol", n.close AS "Price", n.close / s.open - 1 AS "Change", s.quote_volume AS "Turnover", s.volume AS "Volume"
                     FROM (SELECT symbol, first(open) AS open, sum(quote_volume) AS quote_volume, sum(volume) AS volume FROM bars
-                    WHERE timeframe = {TIMEFRAME} AND $__timeFilter(ts)) s
+                    WHERE timeframe = {TIMEFRAME} AND {DAY}) s
                     JOIN (SELECT symbol, close FROM bars WHERE {recent("m", 15)} LATEST ON ts PARTITION BY symbol) n ON n.symbol = s.symbol
                     ORDER BY "Turnover" DESC
                     """,

@@ -22,13 +22,16 @@ from grafana.vocabulary import (
     dashboard,
     episodes,
     fixed,
+    hidden,
     lines,
     method_variable,
+    names,
     numbers,
     override,
     panel,
     pattern,
     query,
+    recent,
     side,
     steps,
     timeframe_variable,
@@ -38,29 +41,29 @@ from grafana.vocabulary import (
 
 SIGNALS = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts)"
 TESTS = f"FROM cointegration WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts)"
-EVERY_METHOD = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts) AND hedge_ratio IS NOT NULL"
-Y, X = f"split_part({PAIR}, '-', 1)", f"split_part({PAIR}, '-', 2)"
+EVERY_METHOD = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND {recent('h', 2)} AND hedge_ratio IS NOT NULL"
+Y, X = "${y:sqlstring}", "${x:sqlstring}"
 
 # A deviation is in log price or in price, as pipeline.yaml says for the pair. The bars tell which: only in logs is
-# spread = ln(y) − β·ln(x). One row: what to multiply by to get basis points of y.
+# spread = ln(y) − β·ln(x). One row, of the newest signal, whose bar is among the newest: what to multiply by to get basis points of y.
 SCALE = f"""
     SELECT CASE WHEN abs(s.spread + s.hedge_ratio * ln(x.close) - ln(y.close)) < 0.000001 THEN 10000.0 ELSE 10000.0 / y.close END AS bps
     FROM (SELECT ts, spread, hedge_ratio {SIGNALS} AND spread IS NOT NULL LATEST ON ts PARTITION BY pair) s
-    JOIN (SELECT ts, close FROM bars WHERE symbol = {X} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts)) x ON x.ts = s.ts
-    JOIN (SELECT ts, close FROM bars WHERE symbol = {Y} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts)) y ON y.ts = s.ts
+    JOIN (SELECT ts, close FROM bars WHERE symbol = {X} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts) LIMIT -100) x ON x.ts = s.ts
+    JOIN (SELECT ts, close FROM bars WHERE symbol = {Y} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts) LIMIT -100) y ON y.ts = s.ts
 """
 
 
 def pair() -> Json:
-    in_range = "FROM signals WHERE $__timeFilter(ts)"
     variables = [
         variable(
             "pair",
             "Pair",
             "Every pair that has signals in this time range: y first, then x",
-            f"SELECT DISTINCT pair {in_range} ORDER BY pair",
+            f"{names('pair', 'signals')} ORDER BY pair",
             "BTCUSDT-ETHUSDT",
         ),
+        *(hidden(name, f"SELECT split_part({PAIR}, '-', {place})") for place, name in enumerate("yx", start=1)),
         timeframe_variable("signals", "1s"),
         method_variable(),
     ]

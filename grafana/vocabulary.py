@@ -38,6 +38,11 @@ def recent(unit: str, length: int) -> str:
     return f"ts > dateadd('{unit}', -{length}, {NOW}) AND ts <= {NOW}"
 
 
+def names(column: str, table: str) -> str:
+    """SQL: every name in a column in the range. DISTINCT would read the whole range, at each refresh; this begins at its end."""
+    return f"SELECT {column} FROM (SELECT ts, {column} FROM {table} WHERE $__timeFilter(ts) LATEST ON ts PARTITION BY {column})"
+
+
 def newest_bar() -> str:
     """SQL: one row, `age`: seconds since the newest bar closed; NULL before the first."""
     return f"""
@@ -208,18 +213,22 @@ def variable(name: str, label: str, description: str, text: str, default: str) -
     }
 
 
+def hidden(name: str, text: str) -> Json:
+    """A variable that nobody chooses: as a literal in a condition it lets QuestDB compile the filter, an expression does not."""
+    return {**variable(name, name, "", text, ""), "hide": 2}
+
+
 def timeframe_variable(table: str, default: str, description: str = "The bars the statistics count") -> Json:
     text = f"""
         SELECT timeframe FROM (
-        SELECT timeframe, {seconds("timeframe::string")} AS length FROM (SELECT DISTINCT timeframe FROM {table} WHERE $__timeFilter(ts))
+        SELECT timeframe, {seconds("timeframe::string")} AS length FROM ({names("timeframe", table)})
         ) ORDER BY length
     """
     return variable("timeframe", "Timeframe", description, text, default)
 
 
 def method_variable() -> Json:
-    text = "SELECT DISTINCT method FROM signals WHERE $__timeFilter(ts) ORDER BY method DESC"
-    return variable("method", "Method", "How the hedge ratio is estimated", text, "ols")
+    return variable("method", "Method", "How the hedge ratio is estimated", f"{names('method', 'signals')} ORDER BY method DESC", "ols")
 
 
 # An alert's rows of one opening carry its time as their `episode`, the row that closes it too; a row is written at every change and every

@@ -23,6 +23,7 @@ class Stack:
 
     def rows(self, query: Query, **choice: str) -> list[dict[str, Any]]:
         chosen = {"symbol": PAIR[0], "pair": "-".join(PAIR), "timeframe": "1m", "method": "ols", **choice}
+        chosen |= dict(zip("yx", chosen["pair"].split("-") * 2, strict=False))
         cursor = self.connection.execute(query.expanded(chosen, self.since, self.until).encode())
         names = [column.name for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
