@@ -2,6 +2,7 @@
 #   make demo [ARGS="--seconds 60"]      make run      make test      make test-long      make bench      make lint      make lock
 #   make verify-statistics [ARGS="--quick"]      every operator against its reference, and how often signals mean nothing
 #   make bench-dashboards [ARGS="--keep DIR"]      every statement of the dashboards on a week of 20 symbols; DIR is filled once
+#   GRAFANA_URL=http://127.0.0.1:3000 GRAFANA_PASSWORD=… make screenshots      pictures of every dashboard of a running Grafana; needs Chromium
 #   [PAIRFLOW_SEEDS=1000-1999] make test-long ARGS=tests/simulation      the whole line in virtual time, from these seeds
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
@@ -9,7 +10,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 ARGS ?=
 
-.PHONY: install demo run test test-long bench bench-dashboards verify-statistics lint lock clean
+.PHONY: install demo run test test-long bench bench-dashboards verify-statistics screenshots lint lock clean
 
 install: .venv/.user
 
@@ -45,6 +46,9 @@ bench-dashboards: .venv/.developer
 
 verify-statistics: .venv/.developer
 	@$(BIN)/python -m benchmarks.verify_statistics $(ARGS)
+
+screenshots: .venv/.developer
+	@$(BIN)/python -m grafana.screenshots $(ARGS)
 
 lint: .venv/.developer
 	$(BIN)/ruff check .

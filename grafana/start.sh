@@ -5,7 +5,14 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
+: "${GF_SECURITY_ADMIN_PASSWORD:?set it in .env: the password of the administrator of Grafana}"
 : "${QDB_PG_READONLY_PASSWORD:?set it in .env: the password of the read-only user of QuestDB}"
+refuse() {
+    echo "grafana: $1: the default password is refused: set another one in .env, such as openssl rand -hex 24 makes" >&2
+    exit 1
+}
+[ "$GF_SECURITY_ADMIN_PASSWORD" != admin ] || refuse GF_SECURITY_ADMIN_PASSWORD
+[ "$QDB_PG_READONLY_PASSWORD" != quest ] || refuse QDB_PG_READONLY_PASSWORD
 export QDB_PG_READONLY_USER="${QDB_PG_READONLY_USER:-grafana}"
 export PAIRFLOW_QUESTDB="${PAIRFLOW_QUESTDB:-questdb:8812}"
 export PAIRFLOW_DASHBOARDS="$here/dashboards"

@@ -269,6 +269,7 @@ def started(tmp_path: Path, **environment: str) -> dict[str, Any]:
         env={
             "PATH": os.environ["PATH"],
             "PAIRFLOW_PROVISIONING": str(tmp_path / "made"),
+            "GF_SECURITY_ADMIN_PASSWORD": "secret-admin",
             "QDB_PG_READONLY_PASSWORD": "secret-read",
             **environment,
         },
@@ -318,14 +319,22 @@ def test_a_sender_that_grafana_would_not_start_with_makes_no_contact_point(tmp_p
     assert "SMTP_FROM" in made["said"]
 
 
-def test_grafana_does_not_start_without_the_database_password(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["GF_SECURITY_ADMIN_PASSWORD", "QDB_PG_READONLY_PASSWORD"])
+@pytest.mark.parametrize("default", [None, "", "its own"])
+def test_grafana_does_not_start_with_a_password_that_is_missing_or_the_default(tmp_path: Path, name: str, default: str | None) -> None:
+    given = {"GF_SECURITY_ADMIN_PASSWORD": "secret-admin", "QDB_PG_READONLY_PASSWORD": "secret-read"}
+    given[name] = {"GF_SECURITY_ADMIN_PASSWORD": "admin", "QDB_PG_READONLY_PASSWORD": "quest"}[name] if default else ""
+    if default is None:
+        del given[name]
     done = subprocess.run(
         ["sh", str(GRAFANA / "start.sh"), "true"],
-        env={"PATH": os.environ["PATH"], "PAIRFLOW_PROVISIONING": str(tmp_path / "made")},
+        env={"PATH": os.environ["PATH"], "PAIRFLOW_PROVISIONING": str(tmp_path / "made"), **given},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode != 0
-    assert "QDB_PG_READONLY_PASSWORD" in done.stderr
+    (said,) = done.stderr.splitlines()
+    assert name in said
+    assert "secret" not in said
     assert not (tmp_path / "made").exists()

@@ -1,12 +1,17 @@
-"""The tables of a real QuestDB, without a row and with plausible ones."""
+"""The tables of a real QuestDB, without a row and with plausible ones; and a Grafana: one that is installed, or one that runs already."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from flows.questdb import Endpoint, connect, settle
+from grafana.api import Grafana, named
+from tests.conftest import emptied
+from tests.grafana.installed import HOME, Database, Installed, grafana_on, prepared
 from tests.grafana.rows import HOURS, Stack, fill
+from tests.line import Ports
 
 
 @pytest.fixture
@@ -23,3 +28,46 @@ def filled(database: Endpoint, empty: Stack) -> Stack:
     fill(empty)
     settle(database)
     return empty
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Iterator[Database]:
+    """A QuestDB that may be stopped, with Pairflow's tables and the read-only user."""
+    if not HOME:
+        pytest.skip("GRAFANA_HOME names no installed Grafana")
+    database = Database(tmp_path_factory.mktemp("server"), *free_ports(2))
+    try:
+        yield prepared(database)
+    finally:
+        database.stop()
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory, server: Database, free_ports: Ports) -> Iterator[Installed]:
+    """A Grafana that has no secrets but the passwords it needs, shared by the session."""
+    with grafana_on(tmp_path_factory.mktemp("grafana"), server, free_ports) as grafana:
+        grafana.start()
+        yield grafana
+
+
+@pytest.fixture
+def shown(server: Database) -> Iterator[Stack]:
+    """The same rows as `filled`, where the installed Grafana looks."""
+    emptied(server.endpoint)
+    until = datetime.now(UTC).replace(microsecond=0)
+    with connect(server.endpoint) as connection:
+        stack = Stack(connection, until - timedelta(hours=HOURS), until)
+        fill(stack)
+        settle(server.endpoint)
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def grafana(request: pytest.FixtureRequest) -> Grafana:
+    """The running Grafana that GRAFANA_URL names, or the installed one."""
+    if os.environ.get("GRAFANA_URL"):
+        return named()
+    if not HOME:
+        pytest.skip("neither GRAFANA_URL names a running Grafana nor GRAFANA_HOME an installed one")
+    installed: Installed = request.getfixturevalue("installed")
+    return installed.admin
