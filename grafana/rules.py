@@ -57,38 +57,51 @@ VALUES = {
     "G": ("edge_bps", "edge_bps"),
     "H": ("since", "episode / 1000000"),  # seconds since the epoch
 }
-Y = '{{ reReplaceAll "-.*" "" $labels.subject }}'
-X = '{{ reReplaceAll ".*-" "" $labels.subject }}'
-# `eq v v` is false of NaN, and so of NULL
-ACTIVE = "gt $values.A.Value 0.5"
-VALUE = '{{ if eq $values.B.Value $values.B.Value }} {{ printf "%.6g" $values.B.Value }}{{ end }}'
+
+
+def known(ref: str, text: str) -> str:
+    """The text where that query's number is one: NULL is NaN, which does not equal itself."""
+    return f"{{{{ if eq $values.{ref}.Value $values.{ref}.Value }}}}{text}{{{{ end }}}}"
+
+
+def evaluated(text: str) -> str:
+    """The text where there are values: without data, or when the database is away, there are none."""
+    return "{{ if $values.A }}" + text + "{{ end }}"
+
+
+Y, X = '{{ reReplaceAll "-.*" "" $labels.subject }}', '{{ reReplaceAll ".*-" "" $labels.subject }}'
+VALUE = known("B", ' {{ printf "%.6g" $values.B.Value }}')
 WHICH_WAY = (
-    '{{ if eq $labels.metric "zscore" }}'
-    f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. {{{{ end }}}}"
+    '{{ if eq $labels.metric "zscore" }}{{ if gt $values.B.Value 0.0 }}'
+    f"Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. {{{{ end }}}}"
 )
-HOW_FAR = (
-    f"{{{{ $labels.metric }}}}{VALUE}"
-    '{{ if eq $values.D.Value $values.D.Value }}, {{ if lt $values.B.Value $values.D.Value }}below{{ else }}above{{ end }} its threshold {{ printf "%g" $values.D.Value }}{{ end }}'
+HOW_FAR = f"{{{{ $labels.metric }}}}{VALUE}" + known(
+    "D", ', {{ if lt $values.B.Value $values.D.Value }}below{{ else }}above{{ end }} its threshold {{ printf "%g" $values.D.Value }}'
 )
-SINCE = "{{ if eq $values.H.Value $values.H.Value }}, since {{ $values.H.Value | humanizeTimestamp }}{{ end }}. "
+SINCE = known("H", ", since {{ $values.H.Value | humanizeTimestamp }}") + ". "
 COINTEGRATED = (
-    '{{ if eq $values.E.Value $values.E.Value }}{{ if gt $values.E.Value 0.05 }}Not cointegrated{{ else }}Cointegrated{{ end }} by its newest test (p {{ printf "%.2g" $values.E.Value }}). '
-    '{{ else if match ".-." $labels.subject }}Not tested for cointegration yet. {{ end }}'
+    '{{ if match ".-." $labels.subject }}'
+    + known(
+        "E",
+        '{{ if gt $values.E.Value 0.05 }}Not cointegrated{{ else }}Cointegrated{{ end }} by its newest test (p {{ printf "%.2g" $values.E.Value }}). ',
+    )
+    + "{{ end }}"
 )
-LEFT = (
-    '{{ if eq $values.G.Value $values.G.Value }}{{ if gt $values.G.Value 0.0 }}{{ printf "%.1f" $values.G.Value }} bp are left after costs'
-    '{{ else }}Nothing is left after costs ({{ printf "%.1f" $values.G.Value }} bp){{ end }}. {{ end }}'
+LEFT = known(
+    "G",
+    '{{ if gt $values.G.Value 0.0 }}{{ printf "%.1f" $values.G.Value }} bp are left after costs'
+    '{{ else }}Nothing is left after costs ({{ printf "%.1f" $values.G.Value }} bp){{ end }}. ',
 )
-COMPLETE = "{{ if eq $values.F.Value $values.F.Value }}{{ if lt $values.F.Value 0.5 }}Its windows miss trades. {{ end }}{{ end }}"
-AT = '{{ if eq $values.H.Value $values.H.Value }}&time={{ printf "%.0f" $values.H.Value }}000&time.window=3600000{{ end }}'
+COMPLETE = known("F", "{{ if lt $values.F.Value 0.5 }}Its windows miss trades. {{ end }}")
+OPEN = WHICH_WAY + HOW_FAR + SINCE + COINTEGRATED + LEFT + COMPLETE
 LINK = (
     '{{ externalURL }}d/{{ if match ".-." $labels.subject }}pairflow-pair?var-pair={{ else }}pairflow-market?var-symbol={{ end }}'
-    "{{ $labels.subject }}&var-timeframe={{ $labels.timeframe }}" + AT
+    "{{ $labels.subject }}&var-timeframe={{ $labels.timeframe }}"
 )
 SIGNAL = {
-    "summary": f"{{{{ $labels.rule }}}}: {{{{ $labels.subject }}}} {{{{ $labels.timeframe }}}}, {{{{ $labels.metric }}}}{VALUE}",
-    "description": f"{{{{ if {ACTIVE} }}}}{WHICH_WAY}{HOW_FAR}{SINCE}{COINTEGRATED}{LEFT}{COMPLETE}{{{{ else }}}}Over: {HOW_FAR}.{{{{ end }}}}",
-    "link": LINK,
+    "summary": "{{ $labels.rule }}: {{ $labels.subject }} {{ $labels.timeframe }}, {{ $labels.metric }}" + evaluated(VALUE),
+    "description": evaluated(f"{{{{ if gt $values.A.Value 0.5 }}}}{OPEN}{{{{ else }}}}Over: {HOW_FAR}.{{{{ end }}}}"),
+    "link": LINK + evaluated(known("H", '&time={{ printf "%.0f" $values.H.Value }}000&time.window=3600000')),
 }
 
 
@@ -131,8 +144,8 @@ def own(health: dict[str, int]) -> list[Json]:
             "pipeline",
             {
                 "summary": "No new bars, or the database does not answer",
-                "description": f'{{{{ if gt $values.A.Value {FRESH_S}.0 }}}}The next bar is {{{{ printf "%.0f" $values.A.Value }}}} s overdue: see the log of '
-                "the pipeline.{{ else }}QuestDB gave no answer: see its log.{{ end }} Signals are not renewed meanwhile; open alerts stay open.",
+                "description": '{{ if $values.A }}The next bar is {{ printf "%.0f" $values.A.Value }} s overdue: see the log of the pipeline.'
+                "{{ else }}QuestDB gave no answer: see its log.{{ end }} Signals are not renewed meanwhile; open alerts stay open.",
                 "link": link,
             },
             [data("A", OVERDUE), above(FRESH_S)],
@@ -156,7 +169,8 @@ def own(health: dict[str, int]) -> list[Json]:
             at("Gaps"),
             "pipeline",
             {
-                "summary": '{{ printf "%.0f" $values.A.Value }} gap(s) in the trades of {{ $labels.symbol }} are not filled',
+                "summary": evaluated('{{ printf "%.0f" $values.A.Value }} ')
+                + "gap(s) in the trades of {{ $labels.symbol }} are not filled",
                 "description": "The exchange has not yet handed over trades that are missing; bars and signals of this symbol wait for them.",
                 "link": link,
             },
@@ -172,7 +186,8 @@ def own(health: dict[str, int]) -> list[Json]:
             at("Audits"),
             "pipeline",
             {
-                "summary": '{{ printf "%.0f" $values.A.Value }} bar(s) of {{ $labels.symbol }} {{ $labels.timeframe }} in the last hour differ from the exchange\'s klines',
+                "summary": evaluated('{{ printf "%.0f" $values.A.Value }} ')
+                + "bar(s) of {{ $labels.symbol }} {{ $labels.timeframe }} in the last hour differ from the exchange's klines",
                 "description": "Table audits says in which fields. Signals of pairs with this symbol rest on these bars.",
                 "link": link,
             },
