@@ -101,7 +101,7 @@ LINK = (
 SIGNAL = {
     "summary": "{{ $labels.rule }}: {{ $labels.subject }} {{ $labels.timeframe }}, {{ $labels.metric }}" + evaluated(VALUE),
     "description": evaluated(f"{{{{ if gt $values.A.Value 0.5 }}}}{OPEN}{{{{ else }}}}Over: {HOW_FAR}.{{{{ end }}}}"),
-    "link": LINK + evaluated(known("H", '&time={{ printf "%.0f" $values.H.Value }}000&time.window=3600000')),
+    "link": evaluated(LINK + known("H", '&time={{ printf "%.0f" $values.H.Value }}000&time.window=3600000')),
 }
 
 
