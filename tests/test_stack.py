@@ -137,8 +137,6 @@ def test_the_probe_is_right_about_a_server(free_ports: Any, answer: bytes | None
 def test_grafana_has_the_read_only_user_alone() -> None:
     environment = SERVICES["grafana"]["environment"]
     assert {key for key in environment if key.startswith("QDB_")} == {"QDB_PG_READONLY_USER", "QDB_PG_READONLY_PASSWORD"}
-    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
-    assert environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
     assert SERVICES["questdb"]["environment"]["QDB_PG_READONLY_USER_ENABLED"] == "true"
 
 
@@ -265,7 +263,7 @@ def policies() -> dict[str, Any]:
 def started(tmp_path: Path, **environment: str) -> dict[str, Any]:
     """What start.sh makes with these secrets: contact points by uid, those to delete, and whether the routes are muted."""
     done = subprocess.run(
-        ["sh", str(GRAFANA / "start.sh"), "true"],
+        ["sh", str(GRAFANA / "start.sh"), "env"],
         env={
             "PATH": os.environ["PATH"],
             "PAIRFLOW_PROVISIONING": str(tmp_path / "made"),
@@ -287,6 +285,7 @@ def started(tmp_path: Path, **environment: str) -> dict[str, Any]:
         "muted": [route["mute_time_intervals"] for route in tree["policies"][0]["routes"]],
         "files": everything,
         "said": done.stderr,
+        "environment": dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line),
     }
 
 
@@ -311,6 +310,18 @@ def test_a_contact_point_exists_for_each_secret_and_names_it_without_holding_it(
 
 def test_half_of_the_mail_settings_make_no_contact_point(tmp_path: Path) -> None:
     assert "pairflow-email" not in started(tmp_path, SMTP_HOST="mail.invalid:25")["receivers"]
+
+
+def test_outside_a_container_grafana_is_on_loopback_and_lets_nobody_in_without_a_login(tmp_path: Path) -> None:
+    environment = started(tmp_path, GF_SERVER_HTTP_ADDR="")["environment"]
+    assert environment["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
+    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    assert environment["GF_DASHBOARDS_MIN_REFRESH_INTERVAL"] == "1s"
+    assert Path(environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).is_file()
+
+
+def test_a_setting_of_grafana_can_be_set_otherwise(tmp_path: Path) -> None:
+    assert started(tmp_path, GF_SERVER_HTTP_ADDR="0.0.0.0")["environment"]["GF_SERVER_HTTP_ADDR"] == "0.0.0.0"
 
 
 def test_a_sender_that_grafana_would_not_start_with_makes_no_contact_point(tmp_path: Path) -> None:

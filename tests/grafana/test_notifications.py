@@ -19,8 +19,8 @@ from flows.questdb import connect, settle
 from operators.alerts import ABOVE, AlertStates
 from operators.columns import NEVER, SECOND_US
 from tests.conftest import emptied
-from tests.grafana.rows import bar, insert
 from tests.grafana.installed import HEAR_S, NEEDED, Database, Installed, Post, Told, eventually, grafana_on, post_office
+from tests.grafana.rows import bar, insert
 from tests.line import Ports
 
 pytestmark = NEEDED
