@@ -683,7 +683,8 @@ def _watched(own: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[str, 
 def settings_fingerprint(settings: Settings) -> dict[str, Any]:
     """What the operators' state depends on, as JSON-able lists and dicts: a run may resume only where this is the same.
 
-    Left out because no state holds them: costs, priorities, alerts_tolerate, source.quiet, the database, recovery and retention.
+    Left out because no state holds them: priorities, alerts_tolerate, source.quiet, the database, recovery and retention; and costs, of which
+    a state holds no more than the edge of a bar that is written.
     """
     source = settings.source
     return {

@@ -157,7 +157,7 @@ def _environment(http_port: int, pg_port: int) -> dict[str, str]:
     if os.environ.get("QDB_HTTP_PASSWORD"):
         tuning["QDB_HTTP_USER"] = "admin"
     if os.environ.get("QDB_PG_READONLY_PASSWORD"):
-        tuning |= {"QDB_PG_READONLY_USER_ENABLED": "true", "QDB_PG_READONLY_USER": "user"}
+        tuning |= {"QDB_PG_READONLY_USER_ENABLED": "true", "QDB_PG_READONLY_USER": "grafana"}
     return tuning | {name: text for name, text in os.environ.items() if text or not name.startswith("QDB_")} | settings
 
 

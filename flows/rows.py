@@ -111,6 +111,7 @@ class Tables:
                 "episode": watched.episode,
                 "coint_pvalue": watched.coint_pvalue,
                 "complete": watched.complete,
+                "edge_bps": watched.edge_bps,
             },
         )
 

@@ -32,6 +32,7 @@ POLL_S = 0.1
 STOP_S = 10.0
 TALL = 4_000  # px: Grafana draws a panel only when it comes into view
 MARGIN = 16
+SAID = 500  # characters of an answer that is an error
 UNSHARED = "/public-dashboards"  # Grafana asks whether a dashboard is shared, and 404 is how it says no
 RARELY = "5m"  # one of the intervals that the dashboards offer: of another Grafana makes the shortest
 
@@ -93,6 +94,7 @@ class _Tab:
     asked: int = 0
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     flying: dict[str, str] = field(default_factory=dict)  # requests without an answer, with their addresses
+    refused: list[tuple[str, str]] = field(default_factory=list)  # requests that were answered with an error, and what they were
     complaints: list[str] = field(default_factory=list)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
@@ -129,12 +131,20 @@ class _Tab:
             self.flying.pop(params["requestId"], None)
         elif method == "Network.responseReceived" and params["response"]["status"] >= 400:
             if not params["response"]["url"].endswith(UNSHARED):
-                self.complaints.append(f"{params['response']['status']} {params['response']['url']}")
+                self.refused.append((params["requestId"], f"{params['response']['status']} {params['response']['url']}"))
         elif method == "Runtime.exceptionThrown":
             thrown = params["exceptionDetails"]
             self.complaints.append(thrown.get("exception", {}).get("description") or thrown["text"])
         elif method == "Runtime.consoleAPICalled" and params["type"] == "error":
             self.complaints.append(" ".join(str(each.get("value", each.get("description", ""))) for each in params["args"]))
+
+    def grounds(self) -> Iterator[str]:
+        """Each request that was refused, and what the answer said."""
+        for request, what in self.refused:
+            said = ""
+            with contextlib.suppress(UserError):  # what was cancelled has no answer any more
+                said = self.call("Network.getResponseBody", requestId=request)["body"]
+            yield f"{what}: {said[:SAID]}"
 
     def look(self) -> dict[str, Any]:
         found: dict[str, Any] = self.evaluate(LOOK)
@@ -200,7 +210,7 @@ class Browser:
             Panel(title, self._sign(tab, each) if each["status"] else "", each["empty"], each["text"])
             for title, each in zip(found["titles"], found["panels"], strict=True)
         ]
-        return Page(picture, tuple(panels), tuple(dict.fromkeys(tab.complaints)), settled)
+        return Page(picture, tuple(panels), tuple(dict.fromkeys([*tab.grounds(), *tab.complaints])), settled)
 
     @staticmethod
     def _size(tab: _Tab, width: int, height: int) -> None:

@@ -1,22 +1,29 @@
-"""`python -m grafana.build` writes grafana/dashboards/*.json from their sources; a test checks that they are what these make."""
+"""`python -m grafana.build` writes the dashboards and the alert rules from their sources; a test checks that the files are what these make."""
 
 import json
 from pathlib import Path
 
+from grafana import rules
+from grafana.alerts import alerts
+from grafana.health import health
 from grafana.market import market
+from grafana.overview import overview
 from grafana.pair import pair
 
-DASHBOARDS = {"market": market, "pair": pair}
+DASHBOARDS = {"alerts": alerts, "health": health, "market": market, "overview": overview, "pair": pair}
 
 
-def text_of(name: str) -> str:
-    return json.dumps(DASHBOARDS[name](), indent=2, ensure_ascii=False) + "\n"
+def files() -> dict[str, str]:
+    """The text of every generated file, by its path in grafana/."""
+    boards = {name: make() for name, make in DASHBOARDS.items()}
+    panels = {name: {panel["title"]: panel["id"] for panel in board["panels"]} for name, board in boards.items()}
+    made = {f"dashboards/{name}.json": json.dumps(board, indent=2, ensure_ascii=False) + "\n" for name, board in boards.items()}
+    return made | {"provisioning/alerting/rules.yaml": rules.text_of(panels)}
 
 
 def main() -> None:
-    folder = Path(__file__).parent / "dashboards"
-    for name in DASHBOARDS:
-        (folder / f"{name}.json").write_text(text_of(name), encoding="utf-8")
+    for name, text in files().items():
+        (Path(__file__).parent / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,63 +7,65 @@ from grafana.vocabulary import (
     METHOD,
     PAIR,
     PLAIN,
+    PRIORITIES,
     QUIET,
     TIMEFRAME,
     UP,
     WARN,
+    Z_COLORS,
+    Z_STEPS,
     Json,
     annotation,
+    cells,
     chart,
+    colored,
     dashboard,
+    episodes,
     fixed,
+    hidden,
     lines,
+    method_variable,
+    names,
     numbers,
     override,
     panel,
     pattern,
     query,
+    recent,
+    side,
     steps,
-    timeframes,
+    timeframe_variable,
     variable,
     words,
 )
 
 SIGNALS = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts)"
 TESTS = f"FROM cointegration WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts)"
-EVERY_METHOD = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts) AND hedge_ratio IS NOT NULL"
-Y, X = f"split_part({PAIR}, '-', 1)", f"split_part({PAIR}, '-', 2)"
+EVERY_METHOD = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND {recent('h', 2)} AND hedge_ratio IS NOT NULL"
+Y, X = "${y:sqlstring}", "${x:sqlstring}"
 
 # A deviation is in log price or in price, as pipeline.yaml says for the pair. The bars tell which: only in logs is
-# spread = ln(y) − β·ln(x). One row: what to multiply by to get basis points of y.
+# spread = ln(y) − β·ln(x). One row, of the newest signal, whose bar is among the newest: what to multiply by to get basis points of y.
 SCALE = f"""
     SELECT CASE WHEN abs(s.spread + s.hedge_ratio * ln(x.close) - ln(y.close)) < 0.000001 THEN 10000.0 ELSE 10000.0 / y.close END AS bps
     FROM (SELECT ts, spread, hedge_ratio {SIGNALS} AND spread IS NOT NULL LATEST ON ts PARTITION BY pair) s
-    JOIN (SELECT ts, close FROM bars WHERE symbol = {X} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts)) x ON x.ts = s.ts
-    JOIN (SELECT ts, close FROM bars WHERE symbol = {Y} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts)) y ON y.ts = s.ts
+    JOIN (SELECT ts, close FROM bars WHERE symbol = {X} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts) LIMIT -100) x ON x.ts = s.ts
+    JOIN (SELECT ts, close FROM bars WHERE symbol = {Y} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts) LIMIT -100) y ON y.ts = s.ts
 """
-
-Z_STEPS = steps((None, ALARM), (-3, WARN), (-2, "transparent"), (2, WARN), (3, ALARM))
-Z_COLORS = steps((None, ALARM), (-3, WARN), (-2, CALM), (2, WARN), (3, ALARM))
 
 
 def pair() -> Json:
-    in_range = "FROM signals WHERE $__timeFilter(ts)"
     variables = [
         variable(
             "pair",
             "Pair",
             "Every pair that has signals in this time range: y first, then x",
-            f"SELECT DISTINCT pair {in_range} ORDER BY pair",
+            f"{names('pair', 'signals')} ORDER BY pair",
             "BTCUSDT-ETHUSDT",
         ),
-        variable("timeframe", "Timeframe", "The bars the statistics count", timeframes("signals"), "1s"),
-        variable(
-            "method",
-            "Method",
-            "How the hedge ratio is estimated",
-            f"SELECT DISTINCT method {in_range} ORDER BY method DESC",
-            "ols",
-        ),
+        *(hidden(name, f"SELECT split_part({PAIR}, '-', {place})") for place, name in enumerate("yx", start=1)),
+        timeframe_variable("signals", "1s"),
+        method_variable(),
     ]
     panels = [
         panel(
@@ -121,9 +123,7 @@ def pair() -> Json:
             [
                 query(
                     f"""
-                    SELECT CASE WHEN zscore >= 2 THEN concat('sell ', {Y}, ', buy ', {X})
-                        WHEN zscore <= -2 THEN concat('buy ', {Y}, ', sell ', {X})
-                        WHEN zscore IS NULL THEN 'window filling' ELSE 'wait: |z| < 2' END AS "Side"
+                    SELECT {side("zscore", Y, X)} AS "Side"
                     {SIGNALS} LATEST ON ts PARTITION BY pair, timeframe, method
                     """,
                     "table",
@@ -213,7 +213,7 @@ def pair() -> Json:
             "Edge after costs",
             "The deviation in basis points of y, less a round trip's cost on both legs. Only above 0 is there something to earn.",
             [query(f'SELECT ts AS time, last(edge_bps) AS "Edge" {SIGNALS} SAMPLE BY $__interval')],
-            (0, 24, 6, 9),
+            (0, 24, 8, 9),
             options=chart("hidden"),
             field={"unit": "suffix: bp", "decimals": 0, "color": {"mode": "thresholds"}, "thresholds": steps((None, DIM), (0, UP))},
             custom=lines(axisSoftMax=0, gradientMode="scheme", thresholdsStyle={"mode": "line"}),
@@ -233,7 +233,7 @@ def pair() -> Json:
                     """
                 )
             ],
-            (6, 24, 6, 9),
+            (8, 24, 8, 9),
             options=chart(),
             field={"unit": "none", "decimals": 3, "displayName": "${__field.labels.metric}", "color": {"mode": "palette-classic"}},
             custom=lines(lineWidth=2),
@@ -243,20 +243,38 @@ def pair() -> Json:
         panel(
             "timeseries",
             "Correlation",
-            "Pearson correlation of the legs' returns over the window of pipeline.yaml. Below 0.5 a pair is no longer one.",
-            [query(f'SELECT ts AS time, last(correlation) AS "Correlation" {SIGNALS} SAMPLE BY $__interval')],
-            (12, 24, 6, 9),
+            "Pearson correlation of the legs' returns over the window of pipeline.yaml, and its floor: the threshold of the pair's alert on correlation, "
+            "where it has one. Below it the pair is hardly one.",
+            [
+                query(f'SELECT ts AS time, last(correlation) AS "Correlation" {SIGNALS} SAMPLE BY $__interval'),
+                query(
+                    f"""
+                    SELECT ts AS time, last(threshold) AS "Floor" FROM alerts
+                    WHERE subject = {PAIR} AND metric = 'correlation' AND $__timeFilter(ts) SAMPLE BY $__interval
+                    """,
+                    ref="B",
+                ),
+            ],
+            (16, 24, 8, 9),
             options=chart("hidden"),
             field={
                 "unit": "none",
                 "decimals": 2,
                 "max": 1,
                 "color": fixed(PLAIN),
-                "thresholds": steps((None, ALARM), (0.5, "transparent")),
             },
-            custom=lines(lineWidth=2, axisSoftMin=0, thresholdsStyle={"mode": "dashed+area"}),
+            custom=lines(lineWidth=2, axisSoftMin=0),
             interval="$timeframe",
             empty="window is still filling",
+            overrides=[
+                override(
+                    "Floor",
+                    color=fixed(ALARM),
+                    custom__lineWidth=1,
+                    custom__spanNulls=True,
+                    custom__lineStyle={"fill": "dash", "dash": [6, 6]},
+                ),
+            ],
         ),
         panel(
             "timeseries",
@@ -275,7 +293,7 @@ def pair() -> Json:
                     """
                 )
             ],
-            (18, 24, 6, 9),
+            (0, 33, 14, 9),
             options=chart(),
             field={"unit": "none", "min": 0.001, "max": 1, "thresholds": steps((None, CALM), (0.05, "transparent"))},
             custom=lines(
@@ -307,6 +325,19 @@ def pair() -> Json:
             ],
         ),
         panel(
+            "timeseries",
+            "Half-life",
+            "Bars until half of a deviation is gone, from the regression of the spread's change on its level. Shown for every test: it means something "
+            "only where the pair is cointegrated. One longer than the z-score's window is a spread that returns too slowly for it.",
+            [query(f'SELECT ts AS time, last(half_life) AS "Half-life" {TESTS} SAMPLE BY $__interval')],
+            (14, 33, 10, 9),
+            options=chart("hidden"),
+            field={"unit": "suffix: bars", "decimals": 1, "min": 0, "color": fixed(PLAIN)},
+            custom=lines(lineWidth=2, spanNulls=True, showPoints="auto"),
+            interval="$timeframe",
+            empty="no test yet, or the spread does not return",
+        ),
+        panel(
             "table",
             "Hedge ratio by method",
             "The newest β of each method, its standard error, and how far β moved (highest less lowest) within the hour before. The error is that "
@@ -324,9 +355,8 @@ def pair() -> Json:
                     "table",
                 )
             ],
-            (0, 33, 10, 6),
-            options={"showHeader": True, "cellHeight": "sm"},
-            custom={"align": "auto", "filterable": False, "cellOptions": {"type": "auto"}},
+            (0, 42, 10, 6),
+            **cells(),
             empty="window is still filling",
             overrides=[override("β|Standard error|Moved in an hour", regex=True, decimals=4, unit="none")],
         ),
@@ -340,8 +370,7 @@ def pair() -> Json:
                 query(
                     f"""
                     SELECT CASE WHEN coint_pvalue IS NULL AND coint_pvalue_reversed IS NULL THEN NULL
-                            WHEN coint_pvalue IS NULL OR coint_pvalue_reversed < coint_pvalue THEN concat({X}, ' on ', {Y})
-                            ELSE concat({Y}, ' on ', {X}) END AS "Better order",
+                            WHEN coint_pvalue IS NULL OR coint_pvalue_reversed < coint_pvalue THEN 'x on y' ELSE 'y on x' END AS "Better order",
                         CASE WHEN coint_pvalue IS NULL OR coint_pvalue_reversed IS NULL THEN NULL
                             WHEN least(coint_pvalue, coint_pvalue_reversed) > 0.5 THEN 1.0
                             ELSE 2.0 * least(coint_pvalue, coint_pvalue_reversed) END AS "p, both orders",
@@ -354,8 +383,8 @@ def pair() -> Json:
                     "table",
                 )
             ],
-            (10, 33, 14, 6),
-            options=numbers(18),
+            (10, 42, 14, 6),
+            options=numbers(16),
             field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 2},
             empty="–",
             overrides=[
@@ -369,49 +398,37 @@ def pair() -> Json:
         panel(
             "table",
             "Alert episodes of $pair",
-            "Every time an alert rule of pipeline.yaml became active for this pair, newest first: how long it lasted and how far it went.",
+            "Every time an alert rule of pipeline.yaml opened for this pair, newest first: how long it lasted, how far it went, and what was left after costs at its newest row.",
             [
                 query(
-                    f"""
-                    SELECT min(ts) AS "Since", rule AS "Rule", priority AS "Priority", timeframe AS "Timeframe", threshold AS "Threshold",
-                        CASE WHEN first(value) < threshold THEN min(value) ELSE max(value) END AS "Furthest",
-                        datediff('s', min(ts), max(until)) AS "Lasted", CASE WHEN bool_or(newest) THEN 'active' ELSE 'over' END AS "State"
-                    FROM (
-                    SELECT ts, rule, priority, timeframe, threshold, value, active, episode,
-                        coalesce(lead(ts) OVER (PARTITION BY rule, subject, timeframe ORDER BY ts), ts) AS until,
-                        lead(ts) OVER (PARTITION BY rule, subject, timeframe ORDER BY ts) IS NULL AS newest
-                    FROM alerts WHERE subject = {PAIR} AND $__timeFilter(ts)
-                    ) WHERE active
-                    GROUP BY rule, priority, timeframe, threshold, episode
-                    ORDER BY "Since" DESC LIMIT 200
-                    """,
+                    episodes(
+                        """since AS "Since", rule AS "Rule", priority AS "Priority", timeframe AS "Timeframe", threshold AS "Threshold",
+                        furthest AS "Furthest", edge_bps AS "Edge", seconds AS "Lasted", CASE WHEN active THEN 'open' ELSE 'over' END AS "State" """,
+                        f"subject = {PAIR} AND ",
+                    )
+                    + ' ORDER BY "Since" DESC LIMIT 200',
                     "table",
                 )
             ],
-            (0, 39, 24, 9),
-            options={"showHeader": True, "cellHeight": "sm"},
-            custom={"align": "auto", "filterable": True, "cellOptions": {"type": "auto"}},
+            (0, 48, 24, 9),
+            **cells(filterable=True),
             empty="no alert episode of this pair in this range",
             overrides=[
+                override("Since", unit="time:YYYY-MM-DD HH:mm:ss", custom__width=155),
                 override("Threshold|Furthest", regex=True, decimals=2, unit="none"),
+                override("Edge", unit="suffix: bp", decimals=1),
                 override("Lasted", unit="dtdurations"),
-                override(
-                    "Priority",
-                    custom__cellOptions={"type": "color-text"},
-                    mappings=words({"high": ALARM, "medium": WARN, "low": PLAIN}),
-                ),
-                override(
-                    "State",
-                    custom__cellOptions={"type": "color-text"},
-                    mappings=words({"active": ALARM, "over": QUIET}),
-                ),
+                colored("Priority", PRIORITIES),
+                colored("State", {"open": ALARM, "over": DIM}),
             ],
         ),
     ]
-    annotations = [
-        annotation("High alerts", ALARM, "high"),
-        annotation("Other alerts", WARN, "medium", "low"),
-    ]
+    annotations = [annotation("High alerts", ALARM, "high"), annotation("Other alerts", WARN, "medium", "low")]
     return dashboard(
-        "pairflow-pair", "Pair", "One pair: its spread, z-score, hedge ratio and cointegration", variables, panels, annotations, "now-1h"
+        "pair",
+        "One pair: its spread, z-score, hedge ratio and cointegration",
+        variables,
+        panels,
+        annotations=annotations,
+        annotated=("z-score", "Deviation of the spread"),
     )

@@ -29,6 +29,7 @@ class Query:
     text: str
     shape: str  # time_series | table | variable
     minimum: str = "1s"  # the shortest $__interval: a duration, or $timeframe
+    points: int = POINTS  # how many of them a chart shows about
 
     def expanded(self, choice: dict[str, str], since: datetime, until: datetime) -> str:
         """What QuestDB gets for the range from `since` to `until`. `choice`: the values of the dashboard's variables."""
@@ -39,7 +40,9 @@ class Query:
         def quoted(match: re.Match[str]) -> str:
             return "'" + choice[match[1]].replace("'", "''") + "'"
 
-        interval = max(nice(1_000 * (until - since).total_seconds() / POINTS), milliseconds(choice.get(self.minimum[1:], self.minimum)))
+        interval = max(
+            nice(1_000 * (until - since).total_seconds() / self.points), milliseconds(choice.get(self.minimum[1:], self.minimum))
+        )
         text = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN '{stamp(since)}' AND '{stamp(until)}'", self.text)
         text = text.replace("$__timeFrom()", f"'{stamp(since)}'").replace("$__timeTo()", f"'{stamp(until)}'")
         text = text.replace("$__interval_ms", str(interval)).replace("$__interval", f"{interval // 1_000}s")
@@ -75,7 +78,7 @@ def queries() -> list[Query]:
         for panel in board["panels"]:
             for target in panel.get("targets", []):
                 where = f"{name}, panel {panel['title']}, {target['refId']}"
-                found.append(Query(where, target["rawSql"], target["format"], panel.get("interval", "1s")))
+                found.append(Query(where, target["rawSql"], target["format"], panel.get("interval", "1s"), panel["maxDataPoints"]))
     for rule in rules():
         for part in rule["data"]:
             if part["datasourceUid"] != "__expr__":

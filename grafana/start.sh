@@ -1,6 +1,6 @@
 #!/bin/sh
 # Assembles the provisioning from this folder and the secrets that exist, then starts Grafana with what it was called with
-# (in the container: the image's own /run.sh). Any error in an alerting file stops Grafana, an empty Slack URL included, so a contact
+# (in the container: the image's own /run.sh; elsewhere: grafana server --homepath /usr/share/grafana). Any error in an alerting file stops Grafana, an empty Slack URL included, so a contact
 # point is written only when its secret is there. Secrets are never written to a file: the files name the variables, Grafana expands them.
 set -eu
 
@@ -14,9 +14,27 @@ refuse() {
 [ "$GF_SECURITY_ADMIN_PASSWORD" != admin ] || refuse GF_SECURITY_ADMIN_PASSWORD
 [ "$QDB_PG_READONLY_PASSWORD" != quest ] || refuse QDB_PG_READONLY_PASSWORD
 export QDB_PG_READONLY_USER="${QDB_PG_READONLY_USER:-grafana}"
-export PAIRFLOW_QUESTDB="${PAIRFLOW_QUESTDB:-questdb:8812}"
+export PAIRFLOW_QUESTDB="${PAIRFLOW_QUESTDB:-127.0.0.1:8812}"
 export PAIRFLOW_DASHBOARDS="$here/dashboards"
 export GF_PATHS_PROVISIONING="${PAIRFLOW_PROVISIONING:-/tmp/pairflow-provisioning}"
+
+# Each may be set otherwise in the environment.
+setting() {
+    eval "export $1=\"\${$1:-$2}\""
+}
+setting GF_SERVER_HTTP_ADDR 127.0.0.1
+setting GF_AUTH_ANONYMOUS_ENABLED false
+setting GF_USERS_ALLOW_SIGN_UP false
+setting GF_DASHBOARDS_MIN_REFRESH_INTERVAL 1s # the dashboards refresh every 2 s; the default forbids less than 5 s
+setting GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH "$here/dashboards/overview.json"
+setting GF_DATABASE_WAL true # or alert evaluation meets "database is locked"
+setting GF_UNIFIED_ALERTING_ALERTMANAGER_CONFIG_POLL_INTERVAL 10s # until the first poll alerts go to Grafana's own default contact point
+setting GF_ANALYTICS_REPORTING_ENABLED false
+setting GF_ANALYTICS_CHECK_FOR_UPDATES false
+setting GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES false
+setting GF_PLUGINS_PREINSTALL_DISABLED true
+setting GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED true # of plugins that are not there; without the network it is an error in the log
+setting GF_NEWS_NEWS_FEED_ENABLED false
 
 rm -rf "$GF_PATHS_PROVISIONING"
 mkdir -p "$GF_PATHS_PROVISIONING/plugins" "$GF_PATHS_PROVISIONING/alerting"
@@ -51,10 +69,12 @@ $4"
     fi
 }
 receiver pairflow-slack slack "${SLACK_WEBHOOK_URL:-}" '          url: $SLACK_WEBHOOK_URL
-          title: "{{ len .Alerts.Firing }} firing, {{ len .Alerts.Resolved }} over: {{ .CommonLabels.alertname }}"
-          text: "{{ range .Alerts }}{{ .Status }}: {{ .Annotations.summary }}\n{{ end }}"'
+          title: "{{ template \"pairflow.title\" . }}"
+          text: "{{ template \"pairflow.text\" . }}"'
 receiver pairflow-email email "$mail" '          addresses: $ALERT_EMAIL_TO
-          singleEmail: true'
+          singleEmail: true
+          subject: "{{ template \"pairflow.title\" . }}"
+          message: "{{ template \"pairflow.text\" . }}"'
 # Grafana shows the address to every user of it; the token it keeps.
 token=
 [ -z "${ALERT_WEBHOOK_TOKEN:-}" ] || token='

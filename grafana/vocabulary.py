@@ -9,8 +9,8 @@ from typing import Any
 Json = dict[str, Any]
 
 QUESTDB = {"type": "grafana-postgresql-datasource", "uid": "questdb"}
-GRAFANA_VERSION = "12.3.0"
 POINTS = 500  # candles or points a chart shows at most; longer ranges are merged by SAMPLE BY
+SPARK = 60  # those of a line within a table
 
 # One colour per meaning, from Grafana's palette: it adapts them to the dark and the light theme.
 UP, DOWN, CALM, WARN, ALARM, PLAIN, QUIET = "green", "red", "green", "orange", "red", "blue", "text"
@@ -22,6 +22,9 @@ TIMEFRAME = "${timeframe:sqlstring}"
 PAIR = "${pair:sqlstring}"
 METHOD = "${method:sqlstring}"
 
+EXTENDED = 2  # |z| from which a signal is one
+NOW = "CAST($__timeTo() AS TIMESTAMP)"  # the end of the range: what is looked at as it was then
+
 
 def seconds(timeframe: str) -> str:
     """SQL: the length in seconds of a timeframe such as '30s', '5m', '1h' or '1d'."""
@@ -30,12 +33,28 @@ def seconds(timeframe: str) -> str:
     return f"CAST(left({timeframe}, length({timeframe}) - 1) AS INT) * {scale}"
 
 
-def timeframes(table: str) -> str:
+def recent(unit: str, length: int) -> str:
+    """SQL: rows of the time just before the end of the range. What is newest is looked for there alone: a whole range may be a year."""
+    return f"ts > dateadd('{unit}', -{length}, {NOW}) AND ts <= {NOW}"
+
+
+def names(column: str, table: str) -> str:
+    """SQL: every name in a column in the range. DISTINCT would read the whole range, at each refresh; this begins at its end."""
+    return f"SELECT {column} FROM (SELECT ts, {column} FROM {table} WHERE $__timeFilter(ts) LATEST ON ts PARTITION BY {column})"
+
+
+def newest_bar() -> str:
+    """SQL: one row, `age`: seconds since the newest bar closed; NULL before the first."""
     return f"""
-        SELECT timeframe FROM (
-        SELECT timeframe, {seconds("timeframe::string")} AS length FROM (SELECT DISTINCT timeframe FROM {table} WHERE $__timeFilter(ts))
-        ) ORDER BY length
+        SELECT min(datediff('s', ts, now()) - {seconds("timeframe::string")}) AS age
+        FROM (SELECT ts, timeframe FROM bars WHERE ts > (SELECT dateadd('h', -1, max(ts)) FROM bars) LATEST ON ts PARTITION BY timeframe)
     """
+
+
+def side(z: str, y: str, x: str) -> str:
+    """SQL: what a return of the spread to its mean would ask for, in words."""
+    return f"""CASE WHEN {z} >= {EXTENDED} THEN concat('sell ', {y}, ', buy ', {x})
+        WHEN {z} <= -{EXTENDED} THEN concat('buy ', {y}, ', sell ', {x}) WHEN {z} IS NULL THEN 'window filling' ELSE 'wait: |z| < 2' END"""
 
 
 def sql(text: str) -> str:
@@ -74,6 +93,11 @@ def pattern(regex: str, text: str, color: str) -> list[Json]:
     return [{"type": "regex", "options": {"pattern": regex, "result": {"text": text, "color": color, "index": 0}}}]
 
 
+PRIORITIES = {"high": ALARM, "medium": WARN, "low": PLAIN}
+Z_STEPS = steps((None, ALARM), (-3, WARN), (-2, "transparent"), (2, WARN), (3, ALARM))
+Z_COLORS = steps((None, ALARM), (-3, WARN), (-2, CALM), (2, WARN), (3, ALARM))
+
+
 def panel(
     kind: str,
     title: str,
@@ -93,6 +117,8 @@ def panel(
     defaults = {"noValue": empty, **(field or {})}
     if custom is not None:
         defaults["custom"] = custom
+    # `empty` is what the whole panel says; a cell without a value has a dash
+    dashes = [override(".*", regex=True, noValue="–")] if kind == "table" else []
     return {
         "type": kind,
         "title": title,
@@ -103,7 +129,7 @@ def panel(
         "maxDataPoints": POINTS,
         **({"interval": interval} if interval else {}),
         "options": options or {},
-        "fieldConfig": {"defaults": defaults, "overrides": overrides or []},
+        "fieldConfig": {"defaults": defaults, "overrides": dashes + (overrides or [])},
         **extra,
     }
 
@@ -150,6 +176,25 @@ def numbers(size: int = 22, mode: str = "value", orientation: str = "vertical") 
     }
 
 
+def cells(align: str = "auto", least: int = 60, **changes: Any) -> Json:
+    """The options and the cells of a table: `panel(..., **cells())`."""
+    return {
+        "options": {"showHeader": True, "cellHeight": "sm"},
+        "custom": {"align": align, "filterable": False, "cellOptions": {"type": "auto"}, "minWidth": least, **changes},
+    }
+
+
+def colored(name: str, colors: dict[str, str], /, texts: dict[str, str] | None = None, **properties: Any) -> Json:
+    """A column of words, each in its colour."""
+    return override(name, custom__cellOptions={"type": "color-text"}, mappings=words(colors, texts), **properties)
+
+
+def opens(board: str, title: str, **variables: str) -> list[Json]:
+    """The link of a cell: another dashboard (its name in BOARDS) at the same time, with these variables."""
+    chosen = "".join(f"&var-{name}={value}" for name, value in variables.items())
+    return [{"title": title, "url": f"/d/pairflow-{board}?${{__url_time_range}}{chosen}", "targetBlank": False}]
+
+
 def variable(name: str, label: str, description: str, text: str, default: str) -> Json:
     return {
         "type": "query",
@@ -168,53 +213,78 @@ def variable(name: str, label: str, description: str, text: str, default: str) -
     }
 
 
-def annotation(name: str, color: str, *priorities: str) -> Json:
-    # A row is written at every change and every whole minute. The end of an episode is the next row of its rule, whether or not that row
-    # still carries the episode's number; an episode that is still open ends at its newest row.
-    chosen = ", ".join(f"'{priority}'" for priority in priorities)
+def hidden(name: str, text: str) -> Json:
+    """A variable that nobody chooses: as a literal in a condition it lets QuestDB compile the filter, an expression does not."""
+    return {**variable(name, name, "", text, ""), "hide": 2}
+
+
+def timeframe_variable(table: str, default: str, description: str = "The bars the statistics count") -> Json:
     text = f"""
-        SELECT min(ts) AS time, max(until) AS timeend, rule AS title,
-            concat('threshold ', threshold, ', furthest ', CASE WHEN first(value) < threshold THEN min(value) ELSE max(value) END) AS text,
-            concat(priority, ',', timeframe) AS tags
-        FROM (
-            SELECT ts, rule, priority, timeframe, threshold, value, active, episode,
-                coalesce(lead(ts) OVER (PARTITION BY rule, subject, timeframe ORDER BY ts), ts) AS until
-            FROM alerts
-            WHERE subject = ${{pair:sqlstring}} AND priority IN ({chosen}) AND $__timeFilter(ts)
-        )
-        WHERE active
-        GROUP BY rule, priority, timeframe, threshold, episode
-        ORDER BY time
+        SELECT timeframe FROM (
+        SELECT timeframe, {seconds("timeframe::string")} AS length FROM ({names("timeframe", table)})
+        ) ORDER BY length
     """
+    return variable("timeframe", "Timeframe", description, text, default)
+
+
+def method_variable() -> Json:
+    return variable("method", "Method", "How the hedge ratio is estimated", f"{names('method', 'signals')} ORDER BY method DESC", "ols")
+
+
+# An alert's rows of one opening carry its time as their `episode`, the row that closes it too; a row is written at every change and every
+# whole minute. So an episode ends at the newest of its rows, and is over when that one is not active.
+def episodes(columns: str, condition: str) -> str:
+    """SQL: one row for each alert episode that had rows in the range, with these columns of `since`, `until`, `seconds`, `furthest` …"""
+    return f"""
+        SELECT {columns} FROM (
+        SELECT rule, subject, timeframe, priority, metric, CAST(episode AS TIMESTAMP) AS since, max(ts) AS until,
+            datediff('s', CAST(episode AS TIMESTAMP), max(ts)) AS seconds, last(threshold) AS threshold,
+            CASE WHEN last(value) IS NULL THEN NULL WHEN first(value) < first(threshold) THEN min(value) ELSE max(value) END AS furthest,
+            last(active) AS active, last(value) AS value, last(coint_pvalue) AS coint_pvalue, last(edge_bps) AS edge_bps
+        FROM alerts WHERE episode IS NOT NULL AND {condition}$__timeFilter(ts)
+        GROUP BY rule, subject, timeframe, priority, metric, episode
+        )
+    """
+
+
+def annotation(name: str, color: str, *priorities: str) -> Json:
+    chosen = ", ".join(f"'{priority}'" for priority in priorities)
+    columns = """since AS time, until AS timeend, rule AS title, concat('threshold ', threshold, ', furthest ', furthest) AS text,
+        concat(priority, ',', timeframe) AS tags"""
     return {
         "name": name,
         "enable": True,
         "hide": False,
         "iconColor": color,
         "datasource": QUESTDB,
-        "target": query(text, "table", "Anno"),
+        "target": query(episodes(columns, f"subject = {PAIR} AND priority IN ({chosen}) AND ") + " ORDER BY time", "table", "Anno"),
     }
 
 
+BOARDS = {"overview": "Overview", "pair": "Pair", "market": "Market", "health": "Data health", "alerts": "Alerts"}
+
+
 def dashboard(
-    uid: str, title: str, description: str, variables: list[Json], panels: list[Json], annotations: list[Json], since: str
+    name: str,
+    description: str,
+    variables: list[Json],
+    panels: list[Json],
+    *,
+    annotations: list[Json] | None = None,
+    annotated: tuple[str, ...] = (),
+    since: str = "now-1h",
 ) -> Json:
+    """The dashboard of that name in BOARDS. `annotated`: the titles of the panels on which annotations are drawn; small ones they would hide."""
     for number, each in enumerate(panels, start=1):
         each["id"] = number
     numbered = {each["title"]: each["id"] for each in panels}
-    for each in annotations:  # on these panels only: on small ones the regions hide what is drawn
-        each["filter"] = {"exclude": False, "ids": [numbered[title] for title in ("z-score", "Deviation of the spread")]}
+    for each in annotations or []:
+        each["filter"] = {"exclude": False, "ids": [numbered[title] for title in annotated]}
     link = {"type": "link", "icon": "dashboard", "includeVars": False, "keepTime": True, "targetBlank": False, "tooltip": ""}
-    links = [
-        {**link, "title": name, "url": f"/d/{other}"}
-        for other, name in (("pairflow-market", "Market"), ("pairflow-pair", "Pair"))
-        if other != uid
-    ]
-    if not annotations:  # the toolbar of the other is full
-        links.append({**link, "title": "Alerts", "icon": "bell", "url": "/alerting/list?search=folder:Pairflow", "keepTime": False})
+    links = [{**link, "title": title, "url": f"/d/pairflow-{other}"} for other, title in BOARDS.items() if other != name]
     return {
-        "uid": uid,
-        "title": title,
+        "uid": f"pairflow-{name}",
+        "title": BOARDS[name],
         "description": description,
         "tags": ["pairflow"],
         "schemaVersion": 42,
@@ -228,6 +298,6 @@ def dashboard(
         "timepicker": {"refresh_intervals": ["1s", "2s", "5s", "10s", "30s", "1m", "5m"]},
         "links": links,
         "templating": {"list": variables},
-        "annotations": {"list": annotations},
+        "annotations": {"list": annotations or []},
         "panels": panels,
     }

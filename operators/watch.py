@@ -2,8 +2,8 @@
 
     an alert is decided at the close of each bar of its subject: see alerts.py
 
-A pair's metrics are those of its first method, but that cointegration is tested on ols; p-values, `broken` and `stationary` stand from one
-test to the next. `staleness` is the time in seconds
+A pair's metrics, and the edge on its rows, are those of its first method, but that cointegration is tested on ols; p-values, `broken`
+and `stationary` stand from one test to the next. `staleness` is the time in seconds
 from the close of the last bar with a trade to the close of the newest bar. No episode opens while the newest bar of a subject (of either leg)
 is incomplete, or more than `tolerate` of a window is: for a pair, of any that its row is measured on, and of the tests' own where the
 rule looks at them; for volume and volatility ratios, of their 121 bars. Of a price only the newest bar matters, of staleness none.
@@ -67,6 +67,7 @@ class Watched:
     episode: Longs  # µs of its opening, NEVER when none
     coint_pvalue: Floats  # of the pair's newest test; NaN for a symbol
     complete: Flags  # every bar of the windows that the decision looked at
+    edge_bps: Floats  # of the pair's first method, on the bar that decided; NaN for a symbol
 
 
 @dataclass(slots=True)
@@ -84,6 +85,7 @@ class Watch:
     decided: Longs = field(init=False)  # (specs,) close of the newest bar, NEVER before the first
     pvalue: Floats = field(init=False)  # (specs,) `coint_pvalue` of the newest decision: a mark says what the close before it did
     complete: Flags = field(init=False)  # (specs,) the same
+    edge: Floats = field(init=False)  # (specs,) the same of `edge_bps`
     known: Flags = field(init=False)  # (specs,) the state was given: history says nothing new about it
 
     def __post_init__(self) -> None:
@@ -97,6 +99,7 @@ class Watch:
         self.decided = np.full(len(self.specs), NEVER)
         self.pvalue = np.full(len(self.specs), np.nan)
         self.complete = np.zeros(len(self.specs), np.bool_)
+        self.edge = np.full(len(self.specs), np.nan)
         self.known = np.zeros(len(self.specs), np.bool_)
 
     def preset(self, k: int, active: bool, episode: int, value: float) -> None:
@@ -110,22 +113,25 @@ class Watch:
         live = measures.bars.stage == LIVE
         self._put_in(measures)
         parts = [self._decisions(k, spec, measures) for k, spec in enumerate(self.specs) if live or not self.known[k]]
-        *decisions, coint_pvalue, complete = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NOTHING
+        *decisions, coint_pvalue, complete, edge_bps = (
+            (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NOTHING
+        )
         rows = self.states.update(*decisions)
         self._let_go(measures)
         rows = rows if live else rows.rows(np.zeros(len(rows.row), np.bool_))
         of = np.array([spec.alert for spec in self.specs], np.int32)
-        return Watched(of[rows.alert], rows.ts, rows.value, rows.active, rows.episode, coint_pvalue[rows.row], complete[rows.row])
+        beside = coint_pvalue[rows.row], complete[rows.row], edge_bps[rows.row]
+        return Watched(of[rows.alert], rows.ts, rows.value, rows.active, rows.episode, *beside)
 
     def resume(self, before: "Watch") -> None:
         """Take over the state of a watch of the same alerts."""
         self.states, self.tests, self.traded, self.decided = before.states, before.tests, before.traded, before.decided
-        self.pvalue, self.complete = before.pvalue, before.complete
+        self.pvalue, self.complete, self.edge = before.pvalue, before.complete, before.edge
 
     def _decisions(self, k: int, spec: AlertSpec, measures: Measures) -> "_Decisions":
         """What one alert is to decide, and the whole minutes to mark before each decision, in time order."""
         found = self._of_pair(spec, measures) if spec.metric in PAIR_METRICS else self._of_symbol(spec, measures)
-        close, value, may_open, coint_pvalue, complete = found
+        close, value, may_open, coint_pvalue, complete, edge_bps = found
         marks, taken_back = np.zeros(0, np.int64), np.zeros(0, np.int64)
         if len(close):
             if MINUTE_US % self.timeframe:
@@ -142,7 +148,8 @@ class Watch:
         of = np.searchsorted(close, ts[order], side="right")  # 0: a mark before the first of these closes
         coint_pvalue = np.concatenate((self.pvalue[k : k + 1], coint_pvalue))
         complete = np.concatenate((self.complete[k : k + 1], complete))
-        self.pvalue[k], self.complete[k] = coint_pvalue[-1], complete[-1]
+        edge_bps = np.concatenate((self.edge[k : k + 1], edge_bps))
+        self.pvalue[k], self.complete[k], self.edge[k] = coint_pvalue[-1], complete[-1], edge_bps[-1]
         return (
             np.full(len(ts), k, np.int64),
             ts[order],
@@ -152,10 +159,11 @@ class Watch:
             np.isin(ts, taken_back)[order],
             coint_pvalue[of],
             complete[of],
+            edge_bps[of],
         )
 
     def _of_pair(self, spec: AlertSpec, measures: Measures) -> "_Found":
-        """Close times, values, whether an episode may open, p-values and completeness, of a pair."""
+        """Close times, values, whether an episode may open, p-values, completeness and edges, of a pair."""
         signals, tests = measures.signals, self.tests
         rows = np.flatnonzero((signals.pair == spec.subject) & (signals.method == 0))
         tested = np.flatnonzero((tests.pair == spec.subject) & (tests.method == (0 if spec.metric == "adf_pvalue" else spec.tested)))
@@ -172,7 +180,8 @@ class Watch:
             value = getattr(signals, spec.metric)[rows]
         own = np.flatnonzero((tests.pair == spec.subject) & (tests.method == spec.tested))
         pvalue = np.concatenate(([np.nan], tests.coint_pvalue[own]))[np.searchsorted(tests.ts[own], signals.ts[rows], side="right")]
-        return signals.ts[rows] + self.timeframe, value, may_open & (incomplete <= self.tolerate), pvalue, incomplete == 0.0
+        close, may_open = signals.ts[rows] + self.timeframe, may_open & (incomplete <= self.tolerate)
+        return close, value, may_open, pvalue, incomplete == 0.0, signals.edge_bps[rows]
 
     def _of_symbol(self, spec: AlertSpec, measures: Measures) -> "_Found":
         """The same of a symbol."""
@@ -182,19 +191,19 @@ class Watch:
         whole, none = bars.complete[rows], np.full(len(rows), np.nan)
         match spec.metric:
             case "price":
-                return close, bars.close[rows], whole, none, whole
+                return close, bars.close[rows], whole, none, whole, none
             case "staleness":
                 own = np.where(bars.trades[rows] > 0, close, NEVER)
                 traded = np.maximum.accumulate(np.concatenate(([self.traded[spec.subject]], own)))[1:]
                 value = np.full(len(rows), np.nan)
                 seen = traded != NEVER
                 value[seen] = (close[seen] - traded[seen]) / SECOND_US
-                return close, value, np.ones(len(rows), np.bool_), none, whole
+                return close, value, np.ones(len(rows), np.bool_), none, whole, none
             case _:
                 # bars and activity of one symbol stand in the same order, that of time
                 of = activity.symbol == spec.subject
                 share = activity.incomplete[of]
-                return close, getattr(activity, spec.metric)[of], whole & (share <= self.tolerate), none, share == 0.0
+                return close, getattr(activity, spec.metric)[of], whole & (share <= self.tolerate), none, share == 0.0, none
 
     def _put_in(self, measures: Measures) -> None:
         """Add tests, in the place of all from the first row on that is measured again."""
@@ -214,9 +223,9 @@ class Watch:
         np.maximum.at(self.traded, bars.symbol[traded], bars.ts[traded] + self.timeframe)
 
 
-_Found = tuple[Longs, Floats, Flags, Floats, Flags]  # close, value, may_open, coint_pvalue, complete
+_Found = tuple[Longs, Floats, Flags, Floats, Flags, Floats]  # close, value, may_open, coint_pvalue, complete, edge_bps
 _Decisions = tuple[
-    Longs, Longs, Floats, Flags, Flags, Flags, Floats, Flags
-]  # alert, ts, value, may_open, mark, write, coint_pvalue, complete
+    Longs, Longs, Floats, Flags, Flags, Flags, Floats, Flags, Floats
+]  # alert, ts, value, may_open, mark, write, coint_pvalue, complete, edge_bps
 _NONE = np.zeros(0, np.bool_)
-_NOTHING: _Decisions = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), _NONE, _NONE, _NONE, np.zeros(0), _NONE)
+_NOTHING: _Decisions = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), _NONE, _NONE, _NONE, np.zeros(0), _NONE, np.zeros(0))

@@ -162,3 +162,13 @@ def test_every_alert_carries_the_newest_pvalue_before_it(found: dict[str, str]) 
         known = [test["coint_pvalue"] for test in tests if test["ts"][:-1] <= bar]
         assert alert["coint_pvalue"] == (known[-1] if known else "")
     assert any(alert["coint_pvalue"] for alert in alerts)
+
+
+def test_every_alert_carries_the_edge_that_the_first_method_has_on_its_bar(found: dict[str, str], signals: dict[str, Rows]) -> None:
+    edges = {row["ts"]: row["edge_bps"] for row in signals[METHODS[0]]}
+    alerts = rows(found["alerts"], timeframe="1s")
+    assert len(alerts) > 10
+    for alert in alerts:
+        bar = np.datetime64(alert["ts"][:-1], "us") - np.timedelta64(1, "s")
+        assert alert["edge_bps"] == edges[f"{bar}Z"]
+    assert len({alert["edge_bps"] for alert in alerts} - {""}) > 10

@@ -182,6 +182,19 @@ def test_a_table_of_an_earlier_version_gets_the_columns_that_were_appended_since
     assert found == [(3, *[None] * 6), (None, 1.5, None, None, 7, None, None)]
 
 
+def test_alerts_of_an_earlier_version_have_no_edge_and_those_to_come_do(database: Endpoint) -> None:
+    words = {name: Symbols(np.zeros(1, np.int32), ("x",)) for name in ("rule", "subject", "timeframe", "priority", "metric")}
+    of = {"value": np.array([2.5]), "active": np.ones(1, np.bool_), "coint_pvalue": np.array([0.002]), "complete": np.ones(1, np.bool_)}
+    with connect(database) as connection:
+        connection.execute("ALTER TABLE alerts DROP COLUMN edge_bps")
+    written(database, Rows("alerts", {"ts": np.array([T0]), **words, **of}))
+    prepare(database)
+    written(database, Rows("alerts", {"ts": np.array([T0 + 1]), **words, **of, "edge_bps": np.array([12.5])}))
+    with connect(database) as connection:
+        found = connection.execute("SELECT value, coint_pvalue, complete, edge_bps FROM alerts ORDER BY ts").fetchall()
+    assert found == [(2.5, 0.002, True, None), (2.5, 0.002, True, 12.5)]
+
+
 def test_a_key_that_is_missing_at_a_tables_end_is_refused(database: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     audits = tables()["audits"]
     keyed = replace(audits, columns=audits.columns | {"venue": "SYMBOL"}, keys=(*audits.keys, "venue"))

@@ -25,6 +25,15 @@ alerts:
 """,
     "pipeline.yaml",
 )
+TWO_METHODS = """
+bars: {timeframes: [1m]}
+pairs:
+  - {legs: [ETHUSDT, BTCUSDT], hedge: {method: [tls, ols], window: 20}, zscore: {window: 10}, adf: {window: 30, every: 10}}
+source: {symbols: [SOLUSDT]}
+alerts:
+  - {name: z, metric: zscore, outside: 1}
+  - {name: high, metric: price, symbol: BTCUSDT, above: 1}
+"""
 BTC, ETH, SOL = (SETTINGS.symbols.index(symbol) for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT"))
 
 
@@ -98,6 +107,21 @@ def test_alerts_are_told_by_rule_and_subject(bars: Bars) -> None:
         "price",
     }
     assert rows.columns["active"][-1]  # type: ignore[index]
+
+
+def test_an_alert_says_the_edge_on_the_row_of_its_bar_and_the_first_method_and_of_a_symbol_none(bars: Bars) -> None:
+    settings = decode(TWO_METHODS, "pipeline.yaml")
+    of_minutes = minutes(bars)
+    measures = measurer(settings)(of_minutes).update(of_minutes)
+    signals = Tables(settings).measures(measures)[0].columns
+    alerts = Tables(settings).alerts(watch(settings)(measures).update(measures)).columns
+    rows = zip(signals["ts"], words(signals["method"]), signals["edge_bps"], strict=True)  # type: ignore[arg-type]
+    edges = {ts + MINUTE_US: repr(edge) for ts, method, edge in rows if method == "tls"}
+    found: dict[str | None, list[tuple[int, str]]] = {"z": [], "high": []}
+    for rule, ts, edge in zip(words(alerts["rule"]), alerts["ts"], alerts["edge_bps"], strict=True):  # type: ignore[arg-type]
+        found[rule].append((ts, repr(edge)))
+    assert found["z"] == list(edges.items()) and len(set(edges.values())) > 10
+    assert found["high"] and {edge for _, edge in found["high"]} == {repr(np.float64("nan"))}
 
 
 def test_words_become_codes() -> None:

@@ -1,5 +1,6 @@
 """Recovery stores belong to a configuration; signals end a source; the tally tells episodes."""
 
+import json
 import os
 import random
 import signal
@@ -20,6 +21,7 @@ from flows.rows import symbols
 from flows.running import (
     COMPILING,
     FINGERPRINT,
+    STATE_VERSION,
     Tally,
     compare_recovery,
     forget_recovery,
@@ -64,6 +66,14 @@ def test_costs_may_change_between_runs(tmp_path: Path) -> None:
     open_recovery(mine)
     pair = msgspec.structs.replace(mine.pairs[0], costs=msgspec.structs.replace(mine.pairs[0].costs, fee_bps=5.0))
     assert open_recovery(msgspec.structs.replace(mine, pairs=(pair,))) is not None
+
+
+def test_a_store_of_an_earlier_state_is_refused_though_the_configuration_is_the_same(tmp_path: Path) -> None:
+    mine = settings(tmp_path)
+    beside = used_store(mine).with_name(FINGERPRINT)
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"version": STATE_VERSION - 1}))
+    with pytest.raises(UserError, match=r"\(this version of Pairflow keeps other state\); .* start anew with `pairflow run --fresh`$"):
+        open_recovery(mine)
 
 
 def test_a_store_without_its_fingerprint_is_refused(tmp_path: Path) -> None:

@@ -1,39 +1,17 @@
-"""Plausible rows to run every statement of grafana/ on, and a Grafana to run it with: one that is installed, or one that runs already."""
+"""The tables of a real QuestDB, without a row and with plausible ones; and a Grafana: one that is installed, or one that runs already."""
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import numpy as np
-import psycopg
 import pytest
 
 from flows.questdb import Endpoint, connect, settle
 from grafana.api import Grafana, named
-from grafana.queries import Query
 from tests.conftest import emptied
 from tests.grafana.installed import HOME, Database, Installed, grafana_on, prepared
+from tests.grafana.rows import HOURS, Stack, fill
 from tests.line import Ports
-
-HOURS = 3
-PAIR = ("BTCUSDT", "ETHUSDT")
-
-
-@dataclass
-class Stack:
-    """A QuestDB and the range of time its rows are in."""
-
-    connection: psycopg.Connection[Any]
-    since: datetime
-    until: datetime
-
-    def rows(self, query: Query, **choice: str) -> list[dict[str, Any]]:
-        chosen = {"symbol": PAIR[0], "pair": "-".join(PAIR), "timeframe": "1m", "method": "ols", **choice}
-        cursor = self.connection.execute(query.expanded(chosen, self.since, self.until).encode())
-        names = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 @pytest.fixture
@@ -93,93 +71,3 @@ def grafana(request: pytest.FixtureRequest) -> Grafana:
         pytest.skip("neither GRAFANA_URL names a running Grafana nor GRAFANA_HOME an installed one")
     installed: Installed = request.getfixturevalue("installed")
     return installed.admin
-
-
-def fill(stack: Stack) -> None:
-    random = np.random.default_rng(7)
-    first = int(stack.since.timestamp()) // 60 * 60 + 60
-    closed = (int(stack.until.timestamp()) - first) // 60 - 1  # the last whole minute is still in progress
-    x = np.log(3_000) + np.cumsum(random.normal(0, 3e-4, closed))
-    y = np.log(60_000) + 0.8 * (x - x[0]) + random.normal(0, 2e-4, closed)
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("trades", "bars", "signals", "cointegration", "activity", "alerts")}
-    rows |= {"gaps": [], "audits": [], "health": []}
-    for symbol, closes in zip(PAIR, (np.exp(y), np.exp(x)), strict=True):
-        for k in range(closed):
-            rows["bars"].append(bar(first + 60 * k, symbol, "1m", closes[max(k - 1, 0)], closes[k]))
-            rows["activity"].append(
-                {
-                    "ts": first + 60 * k,
-                    "symbol": symbol,
-                    "timeframe": "1m",
-                    "volatility_ratio": 1.1,
-                    "volume_ratio": 0.7,
-                    "volatility": 1e-4,
-                }
-            )
-        for k in range(20):  # the minute in progress
-            rows["bars"].append(bar(first + 60 * closed + k, symbol, "1s", closes[-1] + k, closes[-1] + k + 1))
-            rows["trades"].append(
-                {"ts": first + 60 * closed + k, "symbol": symbol, "id": k, "price": closes[-1], "qty": 0.5, "side": ("buy", "sell")[k % 2]}
-            )
-            feed = {"trades": 3, "lag_ms": 12.5, "queued": 0, "reconnects": k % 2}
-            beside = {"skew_ms": -3.5, "wal_pending": k, "suspended": 0, "audited": 100, "mismatched": 1, "mismatch_rate": 1 / 60}
-            rows["health"].append({"ts": first + 60 * closed + k, "symbol": symbol} | feed | beside)
-    deviation = y - y.mean() - 0.8 * (x - x.mean())
-    for k in range(30, closed):
-        at = {"ts": first + 60 * k, "pair": "-".join(PAIR), "timeframe": "1m", "method": "ols"}
-        numbers = {"hedge_ratio": 0.8, "intercept": 1.0, "r2": 0.97, "spread": y[k] - 0.8 * x[k], "deviation": deviation[k]}
-        score = {
-            "spread_std": 2e-4,
-            "zscore": deviation[k] / 2e-4,
-            "edge_bps": 1e4 * abs(deviation[k]) - 40,
-            "correlation": 0.9,
-            "complete": True,
-            "hedge_ratio_se": 0.01,
-        }
-        rows["signals"].append(at | numbers | score)
-        tests = {"adf_pvalue": 0.001, "coint_pvalue": 0.002, "coint_share": 0.9, "half_life": 4.0, "stationary": True, "adf_lags": 1}
-        tests |= {"coint_pvalue_reversed": 0.01, "johansen_trace": 25.0, "johansen_max_eig": 20.0, "shin_stat": 0.1, "variance_ratio": 0.3}
-        rows["cointegration"].append(at | tests)
-    # One episode of ten minutes that is over and carries its number on the closing row, one that does not, and one still open.
-    for rule, opened, over, numbered in (("z high", 40, 50, True), ("z low", 60, 70, False), ("z extreme", 80, closed, True)):
-        priority = "high" if rule == "z extreme" else "medium"
-        for k in range(30, closed):
-            active = opened <= k < over
-            episode = (first + 60 * opened) * 1_000_000 if active or (numbered and k == over) else None
-            row = {"ts": first + 60 * k, "rule": rule, "subject": "-".join(PAIR), "timeframe": "1m", "priority": priority}
-            row |= {"metric": "zscore", "value": 2.5 if active else 0.3, "threshold": 2.0, "coint_pvalue": 0.002, "complete": True}
-            rows["alerts"].append(row | {"active": active, "episode": episode})
-    gap = {"ts": first + 600, "symbol": PAIR[0], "first_id": 5, "last_id": 9, "trades": 5, "cause": "disconnect"}
-    rows["gaps"].append(gap | {"status": "filled", "filled_at": first + 604})
-    rows["gaps"].append(gap | {"ts": first + 900, "symbol": PAIR[1], "status": "open", "filled_at": None})
-    for field, ours, theirs in (("close", 61_000.5, 61_000.0), ("trades", 3.0, 4.0)):
-        bar_of = {"ts": first + 60 * (closed - 2), "symbol": PAIR[1], "timeframe": "1m"}
-        rows["audits"].append(bar_of | {"field": field, "ours": ours, "theirs": theirs})
-    for table, records in rows.items():
-        insert(stack.connection, table, records)
-
-
-def bar(ts: int, symbol: str, timeframe: str, opened: float, close: float) -> dict[str, Any]:
-    prices = {"open": opened, "high": max(opened, close) + 1, "low": min(opened, close) - 1, "close": close, "vwap": (opened + close) / 2}
-    sizes = {"volume": 2.0, "quote_volume": opened + close, "trades": 4, "buy_volume": 1.5, "complete": True}
-    return {"ts": ts, "symbol": symbol, "timeframe": timeframe} | prices | sizes
-
-
-TIMES = frozenset({"ts", "filled_at"})
-
-
-def insert(connection: psycopg.Connection[Any], table: str, records: list[dict[str, Any]]) -> None:
-    def literal(name: str, value: Any) -> str:
-        if value is None:
-            return "NULL"
-        if isinstance(value, bool):
-            return str(value).lower()
-        if name in TIMES:
-            return f"CAST({int(value) * 1_000_000} AS TIMESTAMP)"
-        return "'" + value + "'" if isinstance(value, str) else repr(float(value) if isinstance(value, np.floating) else value)
-
-    for start in range(0, len(records), 200):
-        some = records[start : start + 200]
-        names = list(some[0])
-        values = ", ".join("(" + ", ".join(literal(name, record.get(name)) for name in names) + ")" for record in some)
-        connection.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES {values}".encode())

@@ -176,7 +176,9 @@ def opened(message: bytes) -> Told:
     assert body is not None
     subject = str(letter["Subject"])
     return Told(
-        "email", "resolved" if "RESOLVED" in subject else "firing", f"{letter['From']} {letter['To']} {subject}\n{body.get_content()}"
+        "email",
+        "resolved" if subject.startswith("Over: ") else "firing",
+        f"{letter['From']} {letter['To']} {subject}\n{body.get_content()}",
     )
 
 
@@ -201,12 +203,12 @@ class Installed:
         folder, inside = next(mount.split(":")[:2] for mount in SERVICES["grafana"]["volumes"] if mount.startswith("./"))
         given = {"GF_SECURITY_ADMIN_PASSWORD": ADMIN, "QDB_PG_READONLY_PASSWORD": READER, "GF_SERVER_ROOT_URL": self.admin.url, **given}
         there = {name: value.replace(inside, str(ROOT / folder)) for name, value in environment("grafana", **given).items()}
+        there.pop("GF_SERVER_HTTP_ADDR")  # of the container, which publishes on loopback; start.sh has the machine's
         return {
             **there,
             "PATH": os.environ["PATH"],
             "PAIRFLOW_QUESTDB": f"{self._endpoint.host}:{self._endpoint.pg_port}",
             "PAIRFLOW_PROVISIONING": str(self.provisioning),
-            "GF_SERVER_HTTP_ADDR": "127.0.0.1",
             "GF_SERVER_HTTP_PORT": str(self.port),
             "GF_PATHS_DATA": str(self.directory / "data"),
             "GF_PATHS_LOGS": str(self.directory / "log"),

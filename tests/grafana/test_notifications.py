@@ -16,11 +16,12 @@ import pytest
 
 from flows.errors import UserError
 from flows.questdb import connect, settle
+from grafana.queries import milliseconds, rules
 from operators.alerts import ABOVE, AlertStates
 from operators.columns import NEVER, SECOND_US
 from tests.conftest import emptied
-from tests.grafana.conftest import bar, insert
 from tests.grafana.installed import HEAR_S, NEEDED, Database, Installed, Post, Told, eventually, grafana_on, post_office
+from tests.grafana.rows import bar, insert
 from tests.line import Ports
 
 pytestmark = NEEDED
@@ -29,7 +30,8 @@ PAIRS = ("BTCUSDT-ETHUSDT", "BNBUSDT-SOLUSDT", "XRPUSDT-ADAUSDT", "LTCUSDT-BCHUS
 OF_PAIRS = {"rule": "z high", "priority": "high", "metric": "zscore"}
 OF_SYMBOLS = {"rule": "volume", "priority": "medium", "metric": "volume_ratio"}
 SILENCE_S = 40.0  # longer than a rule's interval, a group's wait and a group's interval together
-AWAY_S = 150.0  # the rule waits a minute; its own interval and a group's wait come on top
+STALE = next(rule for rule in rules() if rule["uid"] == "pairflow-stale")
+AWAY_S = milliseconds(STALE["for"]) / 1_000 + 60  # a rule's interval and a group's wait come on top, and then nothing more
 TICK_S = 1.0
 
 
@@ -162,11 +164,16 @@ def test_a_value_that_flaps_at_the_threshold_is_one_episode(line: Line, post: Po
 
 
 @pytest.fixture(scope="module")
-def away(line: Line, post: Post, server: Database) -> Iterator[list[Told]]:
-    """What was told while the database was away for some minutes, with every pair's alert active; it is back."""
+def active(line: Line, post: Post) -> None:
+    """The alert of every pair is active, and told."""
     for pair in PAIRS:
         line.say(pair, 3.5)
-    eventually(lambda: all(told(post, pair)["email"][-1:] == ["firing"] for pair in PAIRS), 2 * HEAR_S)
+    eventually(lambda: all(each[-1:] == ["firing"] for pair in PAIRS for each in told(post, pair).values()), 2 * HEAR_S)
+
+
+@pytest.fixture(scope="module")
+def away(active: None, post: Post, server: Database) -> Iterator[list[Told]]:
+    """What was told while the database was away for some minutes; it is back."""
     server.stop()
     try:
         heard = silent(post, AWAY_S)
@@ -176,10 +183,15 @@ def away(line: Line, post: Post, server: Database) -> Iterator[list[Told]]:
 
 
 @pytest.mark.long
+def test_the_alert_of_every_pair_is_told(active: None) -> None:
+    """Its fixture waits for it."""
+
+
+@pytest.mark.long
 def test_a_database_that_is_away_is_one_alert_and_not_one_for_every_pair(away: list[Told]) -> None:
     """Row 42."""
     assert sorted((each.way, each.status) for each in away) == [("email", "firing"), ("webhook", "firing")]
-    assert all("No new bars" in each.about for each in away)
+    assert all(STALE["title"] in each.about for each in away)
 
 
 @pytest.mark.long
@@ -189,4 +201,4 @@ def test_a_database_that_is_back_ends_that_alert_and_no_other(away: list[Told], 
     eventually(lambda: len(post.told) >= known + 2, 4 * HEAR_S)
     silent(post)
     assert sorted((each.way, each.status) for each in post.told[known:]) == [("email", "resolved"), ("webhook", "resolved")]
-    assert all("No new bars" in each.about for each in post.told[known:])
+    assert all(STALE["title"] in each.about for each in post.told[known:])

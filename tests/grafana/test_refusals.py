@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from grafana.api import Grafana
-from tests.grafana.conftest import Stack
 from tests.grafana.installed import (
     ADMIN,
     NEEDED,
@@ -23,6 +22,7 @@ from tests.grafana.installed import (
     query,
     through,
 )
+from tests.grafana.rows import Stack
 from tests.line import Ports
 
 pytestmark = NEEDED
@@ -102,9 +102,9 @@ def test_it_listens_on_loopback_only(installed: Installed) -> None:
 
 def test_a_hostile_name_in_the_address_finds_nothing_and_breaks_nothing(installed: Installed, shown: Stack) -> None:
     """Row 45, as the page quotes it."""
-    names = ("symbol", "pair", "method", "timeframe")
-    unknown = {where: said for where, _, said in through(installed.admin, dict.fromkeys(names, "x"))}
-    for where, status, said in through(installed.admin, dict.fromkeys(names, HOSTILE)):
+    names = ("symbol", "pair", "method")
+    unknown = {where: said for where, _, said in through(installed.admin, {**dict.fromkeys(names, "x"), "timeframe": "1m"})}
+    for where, status, said in through(installed.admin, {**dict.fromkeys(names, HOSTILE), "timeframe": "1m"}):
         assert status == 200, (where, said)
         assert len(cells(said)) == len(cells(unknown[where])), where
 

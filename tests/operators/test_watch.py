@@ -30,6 +30,7 @@ class Bar:
     broken: float = NAN  # of the test
     trades: int = 1
     volume_ratio: float = NAN
+    edge: float = NAN
 
 
 def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: int = LIVE, settled: int = 0) -> Measures:
@@ -44,11 +45,11 @@ def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: in
     pvalue, stationary, missing = (np.array([bar.test[k] for bar in bars if bar.test], kind) for k, kind in enumerate((float, bool, float)))
     none = nothing[of]
     trades = np.array([bar.trades for bar in bars], np.int64)
-    ratio = np.array([bar.volume_ratio for bar in bars], np.float64)
+    ratio, edge = (np.array([getattr(bar, name) for bar in bars], np.float64) for name in ("volume_ratio", "edge"))
     return Measures(
         length,
         Bars(zero, zero + length, ts, value, value, value, value, value, value, trades, value, ~newest, np.zeros(1, np.int64), stage),
-        Signals(zero, method, ts, *(nothing,) * 7, value, nothing, -value, nothing, nothing, incomplete, newest),
+        Signals(zero, method, ts, *(nothing,) * 7, value, edge, -value, nothing, nothing, incomplete, newest),
         Cointegration(
             zero[of],
             method[of],
@@ -135,31 +136,60 @@ def test_every_row_of_a_pair_says_the_pvalue_of_its_newest_test_and_whether_noth
     assert (later.coint_pvalue.tolist(), later.complete.tolist()) == ([0.25, 0.01], [True, True])
 
 
+def test_every_row_of_a_pair_says_the_edge_of_the_bar_that_decided_it() -> None:
+    bars = [Bar(3.0, edge=12.5), Bar(3.0), Bar(0.0, edge=-7.0, test=(0.5, False, 0.0), broken=0.0), Bar(3.0)]
+    for metric, expected in (("zscore", [12.5, -7.0, NAN]), ("correlation", [12.5, -7.0, NAN]), ("adf_pvalue", [-7.0])):
+        rule = spec(metric, threshold=0.0, exit=0.0) if metric == "adf_pvalue" else spec(metric, side=0)
+        assert list(map(repr, watch(rule).update(measures(bars)).edge_bps.tolist())) == list(map(repr, expected)), metric
+    watched = watch(spec(side=0))
+    watched.update(measures(bars))
+    assert watched.update(measures([Bar(0.0, edge=2.0)], first=4)).edge_bps.tolist() == [2.0]
+
+
+def test_the_edge_is_that_of_the_first_method_even_where_another_is_tested() -> None:
+    bars = [Bar(0.0, edge=1.0), Bar(0.0, method=1, edge=8.0)]
+    bars += [Bar(3.0, edge=2.0, test=(0.5, False, 0.0)), Bar(3.0, method=1, edge=9.0, test=(0.01, True, 0.0), broken=3.0)]
+    for metric in ("zscore", "broken"):
+        assert watch(spec(metric, tested=1)).update(measures(bars)).edge_bps.tolist() == [2.0]
+
+
+def test_a_row_decided_again_says_the_edge_of_the_bar_as_it_is_now() -> None:
+    watched = watch(spec())
+    watched.update(measures([Bar(0.0, edge=1.0), Bar(3.0, edge=2.0), Bar(3.0, edge=3.0)]))
+    again = watched.update(measures([Bar(1.5, edge=-2.0), Bar(3.0, edge=-3.0)], first=1))
+    assert (again.ts // SECOND_US).tolist() == [2, 3] and again.edge_bps.tolist() == [-2.0, -3.0]
+
+
 def test_an_incomplete_test_leaves_only_the_alerts_that_look_at_it_incomplete() -> None:
     bars = [Bar(3.0, test=(0.01, True, 0.01), broken=3.0)]
     for rule, complete in ((spec(), True), (spec(only_stationary=True), False), (spec("broken"), False)):
         assert watch(rule).update(measures(bars)).complete.tolist() == [complete]
 
 
-def test_a_symbol_has_no_pvalue_and_its_row_says_whether_its_window_is_whole() -> None:
-    bars = [Bar(3.0, volume_ratio=3.0, incomplete=0.01, test=(0.5, False, 0.0))]
+def test_a_symbol_has_no_pvalue_and_no_edge_and_its_row_says_whether_its_window_is_whole() -> None:
+    bars = [Bar(3.0, volume_ratio=3.0, incomplete=0.01, test=(0.5, False, 0.0), edge=12.5)]
     for metric, complete in (("price", True), ("volume_ratio", False)):
         found = watch(spec(metric)).update(measures(bars))
-        assert np.isnan(found.coint_pvalue).tolist() == [True] and found.complete.tolist() == [complete]
+        assert np.isnan([found.coint_pvalue, found.edge_bps]).tolist() == [[True], [True]] and found.complete.tolist() == [complete]
+    still = [Bar(1.0, edge=12.5), *[Bar(1.0, trades=0, edge=12.5)] * 3]
+    found = watch(spec("staleness")).update(measures(still))
+    assert np.isnan(found.edge_bps).tolist() == [True]
 
 
 @pytest.mark.parametrize("cut", [1, 2])
 def test_a_mark_says_what_the_close_before_it_did(cut: int) -> None:
-    bars = [Bar(0.0, test=(0.5, False, 0.0)), Bar(0.0, test=(0.2, False, 0.0), incomplete=0.01), Bar(0.0)]
+    bars = [Bar(0.0, test=(0.5, False, 0.0), edge=1.0), Bar(0.0, test=(0.2, False, 0.0), incomplete=0.01, edge=2.0), Bar(0.0)]
     watched, length = watch(spec(), length=2 * MINUTE_US), 2 * MINUTE_US
     found = [watched.update(measures(bars[:cut], length=length))]
     resumed = watch(spec(), length=length)
     resumed.resume(pickle.loads(pickle.dumps(watched)))
     found.append(resumed.update(measures(bars[cut:], first=cut, length=length)))
-    ts, pvalue, complete = (np.concatenate([getattr(part, name) for part in found]) for name in ("ts", "coint_pvalue", "complete"))
+    names = ("ts", "coint_pvalue", "complete", "edge_bps")
+    ts, pvalue, complete, edge = (np.concatenate([getattr(part, name) for part in found]) for name in names)
     assert (ts // MINUTE_US).tolist() == [1, 2, 3, 4, 5, 6]
     assert np.isnan(pvalue[0]) and pvalue[1:].tolist() == [0.25, 0.25, 0.1, 0.1, 0.1]
     assert complete.tolist() == [False, True, True, False, False, True]
+    assert list(map(repr, edge.tolist())) == ["nan", "1.0", "1.0", "2.0", "2.0", "nan"]
 
 
 def test_only_while_stationary_an_episode_opens_but_it_closes_at_any_time() -> None:

@@ -1,0 +1,185 @@
+"""Alerts: what is open, what was, and how often, how long and how far."""
+
+from grafana.vocabulary import (
+    ALARM,
+    CALM,
+    DIM,
+    PLAIN,
+    PRIORITIES,
+    QUIET,
+    WARN,
+    Json,
+    cells,
+    chart,
+    colored,
+    dashboard,
+    episodes,
+    fixed,
+    lines,
+    newest_bar,
+    numbers,
+    opens,
+    override,
+    panel,
+    query,
+    recent,
+    steps,
+)
+
+SUBJECT = """subject AS "Subject", CASE WHEN subject::string LIKE '%-%' THEN 'pair' ELSE 'market' END AS "Board" """
+LINK = opens("${__data.fields.Board}", "Open it", pair="${__value.raw}", symbol="${__value.raw}", timeframe="${__data.fields.Timeframe}")
+LOOKS = [
+    override("Since", unit="time:YYYY-MM-DD HH:mm:ss", custom__width=155),
+    override("Subject", links=LINK, custom__width=190),
+    override("Board", custom__hideFrom__viz=True),
+    colored("Priority", PRIORITIES),
+    override("Value|Threshold|Furthest", regex=True, decimals=2, unit="none"),
+    override("Lasted|Longest|Typical|In all", regex=True, unit="dtdurations", decimals=0),
+    override("p-value", decimals=3, unit="none"),
+    override("Edge", unit="suffix: bp", decimals=1),
+]
+OPEN_NOW = f"""
+    SELECT ts, rule, subject, timeframe, priority, value, threshold, active, episode, coint_pvalue, complete, edge_bps
+    FROM alerts WHERE {recent("m", 10)} LATEST ON ts PARTITION BY rule, subject, timeframe
+"""
+
+
+def alerts() -> Json:
+    panels = [
+        panel(
+            "stat",
+            "Open now",
+            "Alert episodes that are open, by the priority that pipeline.yaml gives their rule, and how long ago the newest bar closed: "
+            "without new bars nothing opens and nothing closes.",
+            [
+                query(
+                    f"""
+                    SELECT coalesce(sum(CASE WHEN priority = 'high' THEN 1 ELSE 0 END), 0) AS "High",
+                        coalesce(sum(CASE WHEN priority = 'medium' THEN 1 ELSE 0 END), 0) AS "Medium",
+                        coalesce(sum(CASE WHEN priority = 'low' THEN 1 ELSE 0 END), 0) AS "Low" FROM ({OPEN_NOW}) WHERE active
+                    """,
+                    "table",
+                ),
+                query(f'SELECT age AS "Newest bar" FROM ({newest_bar()})', "table", "B"),
+            ],
+            (0, 0, 8, 4),
+            options=numbers(26),
+            field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 0, "unit": "none"},
+            empty="–",
+            overrides=[
+                override("High", thresholds=steps((None, QUIET), (1, ALARM))),
+                override("Medium", thresholds=steps((None, QUIET), (1, WARN))),
+                override("Low", thresholds=steps((None, QUIET), (1, PLAIN))),
+                override("Newest bar", unit="s", thresholds=steps((None, CALM), (15, WARN), (60, ALARM))),
+            ],
+        ),
+        panel(
+            "stat",
+            "Episodes in this range",
+            "How many alert episodes there were, how many of them at high priority, how long they lasted typically (mean) and at most.",
+            [
+                query(
+                    episodes(
+                        """count() AS "Episodes", coalesce(sum(CASE WHEN priority = 'high' THEN 1 ELSE 0 END), 0) AS "High",
+                        avg(seconds) AS "Typical", max(seconds) AS "Longest" """,
+                        "",
+                    ),
+                    "table",
+                )
+            ],
+            (8, 0, 8, 4),
+            options=numbers(20),
+            field={"color": fixed(QUIET), "thresholds": steps((None, QUIET)), "decimals": 0, "unit": "none"},
+            empty="–",
+            overrides=[override("Typical|Longest", regex=True, unit="dtdurations")],
+        ),
+        panel(
+            "timeseries",
+            "Episodes opened",
+            "How many alert episodes opened in each interval, by priority.",
+            [
+                query(
+                    """
+                    SELECT ts AS time, priority AS metric, count() AS opened FROM alerts
+                    WHERE episode = ts::LONG AND active AND $__timeFilter(ts) SAMPLE BY $__interval
+                    """
+                )
+            ],
+            (16, 0, 8, 4),
+            options=chart("hidden"),
+            field={"unit": "none", "decimals": 0, "min": 0, "displayName": "${__field.labels.metric}"},
+            custom=lines(drawStyle="bars", fillOpacity=70, lineWidth=0, stacking={"mode": "normal", "group": "A"}),
+            interval="1m",
+            maxDataPoints=100,
+            empty="no episode opened in this range",
+            overrides=[override(name, color=fixed(color)) for name, color in PRIORITIES.items()],
+        ),
+        panel(
+            "table",
+            "Open episodes",
+            "What is open now, the highest priority first. Value and edge are of the newest bar; the p-value is that of the pair's newest "
+            "Engle–Granger test: above 0.05 its z-score means little. A click on the subject opens the pair.",
+            [
+                query(
+                    f"""
+                    SELECT CAST(episode AS TIMESTAMP) AS "Since", rule AS "Rule", {SUBJECT}, timeframe AS "Timeframe", priority AS "Priority",
+                        value AS "Value", threshold AS "Threshold", edge_bps AS "Edge", coint_pvalue AS "p-value",
+                        CASE WHEN complete THEN 'complete' ELSE 'incomplete' END AS "Data", datediff('s', CAST(episode AS TIMESTAMP), ts) AS "Lasted"
+                    FROM ({OPEN_NOW}) WHERE active
+                    ORDER BY CASE WHEN priority = 'high' THEN 0 WHEN priority = 'medium' THEN 1 ELSE 2 END, "Since" DESC
+                    """,
+                    "table",
+                )
+            ],
+            (0, 4, 24, 8),
+            **cells(filterable=True),
+            empty="no alert episode is open",
+            overrides=[*LOOKS, colored("Data", {"complete": CALM, "incomplete": WARN})],
+        ),
+        panel(
+            "table",
+            "How often, how long, how far",
+            "The episodes of this range by rule and subject, the most frequent first: how many, how long typically (mean), at most and in all, and the value "
+            "furthest beyond the threshold. A rule that opens all day says nothing: give it a higher threshold or a lower exit.",
+            [
+                query(
+                    episodes(
+                        f"""rule AS "Rule", {SUBJECT}, timeframe AS "Timeframe", priority AS "Priority", count() AS "Episodes",
+                        avg(seconds) AS "Typical", max(seconds) AS "Longest", sum(seconds) AS "In all", last(threshold) AS "Threshold",
+                        CASE WHEN min(furthest) < last(threshold) AND max(furthest) <= last(threshold) THEN min(furthest) ELSE max(furthest) END
+                        AS "Furthest" """,
+                        "",
+                    )
+                    + ' GROUP BY rule, subject, timeframe, priority ORDER BY "Episodes" DESC LIMIT 200',
+                    "table",
+                )
+            ],
+            (0, 12, 24, 9),
+            **cells(filterable=True),
+            empty="no alert episode in this range",
+            overrides=LOOKS,
+        ),
+        panel(
+            "table",
+            "History",
+            "Every episode of this range, newest first (at most 500): how long it lasted, how far it went, and what was left after costs at its "
+            "newest row. Over: the rule's exit was reached.",
+            [
+                query(
+                    episodes(
+                        f"""since AS "Since", rule AS "Rule", {SUBJECT}, timeframe AS "Timeframe", priority AS "Priority",
+                        threshold AS "Threshold", furthest AS "Furthest", edge_bps AS "Edge", coint_pvalue AS "p-value", seconds AS "Lasted",
+                        CASE WHEN active THEN 'open' ELSE 'over' END AS "State" """,
+                        "",
+                    )
+                    + ' ORDER BY "Since" DESC LIMIT 500',
+                    "table",
+                )
+            ],
+            (0, 21, 24, 12),
+            **cells(filterable=True),
+            empty="no alert episode in this range",
+            overrides=[*LOOKS, colored("State", {"open": ALARM, "over": DIM})],
+        ),
+    ]
+    return dashboard("alerts", "What is open, what was, and how often, how long and how far", [], panels, since="now-24h")

@@ -1,0 +1,227 @@
+"""The alert rules: grafana/provisioning/alerting/rules.yaml.
+
+The flow decides, Grafana notifies: `alerts` holds one row per rule and subject, with hysteresis already applied, so these few rules cover
+every pair and every rule of pipeline.yaml. A rule that is removed here must be listed under deleteRules. `$` stands once in queries and
+annotations, which Grafana takes as they are.
+"""
+
+from typing import Any
+
+import yaml
+
+from grafana.vocabulary import Json, seconds, sql
+
+EVERY = "10s"  # the shortest Grafana allows: a notification is up to 10 s behind its row
+FRESH_S = 60  # bars overdue by more are an alert …
+CALM_FOR = "2m"  # … when that lasts: a cold start compiles, and fetches the past, before its first bar
+HEADER = "# Made by `python -m grafana.build` from grafana/rules.py: edit that.\n"
+
+
+def data(ref: str, text: str, since_s: int = 600) -> Json:
+    model = {"refId": ref, "format": "table", "rawQuery": True, "editorMode": "code", "rawSql": sql(text)}
+    return {"refId": ref, "relativeTimeRange": {"from": since_s, "to": 0}, "datasourceUid": "questdb", "model": model}
+
+
+def above(level: float) -> Json:
+    # `threshold`, never `math`: NULL becomes NaN, and NaN through Math fires
+    model = {"refId": "C", "type": "threshold", "expression": "A", "conditions": [{"evaluator": {"type": "gt", "params": [level]}}]}
+    return {"refId": "C", "datasourceUid": "__expr__", "model": model}
+
+
+def rule(uid: str, title: str, panel: tuple[str, int], priority: str, annotations: Json, queries: list[Json], **changes: Any) -> Json:
+    board, number = panel
+    return {
+        "uid": f"pairflow-{uid}",
+        "title": title,
+        "condition": "C",
+        "for": "0s",
+        "noDataState": "OK",
+        "execErrState": "KeepLast",  # the database being away is the freshness rule's to say, once
+        "dashboardUid": board,
+        "panelId": number,
+        "labels": {"priority": priority, "service": "pairflow"},
+        "annotations": annotations,
+        "data": queries,
+        **changes,
+    }
+
+
+# ---------------------------------------------------------------- signals
+
+# What a message says, each number by a query of its own with the same labels as A: Grafana takes one number a query. NULL is NaN there.
+VALUES = {
+    "B": ("value", "value"),
+    "D": ("threshold", "threshold"),
+    "E": ("coint_pvalue", "coint_pvalue"),
+    "F": ("complete", "CAST(complete AS INT)"),
+    "G": ("edge_bps", "edge_bps"),
+    "H": ("since", "episode / 1000000"),  # seconds since the epoch
+}
+
+
+def known(ref: str, text: str) -> str:
+    """The text where that query's number is one: NULL is NaN, which does not equal itself."""
+    return f"{{{{ if eq $values.{ref}.Value $values.{ref}.Value }}}}{text}{{{{ end }}}}"
+
+
+def evaluated(text: str) -> str:
+    """The text where there are values: without data, or when the database is away, there are none."""
+    return "{{ if $values.A }}" + text + "{{ end }}"
+
+
+Y, X = '{{ reReplaceAll "-.*" "" $labels.subject }}', '{{ reReplaceAll ".*-" "" $labels.subject }}'
+VALUE = known("B", ' {{ printf "%.6g" $values.B.Value }}')
+WHICH_WAY = (
+    '{{ if eq $labels.metric "zscore" }}{{ if gt $values.B.Value 0.0 }}'
+    f"Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. {{{{ end }}}}"
+)
+HOW_FAR = f"{{{{ $labels.metric }}}}{VALUE}" + known(
+    "D", ', {{ if lt $values.B.Value $values.D.Value }}below{{ else }}above{{ end }} its threshold {{ printf "%g" $values.D.Value }}'
+)
+SINCE = known("H", ", since {{ $values.H.Value | humanizeTimestamp }}") + ". "
+COINTEGRATED = (
+    '{{ if match ".-." $labels.subject }}'
+    + known(
+        "E",
+        '{{ if gt $values.E.Value 0.05 }}Not cointegrated{{ else }}Cointegrated{{ end }} by its newest test (p {{ printf "%.2g" $values.E.Value }}). ',
+    )
+    + "{{ end }}"
+)
+LEFT = known(
+    "G",
+    '{{ if gt $values.G.Value 0.0 }}{{ printf "%.1f" $values.G.Value }} bp are left after costs'
+    '{{ else }}Nothing is left after costs ({{ printf "%.1f" $values.G.Value }} bp){{ end }}. ',
+)
+COMPLETE = known("F", "{{ if lt $values.F.Value 0.5 }}Its windows miss trades. {{ end }}")
+OPEN = WHICH_WAY + HOW_FAR + SINCE + COINTEGRATED + LEFT + COMPLETE
+LINK = (
+    '{{ externalURL }}d/{{ if match ".-." $labels.subject }}pairflow-pair?var-pair={{ else }}pairflow-market?var-symbol={{ end }}'
+    "{{ $labels.subject }}&var-timeframe={{ $labels.timeframe }}"
+)
+SIGNAL = {
+    "summary": "{{ $labels.rule }}: {{ $labels.subject }} {{ $labels.timeframe }}, {{ $labels.metric }}" + evaluated(VALUE),
+    "description": evaluated(f"{{{{ if gt $values.A.Value 0.5 }}}}{OPEN}{{{{ else }}}}Over: {HOW_FAR}.{{{{ end }}}}"),
+    "link": evaluated(LINK + known("H", '&time={{ printf "%.0f" $values.H.Value }}000&time.window=3600000')),
+}
+
+
+def signal(priority: str, panel: tuple[str, int]) -> Json:
+    def newest(ref: str, name: str, column: str) -> Json:
+        # A row for every row of A, NULL or not: one query without rows, and Grafana takes the whole rule for one without data.
+        text = f"""
+            SELECT rule, subject, timeframe, metric, {column} AS {name} FROM alerts
+            WHERE priority = '{priority}' AND $__timeFilter(ts) LATEST ON ts PARTITION BY rule, subject, timeframe
+        """
+        return data(ref, text)
+
+    queries = [newest("A", "active", "CAST(active AS INT)"), *(newest(ref, name, column) for ref, (name, column) in VALUES.items())]
+    return rule(priority, f"Signal, {priority} priority", panel, priority, SIGNAL, [*queries, above(0.5)])
+
+
+# ---------------------------------------------------------------- the pipeline itself
+
+# How long the next bar of the shortest timeframe is overdue; no row before the first bar: then nothing has stopped.
+OVERDUE = f"""
+    SELECT datediff('s', ts, now()) - 2 * length AS overdue FROM (
+    SELECT ts, {seconds("timeframe::string")} AS length FROM bars
+    WHERE ts > (SELECT dateadd('m', -15, max(ts)) FROM bars) LATEST ON ts PARTITION BY timeframe
+    ) ORDER BY length LIMIT 1
+"""
+
+
+def own(health: dict[str, int]) -> list[Json]:
+    """Rules on the pipeline and its data. `health`: the ids of that dashboard's panels by title."""
+
+    def at(title: str) -> tuple[str, int]:
+        return "pairflow-health", health[title]
+
+    link = "{{ externalURL }}d/pairflow-health"
+    return [
+        rule(
+            "stale",
+            "No new bars",
+            at("Now"),
+            "pipeline",
+            {
+                "summary": "No new bars, or the database does not answer",
+                "description": '{{ if $values.A }}The next bar is {{ printf "%.0f" $values.A.Value }} s overdue: see the log of the pipeline.'
+                "{{ else }}QuestDB gave no answer: see its log.{{ end }} Signals are not renewed meanwhile; open alerts stay open.",
+                "link": link,
+            },
+            [data("A", OVERDUE), above(FRESH_S)],
+            **{"for": CALM_FOR, "execErrState": "Alerting"},  # QuestDB away: this one rule says so
+        ),
+        rule(
+            "suspended",
+            "Table suspended",
+            at("Tables"),
+            "pipeline",
+            {
+                "summary": "Table {{ $labels.table_name }} is suspended: rows are taken but not shown",
+                "description": "See the database log, then run: ALTER TABLE {{ $labels.table_name }} RESUME WAL",
+                "link": link,
+            },
+            [data("A", "SELECT name AS table_name, CAST(suspended AS INT) AS suspended FROM wal_tables()"), above(0.5)],
+        ),
+        rule(
+            "gap",
+            "Open gap",
+            at("Gaps"),
+            "pipeline",
+            {
+                "summary": evaluated('{{ printf "%.0f" $values.A.Value }} ')
+                + "gap(s) in the trades of {{ $labels.symbol }} are not filled",
+                "description": "The exchange has not yet handed over trades that are missing; bars and signals of this symbol wait for them.",
+                "link": link,
+            },
+            [
+                data("A", "SELECT symbol, count() AS gaps FROM gaps WHERE status = 'open' AND $__timeFilter(ts) GROUP BY symbol", 86_400),
+                above(0.5),
+            ],
+            **{"for": "1m"},  # a hole is normally filled within seconds
+        ),
+        rule(
+            "audit",
+            "Audit mismatch",
+            at("Audits"),
+            "pipeline",
+            {
+                "summary": evaluated('{{ printf "%.0f" $values.A.Value }} ')
+                + "bar(s) of {{ $labels.symbol }} {{ $labels.timeframe }} in the last hour differ from the exchange's klines",
+                "description": "Table audits says in which fields. Signals of pairs with this symbol rest on these bars.",
+                "link": link,
+            },
+            [
+                # the table holds differences only, each asked for again and again before it is entered
+                data(
+                    "A",
+                    "SELECT symbol, timeframe, count_distinct(ts) AS bars FROM audits WHERE $__timeFilter(ts) GROUP BY symbol, timeframe",
+                    3_600,
+                ),
+                above(0.5),
+            ],
+        ),
+    ]
+
+
+def text_of(panels: dict[str, dict[str, int]]) -> str:
+    """The file's text. `panels`: by dashboard, the ids of its panels by title."""
+    signals = [signal(priority, ("pairflow-pair", panels["pair"]["z-score"])) for priority in ("high", "medium", "low")]
+    groups = [("signals", signals), ("pipeline", own(panels["health"]))]
+    tree = {
+        "apiVersion": 1,
+        "groups": [{"orgId": 1, "name": name, "folder": "Pairflow", "interval": EVERY, "rules": rules} for name, rules in groups],
+    }
+    return HEADER + yaml.dump(tree, Dumper=_Dumper, sort_keys=False, width=1_000, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True  # each rule is to be read alone
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
