@@ -40,7 +40,7 @@ LOOKS = [
 ]
 OPEN_NOW = f"""
     SELECT ts, rule, subject, timeframe, priority, value, threshold, active, episode, coint_pvalue, complete, edge_bps
-    FROM alerts WHERE {recent("m", 10)} LATEST ON ts PARTITION BY rule, subject, timeframe
+    FROM alerts WHERE {recent("alerts", "m", 10)} LATEST ON ts PARTITION BY rule, subject, timeframe
 """
 
 

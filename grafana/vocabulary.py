@@ -33,9 +33,13 @@ def seconds(timeframe: str) -> str:
     return f"CAST(left({timeframe}, length({timeframe}) - 1) AS INT) * {scale}"
 
 
-def recent(unit: str, length: int) -> str:
-    """SQL: rows of the time just before the end of the range. What is newest is looked for there alone: a whole range may be a year."""
-    return f"ts > dateadd('{unit}', -{length}, {NOW}) AND ts <= {NOW}"
+def recent(table: str, unit: str, length: int | str, condition: str = "") -> str:
+    """SQL: rows of the range's last time with data. What is newest is looked for there alone: a whole range may be a year.
+
+    What a pipeline that stopped has left is shown, then, and not an empty page.
+    """
+    # not with BETWEEN: beside it QuestDB takes constants alone
+    return f"ts <= $__timeTo() AND ts > (SELECT dateadd('{unit}', -{length}, ts) FROM {table} WHERE {condition}$__timeFilter(ts) LIMIT -1)"
 
 
 def names(column: str, table: str) -> str:

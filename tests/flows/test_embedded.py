@@ -258,7 +258,13 @@ def test_passwords_from_the_environment_are_asked_for(tmp_path: Path, free_ports
         with pytest.raises(UserError, match=r"user or password refused \(HTTP 401\): set QDB_HTTP_USER and QDB_HTTP_PASSWORD"):
             writer.flush()
         writer.close()
-        reader = {"host": endpoint.host, "port": endpoint.pg_port, "dbname": "qdb", "user": "grafana", "password": "qdb_pg_readonly_password"}
+        reader = {
+            "host": endpoint.host,
+            "port": endpoint.pg_port,
+            "dbname": "qdb",
+            "user": "grafana",
+            "password": "qdb_pg_readonly_password",
+        }
         with psycopg.connect(**reader, autocommit=True) as connection:
             assert connection.execute("SELECT count() FROM health").fetchone() == (1,)
             with pytest.raises(psycopg.Error):
