@@ -75,7 +75,12 @@ receiver pairflow-email email "$mail" '          addresses: $ALERT_EMAIL_TO
           singleEmail: true
           subject: "{{ template \"pairflow.title\" . }}"
           message: "{{ template \"pairflow.text\" . }}"'
-receiver pairflow-webhook webhook "${ALERT_WEBHOOK_URL:-}" '          url: $ALERT_WEBHOOK_URL'
+# Grafana shows the address to every user of it; the token it keeps.
+token=
+[ -z "${ALERT_WEBHOOK_TOKEN:-}" ] || token='
+          authorization_scheme: Bearer
+          authorization_credentials: $ALERT_WEBHOOK_TOKEN'
+receiver pairflow-webhook webhook "${ALERT_WEBHOOK_URL:-}" '          url: $ALERT_WEBHOOK_URL'"$token"
 
 muted=
 if [ -z "$receivers" ]; then

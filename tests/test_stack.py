@@ -308,6 +308,17 @@ def test_a_contact_point_exists_for_each_secret_and_names_it_without_holding_it(
     assert "secret" not in re.sub(r"secureJsonData", "", made["files"])
 
 
+def test_a_token_of_the_webhook_is_named_where_there_is_one(tmp_path: Path) -> None:
+    hook = {"ALERT_WEBHOOK_URL": "https://desk.invalid/alerts"}
+    (bare,) = started(tmp_path, **hook)["receivers"].values()
+    assert bare["settings"] == {"url": "$ALERT_WEBHOOK_URL"}
+    made = started(tmp_path, **hook, ALERT_WEBHOOK_TOKEN="secret-hook")
+    (receiver,) = made["receivers"].values()
+    token = {"authorization_scheme": "Bearer", "authorization_credentials": "$ALERT_WEBHOOK_TOKEN"}
+    assert receiver["settings"] == {"url": "$ALERT_WEBHOOK_URL"} | token
+    assert "secret" not in re.sub(r"secureJsonData", "", made["files"])
+
+
 def test_half_of_the_mail_settings_make_no_contact_point(tmp_path: Path) -> None:
     assert "pairflow-email" not in started(tmp_path, SMTP_HOST="mail.invalid:25")["receivers"]
 

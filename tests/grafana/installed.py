@@ -108,6 +108,7 @@ class Post:
     """What has arrived by webhook and by e-mail."""
 
     told: list[Told] = field(default_factory=list)
+    tokens: set[str | None] = field(default_factory=set)
     hook_port: int = 0
     mail_port: int = 0
 
@@ -119,6 +120,7 @@ class Post:
         """What .env says to be told."""
         return {
             "ALERT_WEBHOOK_URL": f"http://127.0.0.1:{self.hook_port}/alerts",
+            "ALERT_WEBHOOK_TOKEN": "secret-hook",
             "SMTP_HOST": f"127.0.0.1:{self.mail_port}",
             "ALERT_EMAIL_TO": "desk@example.org",
         }
@@ -133,6 +135,7 @@ def post_office() -> Iterator[Post]:
         def do_POST(self) -> None:
             said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             post.told += [Told("webhook", each["status"], json.dumps(each, ensure_ascii=False)) for each in said["alerts"]]
+            post.tokens.add(self.headers.get("Authorization"))
             self.send_response(204)
             self.end_headers()
 
@@ -146,7 +149,7 @@ def post_office() -> Iterator[Post]:
                 verb = line.split()[0].upper() if line.split() else b""
                 if verb == b"DATA":
                     self.say("354 go on")
-                    text = b"".join(iter(lambda: self.rfile.readline().removeprefix(b"."), b"\r\n"))
+                    text = b"".join(line.removeprefix(b".") for line in iter(self.rfile.readline, b".\r\n"))
                     post.told.append(opened(text))
                 self.say("221 bye" if verb == b"QUIT" else "250 ok")
 
@@ -343,7 +346,7 @@ def through(grafana: Grafana, choice: dict[str, str]) -> Iterator[tuple[str, int
         for title, target in asked:
             text = re.sub(r"\$\{(\w+):sqlstring\}", lambda match: quoted(choice.get(match[1], "")), target["rawSql"])
             status, said = query(grafana, text, target.get("format", "table"))
-            yield f"{board['title']}, {title}", status, said
+            yield f"{board['title']}, {title}, {target.get('refId', 'variable')}", status, said
 
 
 def quoted(text: str) -> str:
