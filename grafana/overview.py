@@ -173,7 +173,7 @@ def overview() -> Json:
             empty="no signals in this range",
             transformations=[
                 {"id": "timeSeriesTable", "options": {"B": {"stat": "lastNotNull"}}},
-                {"id": "joinByField", "options": {"byField": "Pair", "mode": "outerTabular"}},
+                {"id": "joinByField", "options": {"byField": "Pair", "mode": "outer"}},
                 {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": "Urgency", "desc": True}]}},
                 {
                     "id": "organize",

@@ -27,10 +27,10 @@ NOW = "CAST($__timeTo() AS TIMESTAMP)"  # the end of the range: what is looked a
 
 
 def seconds(timeframe: str) -> str:
-    """SQL: the length in seconds of a timeframe such as '30s', '5m', '1h' or '1d'."""
+    """SQL: the length in seconds of a timeframe such as '30s', '5m', '1h' or '1d'; of no timeframe, as while there are no data, 1 or so."""
     unit = f"right({timeframe}, 1)"
     scale = f"CASE WHEN {unit} = 's' THEN 1 WHEN {unit} = 'm' THEN 60 WHEN {unit} = 'h' THEN 3600 ELSE 86400 END"
-    return f"CAST(left({timeframe}, length({timeframe}) - 1) AS INT) * {scale}"
+    return f"coalesce(CAST(left({timeframe}, length({timeframe}) - 1) AS INT), 1) * {scale}"
 
 
 def recent(table: str, unit: str, length: int | str, condition: str = "") -> str:

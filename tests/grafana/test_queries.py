@@ -51,6 +51,11 @@ def test_every_statement_survives_empty_tables(empty: Stack) -> None:
     assert answered == ALWAYS
 
 
+def test_every_statement_survives_variables_without_a_value(filled: Stack) -> None:
+    for query in QUERIES:  # as in a range of time that has no rows
+        filled.rows(query, symbol="", pair="", method="", timeframe="")
+
+
 def test_every_time_series_has_a_time_and_numbers_in_order_of_time(filled: Stack) -> None:
     for query in (each for each in QUERIES if each.shape == "time_series"):
         rows = filled.rows(query)
