@@ -138,10 +138,6 @@ def panel(
     }
 
 
-def row(title: str, y: int) -> Json:
-    return {"type": "row", "title": title, "collapsed": False, "gridPos": {"x": 0, "y": y, "w": 24, "h": 1}, "panels": []}
-
-
 def lines(**changes: Any) -> Json:
     return {
         "drawStyle": "line",
