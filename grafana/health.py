@@ -1,6 +1,7 @@
 """Data health: whether what the other dashboards show can be trusted."""
 
 from grafana.vocabulary import (
+    AGE_STEPS,
     ALARM,
     CALM,
     DIM,
@@ -59,7 +60,7 @@ def health() -> Json:
             field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 0},
             empty="–",
             overrides=[
-                override("Newest bar", unit="s", thresholds=steps((None, CALM), (15, WARN), (60, ALARM))),
+                override("Newest bar", unit="s", thresholds=AGE_STEPS),
                 override("Worst lag", unit="ms", thresholds=steps((None, CALM), (500, WARN), (5000, ALARM))),
                 override("Queued", unit="short", thresholds=steps((None, QUIET), (10000, WARN))),
                 override("Trades/s", unit="short"),

@@ -1,6 +1,7 @@
 """Overview: which pairs ask for attention now, and how the market around them moves."""
 
 from grafana.vocabulary import (
+    AGE_STEPS,
     ALARM,
     CALM,
     DIM,
@@ -20,6 +21,7 @@ from grafana.vocabulary import (
     colored,
     dashboard,
     fixed,
+    graded,
     method_variable,
     newest_bar,
     numbers,
@@ -117,9 +119,7 @@ def overview() -> Json:
                 override("High alerts", thresholds=steps((None, QUIET), (1, ALARM)), links=opens("alerts", "Alerts")),
                 override("Medium", thresholds=steps((None, QUIET), (1, WARN)), links=opens("alerts", "Alerts")),
                 override("Low", thresholds=steps((None, QUIET), (1, PLAIN)), links=opens("alerts", "Alerts")),
-                override(
-                    "Newest bar", unit="s", thresholds=steps((None, CALM), (15, WARN), (60, ALARM)), links=opens("health", "Data health")
-                ),
+                override("Newest bar", unit="s", thresholds=AGE_STEPS, links=opens("health", "Data health")),
                 override("Open gaps", thresholds=steps((None, CALM), (1, ALARM)), links=opens("health", "Data health")),
             ],
         ),
@@ -204,15 +204,7 @@ def overview() -> Json:
                         method="${__data.fields.Method}",
                     ),
                 ),
-                override(
-                    "z-score",
-                    decimals=2,
-                    unit="none",
-                    custom__cellOptions={"type": "color-text"},
-                    color={"mode": "thresholds"},
-                    thresholds=Z_COLORS,
-                    custom__width=80,
-                ),
+                graded("z-score", Z_COLORS, decimals=2, unit="none", custom__width=80),
                 override(
                     "z over time",
                     custom__cellOptions={
@@ -235,14 +227,7 @@ def overview() -> Json:
                     mappings=pattern("^(sell|buy) (.*)", "$1 $2", WARN),
                 ),
                 colored("Strength", {"strong": ALARM, "medium": WARN, "weak": PLAIN, "none": DIM, "window filling": DIM}),
-                override(
-                    "Edge",
-                    unit="suffix: bp",
-                    decimals=1,
-                    custom__cellOptions={"type": "color-text"},
-                    color={"mode": "thresholds"},
-                    thresholds=steps((None, DIM), (0, UP)),
-                ),
+                graded("Edge", steps((None, DIM), (0, UP)), unit="suffix: bp", decimals=1),
                 colored("Cointegrated", {"yes": CALM, "no": WARN, "not yet known": DIM}, custom__width=115),
                 override(
                     "Tests passed",
@@ -256,15 +241,7 @@ def overview() -> Json:
                     custom__width=120,
                 ),
                 override("Half-life", unit="suffix: bars", decimals=1),
-                override(
-                    "Correlation",
-                    custom__width=105,
-                    unit="none",
-                    decimals=2,
-                    custom__cellOptions={"type": "color-text"},
-                    color={"mode": "thresholds"},
-                    thresholds=steps((None, ALARM), (0.5, WARN), (0.7, CALM)),
-                ),
+                graded("Correlation", steps((None, ALARM), (0.5, WARN), (0.7, CALM)), custom__width=105, unit="none", decimals=2),
                 override(
                     "Alerts",
                     custom__cellOptions={"type": "color-text"},
@@ -302,14 +279,7 @@ def overview() -> Json:
             overrides=[
                 override("Symbol", custom__width=105, links=opens("market", "Open the symbol", symbol="${__value.raw}")),
                 override("Price", unit="string", custom__align="right"),  # every digit of it
-                override(
-                    "Change",
-                    unit="percentunit",
-                    decimals=2,
-                    custom__cellOptions={"type": "color-text"},
-                    color={"mode": "thresholds"},
-                    thresholds=steps((None, DOWN), (0, UP)),
-                ),
+                graded("Change", steps((None, DOWN), (0, UP)), unit="percentunit", decimals=2),
                 override("Turnover", unit="short", decimals=1),
                 override("Volume", unit="short", decimals=1),
             ],

@@ -102,6 +102,9 @@ Z_STEPS = steps((None, ALARM), (-3, WARN), (-2, "transparent"), (2, WARN), (3, A
 Z_COLORS = steps((None, ALARM), (-3, WARN), (-2, CALM), (2, WARN), (3, ALARM))
 
 
+AGE_STEPS = steps((None, CALM), (15, WARN), (60, ALARM))  # seconds since the newest bar closed
+
+
 def panel(
     kind: str,
     title: str,
@@ -187,6 +190,11 @@ def cells(align: str = "auto", least: int = 60, **changes: Any) -> Json:
 def colored(name: str, colors: dict[str, str], /, texts: dict[str, str] | None = None, **properties: Any) -> Json:
     """A column of words, each in its colour."""
     return override(name, custom__cellOptions={"type": "color-text"}, mappings=words(colors, texts), **properties)
+
+
+def graded(name: str, limits: Json, **properties: Any) -> Json:
+    """A column of numbers, each in the colour of its grade."""
+    return override(name, custom__cellOptions={"type": "color-text"}, color={"mode": "thresholds"}, thresholds=limits, **properties)
 
 
 def opens(board: str, title: str, **variables: str) -> list[Json]:
