@@ -36,7 +36,7 @@ test: .venv/.developer
 	$(BIN)/python -m pytest $(ARGS)
 
 test-long: .venv/.developer
-	$(BIN)/python -m pytest -m long $(ARGS)
+	$(BIN)/python -m pytest -m long -o faulthandler_timeout=900 $(ARGS)
 
 bench: .venv/.developer
 	@$(BIN)/python -m benchmarks $(ARGS)

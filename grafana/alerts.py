@@ -1,6 +1,7 @@
 """Alerts: what is open, what was, and how often, how long and how far."""
 
 from grafana.vocabulary import (
+    AGE_STEPS,
     ALARM,
     CALM,
     DIM,
@@ -40,7 +41,7 @@ LOOKS = [
 ]
 OPEN_NOW = f"""
     SELECT ts, rule, subject, timeframe, priority, value, threshold, active, episode, coint_pvalue, complete, edge_bps
-    FROM alerts WHERE {recent("m", 10)} LATEST ON ts PARTITION BY rule, subject, timeframe
+    FROM alerts WHERE {recent("alerts", "m", 10)} LATEST ON ts PARTITION BY rule, subject, timeframe
 """
 
 
@@ -70,7 +71,7 @@ def alerts() -> Json:
                 override("High", thresholds=steps((None, QUIET), (1, ALARM))),
                 override("Medium", thresholds=steps((None, QUIET), (1, WARN))),
                 override("Low", thresholds=steps((None, QUIET), (1, PLAIN))),
-                override("Newest bar", unit="s", thresholds=steps((None, CALM), (15, WARN), (60, ALARM))),
+                override("Newest bar", unit="s", thresholds=AGE_STEPS),
             ],
         ),
         panel(

@@ -1,6 +1,7 @@
 """Data health: whether what the other dashboards show can be trusted."""
 
 from grafana.vocabulary import (
+    AGE_STEPS,
     ALARM,
     CALM,
     DIM,
@@ -48,7 +49,7 @@ def health() -> Json:
                 query(
                     f"""
                     SELECT max(lag_ms) AS "Worst lag", sum(trades) AS "Trades/s", max(queued) AS "Queued", last(skew_ms) AS "Clock skew"
-                    FROM (SELECT ts, lag_ms, trades, queued, skew_ms FROM health WHERE {recent("m", 15)} LATEST ON ts PARTITION BY symbol)
+                    FROM (SELECT ts, lag_ms, trades, queued, skew_ms FROM health WHERE {recent("health", "m", 15)} LATEST ON ts PARTITION BY symbol)
                     """,
                     "table",
                     "B",
@@ -59,7 +60,7 @@ def health() -> Json:
             field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 0},
             empty="–",
             overrides=[
-                override("Newest bar", unit="s", thresholds=steps((None, CALM), (15, WARN), (60, ALARM))),
+                override("Newest bar", unit="s", thresholds=AGE_STEPS),
                 override("Worst lag", unit="ms", thresholds=steps((None, CALM), (500, WARN), (5000, ALARM))),
                 override("Queued", unit="short", thresholds=steps((None, QUIET), (10000, WARN))),
                 override("Trades/s", unit="short"),
@@ -170,16 +171,17 @@ def health() -> Json:
                     f"""
                     SELECT symbol AS "Symbol", lag_ms AS "Lag", trades AS "Trades/s", queued AS "Queued", mismatch_rate AS "Mismatches",
                         datediff('s', ts, now()) AS "Seen"
-                    FROM health WHERE {recent("m", 15)} LATEST ON ts PARTITION BY symbol ORDER BY symbol
+                    FROM health WHERE {recent("health", "m", 15)} LATEST ON ts PARTITION BY symbol ORDER BY symbol
                     """,
                     "table",
                 )
             ],
             (0, 13, 9, 9),
             **cells(),
-            empty="no health rows in the 15 minutes before the end of this range",
+            empty="no health rows in this range: the pipeline did not run",
             field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET))},
             overrides=[
+                override("Symbol", custom__width=105),
                 override("Lag", unit="ms", decimals=0),
                 override("Mismatches", unit="percentunit", decimals=1),
                 override("Seen", unit="s", decimals=0),
@@ -204,6 +206,7 @@ def health() -> Json:
             **cells(),
             empty="no gaps in this range",
             overrides=[
+                override("Symbol", custom__width=105),
                 override("After", unit="time:YYYY-MM-DD HH:mm:ss", custom__width=155),
                 override("Filled after", unit="s", decimals=0),
                 colored("Status", {"filled": CALM, "open": ALARM, "unfillable": WARN}),
@@ -234,7 +237,8 @@ def health() -> Json:
             transformations=[{"id": "joinByField", "options": {"byField": "Table", "mode": "outer"}}],
             empty="the database has no tables yet: start the pipeline",
             overrides=[
-                override("Newest row", unit="s", decimals=0, custom__align="right", noValue="–"),
+                override("Table", custom__width=110),
+                override("Newest row", unit="s", decimals=0, custom__align="right", custom__width=95),
                 override("Behind", unit="short", custom__align="right"),
                 colored("Writes", {"0": CALM, "1": ALARM}, {"0": "applied", "1": "suspended"}),
             ],
@@ -298,6 +302,7 @@ def health() -> Json:
             **cells(),
             empty="no bar in this range differs",
             overrides=[
+                override("Symbol", custom__width=105),
                 override("Bar", unit="time:YYYY-MM-DD HH:mm:ss", custom__width=155),
                 override("Ours|Theirs", regex=True, unit="string"),  # every digit of it
             ],

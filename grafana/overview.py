@@ -1,6 +1,7 @@
 """Overview: which pairs ask for attention now, and how the market around them moves."""
 
 from grafana.vocabulary import (
+    AGE_STEPS,
     ALARM,
     CALM,
     DIM,
@@ -20,6 +21,7 @@ from grafana.vocabulary import (
     colored,
     dashboard,
     fixed,
+    graded,
     method_variable,
     newest_bar,
     numbers,
@@ -38,7 +40,7 @@ from grafana.vocabulary import (
 
 MATRIX_BARS = 120  # returns that a correlation of the matrix is of
 DAY_S = 86_400
-DAY = f"$__timeFilter(ts) AND {recent('h', 24)}"
+DAY = f"$__timeFilter(ts) AND ts > dateadd('h', -24, {NOW})"
 SPARK_STEP = f"(1000L * CASE WHEN $__interval_ms > {1_000 * DAY_S // SPARK} THEN {1_000 * DAY_S // SPARK} ELSE $__interval_ms END)"
 TESTS_H = 24  # a test this old still says whether a pair is cointegrated
 
@@ -47,7 +49,7 @@ PAIRS = f"""
     WITH newest AS (
     SELECT ts, pair, timeframe, method, zscore, edge_bps, correlation, complete,
         {seconds("timeframe::string")} AS length, timeframe <> {TIMEFRAME} AS elsewhere, method <> {METHOD} AS otherwise FROM signals
-    WHERE {recent("m", 15)} LATEST ON ts PARTITION BY pair, timeframe, method
+    WHERE {recent("signals", "m", 15)} LATEST ON ts PARTITION BY pair, timeframe, method
     ), ranked AS (
     SELECT *, row_number() OVER (PARTITION BY pair ORDER BY elsewhere, length DESC, otherwise, method DESC) AS place FROM newest
     ), chosen AS (
@@ -71,7 +73,7 @@ def short(symbol: str) -> str:
 OPEN = f"""
     SELECT subject, sum(CASE WHEN priority = 'high' THEN 1 ELSE 0 END) AS high,
         sum(CASE WHEN priority = 'medium' THEN 1 ELSE 0 END) AS medium, sum(CASE WHEN priority = 'low' THEN 1 ELSE 0 END) AS low
-    FROM (SELECT subject, priority, active FROM alerts WHERE {recent("m", 10)} LATEST ON ts PARTITION BY rule, subject, timeframe)
+    FROM (SELECT subject, priority, active FROM alerts WHERE {recent("alerts", "m", 10)} LATEST ON ts PARTITION BY rule, subject, timeframe)
     WHERE active GROUP BY subject
 """
 
@@ -91,7 +93,7 @@ def overview() -> Json:
                     SELECT count() AS "Pairs", sum(CASE WHEN abs(c.zscore) >= {EXTENDED} THEN 1 ELSE 0 END) AS "Beyond 2σ",
                         sum(CASE WHEN abs(c.zscore) >= {EXTENDED} AND t.stationary THEN 1 ELSE 0 END) AS "and cointegrated"
                     FROM chosen c
-                    LEFT JOIN (SELECT pair, timeframe, stationary FROM cointegration WHERE method = 'ols' AND {recent("h", TESTS_H)}
+                    LEFT JOIN (SELECT pair, timeframe, stationary FROM cointegration WHERE method = 'ols' AND {recent("cointegration", "h", TESTS_H)}
                     LATEST ON ts PARTITION BY pair, timeframe) t ON t.pair = c.pair AND t.timeframe = c.timeframe
                     """,
                     "table",
@@ -117,9 +119,7 @@ def overview() -> Json:
                 override("High alerts", thresholds=steps((None, QUIET), (1, ALARM)), links=opens("alerts", "Alerts")),
                 override("Medium", thresholds=steps((None, QUIET), (1, WARN)), links=opens("alerts", "Alerts")),
                 override("Low", thresholds=steps((None, QUIET), (1, PLAIN)), links=opens("alerts", "Alerts")),
-                override(
-                    "Newest bar", unit="s", thresholds=steps((None, CALM), (15, WARN), (60, ALARM)), links=opens("health", "Data health")
-                ),
+                override("Newest bar", unit="s", thresholds=AGE_STEPS, links=opens("health", "Data health")),
                 override("Open gaps", thresholds=steps((None, CALM), (1, ALARM)), links=opens("health", "Data health")),
             ],
         ),
@@ -149,7 +149,7 @@ def overview() -> Json:
                         1000000 * coalesce(o.high, 0) + 10000 * coalesce(o.medium, 0) + 100 * coalesce(o.low, 0) + coalesce(abs(c.zscore), 0) AS "Urgency"
                     FROM chosen c
                     LEFT JOIN (SELECT pair, timeframe, stationary, coint_share, half_life FROM cointegration
-                    WHERE method = 'ols' AND {recent("h", TESTS_H)} LATEST ON ts PARTITION BY pair, timeframe) t
+                    WHERE method = 'ols' AND {recent("cointegration", "h", TESTS_H)} LATEST ON ts PARTITION BY pair, timeframe) t
                     ON t.pair = c.pair AND t.timeframe = c.timeframe
                     LEFT JOIN ({OPEN}) o ON o.subject = c.pair
                     ORDER BY "Urgency" DESC
@@ -170,10 +170,10 @@ def overview() -> Json:
             **cells(),
             maxDataPoints=SPARK,
             interval="$timeframe",
-            empty="no signals in the 15 minutes before the end of this range",
+            empty="no signals in this range",
             transformations=[
                 {"id": "timeSeriesTable", "options": {"B": {"stat": "lastNotNull"}}},
-                {"id": "joinByField", "options": {"byField": "Pair", "mode": "outerTabular"}},
+                {"id": "joinByField", "options": {"byField": "Pair", "mode": "outer"}},
                 {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": "Urgency", "desc": True}]}},
                 {
                     "id": "organize",
@@ -204,15 +204,7 @@ def overview() -> Json:
                         method="${__data.fields.Method}",
                     ),
                 ),
-                override(
-                    "z-score",
-                    decimals=2,
-                    unit="none",
-                    custom__cellOptions={"type": "color-text"},
-                    color={"mode": "thresholds"},
-                    thresholds=Z_COLORS,
-                    custom__width=80,
-                ),
+                graded("z-score", Z_COLORS, decimals=2, unit="none", custom__width=80),
                 override(
                     "z over time",
                     custom__cellOptions={
@@ -235,14 +227,7 @@ def overview() -> Json:
                     mappings=pattern("^(sell|buy) (.*)", "$1 $2", WARN),
                 ),
                 colored("Strength", {"strong": ALARM, "medium": WARN, "weak": PLAIN, "none": DIM, "window filling": DIM}),
-                override(
-                    "Edge",
-                    unit="suffix: bp",
-                    decimals=1,
-                    custom__cellOptions={"type": "color-text"},
-                    color={"mode": "thresholds"},
-                    thresholds=steps((None, DIM), (0, UP)),
-                ),
+                graded("Edge", steps((None, DIM), (0, UP)), unit="suffix: bp", decimals=1),
                 colored("Cointegrated", {"yes": CALM, "no": WARN, "not yet known": DIM}, custom__width=115),
                 override(
                     "Tests passed",
@@ -256,15 +241,7 @@ def overview() -> Json:
                     custom__width=120,
                 ),
                 override("Half-life", unit="suffix: bars", decimals=1),
-                override(
-                    "Correlation",
-                    custom__width=105,
-                    unit="none",
-                    decimals=2,
-                    custom__cellOptions={"type": "color-text"},
-                    color={"mode": "thresholds"},
-                    thresholds=steps((None, ALARM), (0.5, WARN), (0.7, CALM)),
-                ),
+                graded("Correlation", steps((None, ALARM), (0.5, WARN), (0.7, CALM)), custom__width=105, unit="none", decimals=2),
                 override(
                     "Alerts",
                     custom__cellOptions={"type": "color-text"},
@@ -290,26 +267,19 @@ def overview() -> Json:
                     SELECT s.symbol AS "Symbol", n.close AS "Price", n.close / s.open - 1 AS "Change", s.quote_volume AS "Turnover", s.volume AS "Volume"
                     FROM (SELECT symbol, first(open) AS open, sum(quote_volume) AS quote_volume, sum(volume) AS volume FROM bars
                     WHERE timeframe = {TIMEFRAME} AND {DAY}) s
-                    JOIN (SELECT symbol, close FROM bars WHERE {recent("m", 15)} LATEST ON ts PARTITION BY symbol) n ON n.symbol = s.symbol
+                    JOIN (SELECT symbol, close FROM bars WHERE {recent("bars", "m", 15)} LATEST ON ts PARTITION BY symbol) n ON n.symbol = s.symbol
                     ORDER BY "Turnover" DESC
                     """,
                     "table",
                 )
             ],
-            (0, 15, 10, 12),
+            (0, 15, 8, 12),
             **cells(),
             empty="no bars of this timeframe in this range",
             overrides=[
-                override("Symbol", custom__width=120, links=opens("market", "Open the symbol", symbol="${__value.raw}")),
+                override("Symbol", custom__width=105, links=opens("market", "Open the symbol", symbol="${__value.raw}")),
                 override("Price", unit="string", custom__align="right"),  # every digit of it
-                override(
-                    "Change",
-                    unit="percentunit",
-                    decimals=2,
-                    custom__cellOptions={"type": "color-text"},
-                    color={"mode": "thresholds"},
-                    thresholds=steps((None, DOWN), (0, UP)),
-                ),
+                graded("Change", steps((None, DOWN), (0, UP)), unit="percentunit", decimals=2),
                 override("Turnover", unit="short", decimals=1),
                 override("Volume", unit="short", decimals=1),
             ],
@@ -325,7 +295,7 @@ def overview() -> Json:
                     f"""
                     WITH returns AS (
                     SELECT ts, {short("symbol::string")} AS name, log_return FROM activity WHERE timeframe = {TIMEFRAME} AND log_return IS NOT NULL
-                        AND ts > dateadd('s', -{MATRIX_BARS} * ({seconds(TIMEFRAME)}), {NOW}) AND ts <= {NOW}
+                        AND {recent("activity", "s", f"{MATRIX_BARS} * ({seconds(TIMEFRAME)})", f"timeframe = {TIMEFRAME} AND ")}
                     )
                     SELECT * FROM (
                     SELECT a.name AS symbol, b.name AS other, CASE WHEN count() >= 20 THEN corr(a.log_return, b.log_return) END AS correlation
@@ -335,7 +305,7 @@ def overview() -> Json:
                     "table",
                 )
             ],
-            (10, 15, 14, 12),
+            (8, 15, 16, 12),
             **cells("center", 40),
             empty="no returns of this timeframe yet",
             transformations=[
@@ -354,7 +324,7 @@ def overview() -> Json:
             },
             overrides=[
                 override(r"^(?!symbol).*", regex=True, custom__cellOptions={"type": "color-background", "mode": "basic"}),
-                override(r"^symbol.*", regex=True, displayName=" ", custom__align="left", custom__width=70),
+                override(r"^symbol.*", regex=True, displayName=" ", custom__align="left", custom__width=56),
             ],
         ),
     ]

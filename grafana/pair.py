@@ -41,7 +41,7 @@ from grafana.vocabulary import (
 
 SIGNALS = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts)"
 TESTS = f"FROM cointegration WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts)"
-EVERY_METHOD = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND {recent('h', 2)} AND hedge_ratio IS NOT NULL"
+EVERY_METHOD = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND {recent('signals', 'h', 2)} AND hedge_ratio IS NOT NULL"
 Y, X = "${y:sqlstring}", "${x:sqlstring}"
 
 # A deviation is in log price or in price, as pipeline.yaml says for the pair. The bars tell which: only in logs is

@@ -40,9 +40,8 @@ class Query:
         def quoted(match: re.Match[str]) -> str:
             return "'" + choice[match[1]].replace("'", "''") + "'"
 
-        interval = max(
-            nice(1_000 * (until - since).total_seconds() / self.points), milliseconds(choice.get(self.minimum[1:], self.minimum))
-        )
+        least = choice.get(self.minimum[1:], self.minimum)  # empty while the variable has no value
+        interval = max(nice(1_000 * (until - since).total_seconds() / self.points), milliseconds(least) if least else 0)
         text = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN '{stamp(since)}' AND '{stamp(until)}'", self.text)
         text = text.replace("$__timeFrom()", f"'{stamp(since)}'").replace("$__timeTo()", f"'{stamp(until)}'")
         text = text.replace("$__interval_ms", str(interval)).replace("$__interval", f"{interval // 1_000}s")

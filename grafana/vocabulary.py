@@ -27,15 +27,19 @@ NOW = "CAST($__timeTo() AS TIMESTAMP)"  # the end of the range: what is looked a
 
 
 def seconds(timeframe: str) -> str:
-    """SQL: the length in seconds of a timeframe such as '30s', '5m', '1h' or '1d'."""
+    """SQL: the length in seconds of a timeframe such as '30s', '5m', '1h' or '1d'; of no timeframe, as while there are no data, 1 or so."""
     unit = f"right({timeframe}, 1)"
     scale = f"CASE WHEN {unit} = 's' THEN 1 WHEN {unit} = 'm' THEN 60 WHEN {unit} = 'h' THEN 3600 ELSE 86400 END"
-    return f"CAST(left({timeframe}, length({timeframe}) - 1) AS INT) * {scale}"
+    return f"coalesce(CAST(left({timeframe}, length({timeframe}) - 1) AS INT), 1) * {scale}"
 
 
-def recent(unit: str, length: int) -> str:
-    """SQL: rows of the time just before the end of the range. What is newest is looked for there alone: a whole range may be a year."""
-    return f"ts > dateadd('{unit}', -{length}, {NOW}) AND ts <= {NOW}"
+def recent(table: str, unit: str, length: int | str, condition: str = "") -> str:
+    """SQL: rows of the range's last time with data. What is newest is looked for there alone: a whole range may be a year.
+
+    What a pipeline that stopped has left is shown, then, and not an empty page.
+    """
+    # not with BETWEEN: beside it QuestDB takes constants alone
+    return f"ts <= $__timeTo() AND ts > (SELECT dateadd('{unit}', -{length}, ts) FROM {table} WHERE {condition}$__timeFilter(ts) LIMIT -1)"
 
 
 def names(column: str, table: str) -> str:
@@ -98,6 +102,9 @@ Z_STEPS = steps((None, ALARM), (-3, WARN), (-2, "transparent"), (2, WARN), (3, A
 Z_COLORS = steps((None, ALARM), (-3, WARN), (-2, CALM), (2, WARN), (3, ALARM))
 
 
+AGE_STEPS = steps((None, CALM), (15, WARN), (60, ALARM))  # seconds since the newest bar closed
+
+
 def panel(
     kind: str,
     title: str,
@@ -132,10 +139,6 @@ def panel(
         "fieldConfig": {"defaults": defaults, "overrides": dashes + (overrides or [])},
         **extra,
     }
-
-
-def row(title: str, y: int) -> Json:
-    return {"type": "row", "title": title, "collapsed": False, "gridPos": {"x": 0, "y": y, "w": 24, "h": 1}, "panels": []}
 
 
 def lines(**changes: Any) -> Json:
@@ -187,6 +190,11 @@ def cells(align: str = "auto", least: int = 60, **changes: Any) -> Json:
 def colored(name: str, colors: dict[str, str], /, texts: dict[str, str] | None = None, **properties: Any) -> Json:
     """A column of words, each in its colour."""
     return override(name, custom__cellOptions={"type": "color-text"}, mappings=words(colors, texts), **properties)
+
+
+def graded(name: str, limits: Json, **properties: Any) -> Json:
+    """A column of numbers, each in the colour of its grade."""
+    return override(name, custom__cellOptions={"type": "color-text"}, color={"mode": "thresholds"}, thresholds=limits, **properties)
 
 
 def opens(board: str, title: str, **variables: str) -> list[Json]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import emptied
 from tests.grafana.installed import NEEDED, Database, Installed, grafana_on, post_office, uids
 from tests.line import Ports
 
@@ -57,6 +58,7 @@ def look(grafana: Installed, since: float) -> Boot:
 def boots(server: Database, tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Iterator[list[Boot]]:
     """Four starts on one volume: bare, with a user's own rule, with secrets, and bare again."""
     done = []
+    emptied(server.endpoint)  # nothing is to be told meanwhile
     with post_office() as post, grafana_on(tmp_path_factory.mktemp("boots"), server, free_ports) as grafana:
         for given in ({}, {}, post.env(), {}):
             since = time.time()

@@ -51,6 +51,11 @@ def test_every_statement_survives_empty_tables(empty: Stack) -> None:
     assert answered == ALWAYS
 
 
+def test_every_statement_survives_variables_without_a_value(filled: Stack) -> None:
+    for query in QUERIES:  # as in a range of time that has no rows
+        filled.rows(query, symbol="", pair="", method="", timeframe="")
+
+
 def test_every_time_series_has_a_time_and_numbers_in_order_of_time(filled: Stack) -> None:
     for query in (each for each in QUERIES if each.shape == "time_series"):
         rows = filled.rows(query)
@@ -324,6 +329,13 @@ def test_a_signal_is_as_strong_as_what_speaks_for_it(
     assert (shown["Signal"], shown["Strength"]) == (signal, strength)
 
 
+def test_what_a_stopped_pipeline_has_left_is_shown_as_stale(filled: Stack) -> None:
+    later = Stack(filled.connection, filled.since, filled.until + timedelta(hours=1))
+    (row,) = later.rows(named(PAIRS))
+    assert (row["Data"], row["Alerts"]) == ("stale", "1 high")
+    assert row["z-score"] == filled.rows(named(PAIRS))[0]["z-score"]
+
+
 def test_the_most_urgent_pair_comes_first(filled: Stack, database: Any) -> None:
     at = filled.until.timestamp() - 1
     pairs = [("A-B", 5.0), ("C-D", -6.0), ("E-F", 0.1)]
@@ -336,9 +348,8 @@ def test_the_most_urgent_pair_comes_first(filled: Stack, database: Any) -> None:
 
 def test_the_correlation_of_the_matrix_is_that_of_the_returns(filled: Stack) -> None:
     shown = {(row["symbol"], row["other"]): row["correlation"] for row in filled.rows(named("Overview, panel Correlation of returns, A"))}
-    since = (filled.until - timedelta(seconds=120 * 60)).strftime("%Y-%m-%dT%H:%M:%SZ")
     found = filled.connection.execute(
-        f"SELECT ts, symbol, log_return FROM activity WHERE ts > '{since}' AND log_return IS NOT NULL ORDER BY ts".encode()
+        "SELECT ts, symbol, log_return FROM activity WHERE ts > (SELECT dateadd('m', -120, max(ts)) FROM activity) ORDER BY ts"
     ).fetchall()
     y, x = (np.array([value for _, symbol, value in found if symbol == each]) for each in ("BTCUSDT", "ETHUSDT"))
     assert shown[("BTC", "BTC")] == pytest.approx(1)
