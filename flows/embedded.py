@@ -150,6 +150,7 @@ def _environment(http_port: int, pg_port: int) -> dict[str, str]:
         "QDB_LINE_AUTO_CREATE_NEW_COLUMNS": "false",
         "QDB_LINE_AUTO_CREATE_NEW_TABLES": "false",
         "QDB_TELEMETRY_ENABLED": "false",
+        "QDB_CAIRO_SQL_COPY_EXPORT_ROOT": os.devnull,  # COPY … TO writes files, and the read-only user may say it
         "QDB_CAIRO_COMMIT_MODE": "nosync",  # survives its own death; a power cut is the operating system's to survive
         "QDB_LOG_W_STDOUT_LEVEL": "CRITICAL,ERROR,ADVISORY",
     }

@@ -1,11 +1,12 @@
 """What the operators give, as rows of the tables."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from flows.columns import Column, Rows, Symbols
-from flows.config import Settings, timeframe_us
+from flows.config import TESTED_METRICS, Settings, timeframe_us
 from operators.columns import NEVER, Bars, Trades
 from operators.measures import Measures
 from operators.watch import Watched
@@ -32,6 +33,8 @@ class Tables:
         for p, pair in enumerate(settings.pairs):
             self._method_codes[p, : len(pair.methods)] = [self._methods.index(method) for method in pair.methods]
         self._alerts = settings.alerts
+        first = {pair.name: pair.methods[0] for pair in settings.pairs}
+        self._alert_methods = ["ols" if alert.metric in TESTED_METRICS else first.get(alert.subject) for alert in settings.alerts]
 
     def trades(self, trades: Trades) -> Rows:
         return Rows(
@@ -112,6 +115,8 @@ class Tables:
                 "coint_pvalue": watched.coint_pvalue,
                 "complete": watched.complete,
                 "edge_bps": watched.edge_bps,
+                "side": symbols([alert.side for alert in of]),
+                "method": symbols([self._alert_methods[k] for k in watched.alert.tolist()]),
             },
         )
 
@@ -128,7 +133,8 @@ class Tables:
         return Symbols(np.full(n, np.searchsorted(self._lengths, length), np.int32), self._timeframes)
 
 
-def symbols(words: list[str]) -> Symbols:
-    """A SYMBOL column of these words."""
-    names, codes = np.unique(np.array(words, dtype=object).astype(str), return_inverse=True) if words else (np.empty(0, str), np.empty(0))
-    return Symbols(codes.astype(np.int32), tuple(names.tolist()))
+def symbols(words: Sequence[str | None]) -> Symbols:
+    """A SYMBOL column of these words; None is NULL."""
+    names = sorted({word for word in words if word is not None})
+    codes = {word: code for code, word in enumerate(names)} | {None: -1}
+    return Symbols(np.array([codes[word] for word in words], np.int32), tuple(names))

@@ -3,6 +3,7 @@
 from grafana.vocabulary import (
     AGE_STEPS,
     ALARM,
+    ALERTS_NOW,
     CALM,
     DIM,
     PLAIN,
@@ -16,6 +17,7 @@ from grafana.vocabulary import (
     dashboard,
     episodes,
     fixed,
+    furthest,
     lines,
     newest_bar,
     numbers,
@@ -23,7 +25,6 @@ from grafana.vocabulary import (
     override,
     panel,
     query,
-    recent,
     steps,
 )
 
@@ -39,10 +40,6 @@ LOOKS = [
     override("p-value", decimals=3, unit="none"),
     override("Edge", unit="suffix: bp", decimals=1),
 ]
-OPEN_NOW = f"""
-    SELECT ts, rule, subject, timeframe, priority, value, threshold, active, episode, coint_pvalue, complete, edge_bps
-    FROM alerts WHERE {recent("alerts", "m", 10)} LATEST ON ts PARTITION BY rule, subject, timeframe
-"""
 
 
 def alerts() -> Json:
@@ -57,7 +54,7 @@ def alerts() -> Json:
                     f"""
                     SELECT coalesce(sum(CASE WHEN priority = 'high' THEN 1 ELSE 0 END), 0) AS "High",
                         coalesce(sum(CASE WHEN priority = 'medium' THEN 1 ELSE 0 END), 0) AS "Medium",
-                        coalesce(sum(CASE WHEN priority = 'low' THEN 1 ELSE 0 END), 0) AS "Low" FROM ({OPEN_NOW}) WHERE active
+                        coalesce(sum(CASE WHEN priority = 'low' THEN 1 ELSE 0 END), 0) AS "Low" FROM ({ALERTS_NOW}) WHERE active
                     """,
                     "table",
                 ),
@@ -126,7 +123,7 @@ def alerts() -> Json:
                     SELECT CAST(episode AS TIMESTAMP) AS "Since", rule AS "Rule", {SUBJECT}, timeframe AS "Timeframe", priority AS "Priority",
                         value AS "Value", threshold AS "Threshold", edge_bps AS "Edge", coint_pvalue AS "p-value",
                         CASE WHEN complete THEN 'complete' ELSE 'incomplete' END AS "Data", datediff('s', CAST(episode AS TIMESTAMP), ts) AS "Lasted"
-                    FROM ({OPEN_NOW}) WHERE active
+                    FROM ({ALERTS_NOW}) WHERE active
                     ORDER BY CASE WHEN priority = 'high' THEN 0 WHEN priority = 'medium' THEN 1 ELSE 2 END, "Since" DESC
                     """,
                     "table",
@@ -147,11 +144,10 @@ def alerts() -> Json:
                     episodes(
                         f"""rule AS "Rule", {SUBJECT}, timeframe AS "Timeframe", priority AS "Priority", count() AS "Episodes",
                         avg(seconds) AS "Typical", max(seconds) AS "Longest", sum(seconds) AS "In all", last(threshold) AS "Threshold",
-                        CASE WHEN min(furthest) < last(threshold) AND max(furthest) <= last(threshold) THEN min(furthest) ELSE max(furthest) END
-                        AS "Furthest" """,
+                        {furthest("furthest")} AS "Furthest" """,
                         "",
                     )
-                    + ' GROUP BY rule, subject, timeframe, priority ORDER BY "Episodes" DESC LIMIT 200',
+                    + ' GROUP BY rule, subject, timeframe, priority, side ORDER BY "Episodes" DESC LIMIT 200',
                     "table",
                 )
             ],

@@ -26,7 +26,7 @@ from grafana.vocabulary import (
     variable,
 )
 
-TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts", "health")
+TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts", "health", "gaps", "audits")
 BY_SYMBOL = {"displayName": "${__field.labels.metric}", "color": {"mode": "palette-classic"}}
 
 
@@ -113,13 +113,10 @@ def health() -> Json:
         panel(
             "timeseries",
             "Lag",
-            "Time from the exchange's stamp of a trade to its arrival here (logarithmic axis): the worst of each interval of all symbols and of $symbol, "
-            "and the mean of all. A line that rises and stays is a connection that does not keep up.",
+            "Time from the exchange's stamp of a trade to its arrival here (logarithmic axis): the worst of each interval, of all symbols and of $symbol. "
+            "A line that rises and stays is a connection that does not keep up.",
             [
-                query(
-                    'SELECT ts AS time, max(lag_ms) AS "Worst of all", avg(lag_ms) AS "Mean of all" '
-                    "FROM health WHERE $__timeFilter(ts) SAMPLE BY $__interval"
-                ),
+                query('SELECT ts AS time, max(lag_ms) AS "Worst of all" FROM health WHERE $__timeFilter(ts) SAMPLE BY $__interval'),
                 query(
                     f'SELECT ts AS time, max(lag_ms) AS "One" FROM health WHERE symbol = {SYMBOL} AND $__timeFilter(ts) SAMPLE BY $__interval',
                     ref="B",
@@ -133,7 +130,6 @@ def health() -> Json:
             empty="no health rows in this range: the pipeline did not run",
             overrides=[
                 override("Worst of all", color=fixed(WARN), custom__lineWidth=2),
-                override("Mean of all", color=fixed(DIM)),
                 override("One", displayName="$symbol"),
             ],
         ),
@@ -220,8 +216,7 @@ def health() -> Json:
             [
                 query(
                     " UNION ALL ".join(
-                        f"SELECT '{name}' AS \"Table\", datediff('s', max(ts), now()) AS \"Newest row\" "
-                        f"FROM {name} WHERE ts > dateadd('d', -2, now())"
+                        f"SELECT '{name}' AS \"Table\", datediff('s', max(ts), now()) AS \"Newest row\" FROM (SELECT ts FROM {name} LIMIT -1)"
                         for name in TABLES
                     ),
                     "table",

@@ -72,6 +72,7 @@ def market() -> Json:
             options=numbers(),
             field={"color": fixed(QUIET), "thresholds": steps((None, QUIET)), "unit": "none"},
             interval="1s",
+            empty="–",
             overrides=[
                 override("Price|High|Low", regex=True, unit="string"),
                 override("Price", color=fixed(PLAIN)),
@@ -169,6 +170,7 @@ def market() -> Json:
             },
             custom=lines(drawStyle="bars", fillOpacity=50, lineWidth=0, gradientMode="scheme", axisCenteredZero=True),
             interval="$timeframe",
+            empty="no bars of this symbol and timeframe in this range",
         ),
         panel(
             "timeseries",

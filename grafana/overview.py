@@ -3,10 +3,12 @@
 from grafana.vocabulary import (
     AGE_STEPS,
     ALARM,
+    ALERTS_NOW,
     CALM,
     DIM,
     DOWN,
     EXTENDED,
+    EXTREME,
     METHOD,
     NOW,
     PLAIN,
@@ -39,9 +41,10 @@ from grafana.vocabulary import (
 )
 
 MATRIX_BARS = 120  # returns that a correlation of the matrix is of
-DAY_S = 86_400
 DAY = f"$__timeFilter(ts) AND ts > dateadd('h', -24, {NOW})"
-SPARK_STEP = f"(1000L * CASE WHEN $__interval_ms > {1_000 * DAY_S // SPARK} THEN {1_000 * DAY_S // SPARK} ELSE $__interval_ms END)"
+SPARK_H = 6
+SPARK_MS = 3_600_000 * SPARK_H // SPARK
+SPARK_STEP = f"(1000L * CASE WHEN $__interval_ms > {SPARK_MS} THEN {SPARK_MS} ELSE $__interval_ms END)"
 TESTS_H = 24  # a test this old still says whether a pair is cointegrated
 
 # One row a pair: of the chosen timeframe and method where it has them, else of its longest timeframe.
@@ -49,7 +52,7 @@ PAIRS = f"""
     WITH newest AS (
     SELECT ts, pair, timeframe, method, zscore, edge_bps, correlation, complete,
         {seconds("timeframe::string")} AS length, timeframe <> {TIMEFRAME} AS elsewhere, method <> {METHOD} AS otherwise FROM signals
-    WHERE {recent("signals", "m", 15)} LATEST ON ts PARTITION BY pair, timeframe, method
+    WHERE {recent("signals", "h", 1)} LATEST ON ts PARTITION BY pair, timeframe, method
     ), ranked AS (
     SELECT *, row_number() OVER (PARTITION BY pair ORDER BY elsewhere, length DESC, otherwise, method DESC) AS place FROM newest
     ), chosen AS (
@@ -62,7 +65,7 @@ def strength(chosen: str, tests: str) -> str:
     """SQL: how much speaks for a signal."""
     strong = f"{tests}.stationary AND {chosen}.edge_bps > 0 AND {chosen}.complete"
     return f"""CASE WHEN {chosen}.zscore IS NULL THEN 'window filling' WHEN abs({chosen}.zscore) < {EXTENDED} THEN 'none'
-        WHEN abs({chosen}.zscore) >= 3 AND {strong} THEN 'strong' WHEN {strong} THEN 'medium' ELSE 'weak' END"""
+        WHEN abs({chosen}.zscore) >= {EXTREME} AND {strong} THEN 'strong' WHEN {strong} THEN 'medium' ELSE 'weak' END"""
 
 
 def short(symbol: str) -> str:
@@ -70,11 +73,14 @@ def short(symbol: str) -> str:
     return f"CASE WHEN right({symbol}, 4) = 'USDT' THEN left({symbol}, length({symbol}) - 4) ELSE {symbol} END"
 
 
+TESTS = f"""
+    SELECT pair, timeframe, stationary, coint_share, half_life FROM cointegration
+    WHERE method = 'ols' AND {recent("cointegration", "h", TESTS_H)} LATEST ON ts PARTITION BY pair, timeframe
+"""
 OPEN = f"""
     SELECT subject, sum(CASE WHEN priority = 'high' THEN 1 ELSE 0 END) AS high,
         sum(CASE WHEN priority = 'medium' THEN 1 ELSE 0 END) AS medium, sum(CASE WHEN priority = 'low' THEN 1 ELSE 0 END) AS low
-    FROM (SELECT subject, priority, active FROM alerts WHERE {recent("alerts", "m", 10)} LATEST ON ts PARTITION BY rule, subject, timeframe)
-    WHERE active GROUP BY subject
+    FROM ({ALERTS_NOW}) WHERE active GROUP BY subject
 """
 
 
@@ -85,7 +91,7 @@ def overview() -> Json:
             "stat",
             "Now",
             "Pairs that have signals; those with |z| of at least 2, and how many of these also test as cointegrated; alert episodes that are "
-            "open now, of pairs and symbols; and how long ago the newest bar closed. Everything on this page is as of the end of the time range.",
+            "open, of pairs and symbols: all as of the end of the time range. And how long ago the newest bar closed.",
             [
                 query(
                     f"""
@@ -93,8 +99,7 @@ def overview() -> Json:
                     SELECT count() AS "Pairs", sum(CASE WHEN abs(c.zscore) >= {EXTENDED} THEN 1 ELSE 0 END) AS "Beyond 2σ",
                         sum(CASE WHEN abs(c.zscore) >= {EXTENDED} AND t.stationary THEN 1 ELSE 0 END) AS "and cointegrated"
                     FROM chosen c
-                    LEFT JOIN (SELECT pair, timeframe, stationary FROM cointegration WHERE method = 'ols' AND {recent("cointegration", "h", TESTS_H)}
-                    LATEST ON ts PARTITION BY pair, timeframe) t ON t.pair = c.pair AND t.timeframe = c.timeframe
+                    LEFT JOIN ({TESTS}) t ON t.pair = c.pair AND t.timeframe = c.timeframe
                     """,
                     "table",
                 ),
@@ -130,8 +135,8 @@ def overview() -> Json:
             "by |z|. A pair without the chosen timeframe is shown at its longest. Strength: weak is |z| of 2 or more and nothing else; medium "
             "is cointegrated, with complete data and something left after costs, too; strong is all that at |z| of 3 or more. Tests passed: "
             "the share of the last 20 Engle–Granger tests; cointegrated is half of them. Edge: the deviation in basis points of y less a "
-            "round trip's cost on both legs. z over time: of this range, of a longer one its last 24 hours. "
-            "Half-life: in bars, shown while cointegrated. Stale: no signal for three bars.",
+            "round trip's cost on both legs. z over time: of this range, of a longer one its last 6 hours. "
+            "Half-life: in bars, shown while cointegrated. Stale: no signal for three bars; after an hour the row goes.",
             [
                 query(
                     f"""
@@ -148,9 +153,7 @@ def overview() -> Json:
                         WHEN c.complete THEN 'complete' ELSE 'incomplete' END AS "Data",
                         1000000 * coalesce(o.high, 0) + 10000 * coalesce(o.medium, 0) + 100 * coalesce(o.low, 0) + coalesce(abs(c.zscore), 0) AS "Urgency"
                     FROM chosen c
-                    LEFT JOIN (SELECT pair, timeframe, stationary, coint_share, half_life FROM cointegration
-                    WHERE method = 'ols' AND {recent("cointegration", "h", TESTS_H)} LATEST ON ts PARTITION BY pair, timeframe) t
-                    ON t.pair = c.pair AND t.timeframe = c.timeframe
+                    LEFT JOIN ({TESTS}) t ON t.pair = c.pair AND t.timeframe = c.timeframe
                     LEFT JOIN ({OPEN}) o ON o.subject = c.pair
                     ORDER BY "Urgency" DESC
                     """,
@@ -158,10 +161,12 @@ def overview() -> Json:
                 ),
                 query(
                     f"""
-                    SELECT CAST(bucket * {SPARK_STEP} AS TIMESTAMP) AS time, pair AS "Pair", z FROM (
-                    SELECT ts::LONG / {SPARK_STEP} AS bucket, pair, last(zscore) AS z FROM signals
-                    WHERE timeframe = {TIMEFRAME} AND method = {METHOD} AND {DAY} GROUP BY bucket, pair
-                    ) ORDER BY time
+                    {PAIRS}
+                    SELECT CAST(s.bucket * {SPARK_STEP} AS TIMESTAMP) AS time, s.pair AS "Pair", s.z FROM (
+                    SELECT ts::LONG / {SPARK_STEP} AS bucket, pair, timeframe, method, last(zscore) AS z FROM signals
+                    WHERE $__timeFilter(ts) AND ts > dateadd('h', -{SPARK_H}, {NOW}) GROUP BY bucket, pair, timeframe, method
+                    ) s JOIN chosen c ON c.pair = s.pair AND c.timeframe = s.timeframe AND c.method = s.method
+                    ORDER BY time
                     """,
                     ref="B",
                 ),

@@ -48,7 +48,14 @@ def rule(uid: str, title: str, panel: tuple[str, int], priority: str, annotation
 
 # ---------------------------------------------------------------- signals
 
+# An alert is held for so long without a row of its own: while a gap holds its pair back, and over a restart. Longer, and it is over.
+HELD_S = 3_600
+NEWEST = """
+    SELECT rule, subject, timeframe, metric, coalesce(side::string, '') AS side, coalesce(method::string, '') AS method, {column} AS {name} FROM alerts
+    WHERE priority = '{priority}' AND $__timeFilter(ts) LATEST ON ts PARTITION BY rule, subject, timeframe
+"""
 # What a message says, each number by a query of its own with the same labels as A: Grafana takes one number a query. NULL is NaN there.
+# And a row for every row of A: one query without rows, and Grafana takes the whole rule for one without data.
 VALUES = {
     "B": ("value", "value"),
     "D": ("threshold", "threshold"),
@@ -57,6 +64,13 @@ VALUES = {
     "G": ("edge_bps", "edge_bps"),
     "H": ("since", "episode / 1000000"),  # seconds since the epoch
 }
+SHARE = """
+    SELECT a.rule, a.subject, a.timeframe, a.metric, a.side, a.method, t.coint_share AS share FROM ({alerts}) a
+    LEFT JOIN (
+    SELECT pair, timeframe, coint_share FROM cointegration
+    WHERE method = 'ols' AND ts > dateadd('d', -1, now()) LATEST ON ts PARTITION BY pair, timeframe
+    ) t ON t.pair = a.subject AND t.timeframe = a.timeframe
+"""
 
 
 def known(ref: str, text: str) -> str:
@@ -70,22 +84,25 @@ def evaluated(text: str) -> str:
 
 
 Y, X = '{{ reReplaceAll "-.*" "" $labels.subject }}', '{{ reReplaceAll ".*-" "" $labels.subject }}'
+IS_PAIR = 'if match ".-." $labels.subject'
 VALUE = known("B", ' {{ printf "%.6g" $values.B.Value }}')
-WHICH_WAY = (
-    '{{ if eq $labels.metric "zscore" }}{{ if gt $values.B.Value 0.0 }}'
-    f"Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. {{{{ end }}}}"
+WHICH_WAY = '{{ if eq $labels.metric "zscore" }}' + known(
+    "B",
+    f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. ",
 )
+WHICH_WAY += "{{ end }}"
 HOW_FAR = f"{{{{ $labels.metric }}}}{VALUE}" + known(
-    "D", ', {{ if lt $values.B.Value $values.D.Value }}below{{ else }}above{{ end }} its threshold {{ printf "%g" $values.D.Value }}'
+    "D", ' (opens {{ $labels.side }} {{ if eq $labels.side "outside" }}±{{ end }}{{ printf "%g" $values.D.Value }})'
 )
 SINCE = known("H", ", since {{ $values.H.Value | humanizeTimestamp }}") + ". "
+PASSED = (
+    'of its last tests passed{{ if eq $values.E.Value $values.E.Value }}, the newest with p {{ printf "%.2g" $values.E.Value }}{{ end }}. '
+)
 COINTEGRATED = (
-    '{{ if match ".-." $labels.subject }}'
-    + known(
-        "E",
-        '{{ if gt $values.E.Value 0.05 }}Not cointegrated{{ else }}Cointegrated{{ end }} by its newest test (p {{ printf "%.2g" $values.E.Value }}). ',
-    )
-    + "{{ end }}"
+    f"{{{{ {IS_PAIR} }}}}{{{{ if eq $values.I.Value $values.I.Value }}}}"
+    "{{ if lt $values.I.Value 0.5 }}Not cointegrated{{ else }}Cointegrated{{ end }}: {{ $values.I.Value | humanizePercentage }} "
+    + PASSED
+    + "{{ else }}Not tested for cointegration yet. {{ end }}{{ end }}"
 )
 LEFT = known(
     "G",
@@ -95,8 +112,8 @@ LEFT = known(
 COMPLETE = known("F", "{{ if lt $values.F.Value 0.5 }}Its windows miss trades. {{ end }}")
 OPEN = WHICH_WAY + HOW_FAR + SINCE + COINTEGRATED + LEFT + COMPLETE
 LINK = (
-    '{{ externalURL }}d/{{ if match ".-." $labels.subject }}pairflow-pair?var-pair={{ else }}pairflow-market?var-symbol={{ end }}'
-    "{{ $labels.subject }}&var-timeframe={{ $labels.timeframe }}"
+    f"{{{{ externalURL }}}}d/{{{{ {IS_PAIR} }}}}pairflow-pair?var-pair={{{{ else }}}}pairflow-market?var-symbol={{{{ end }}}}"
+    "{{ $labels.subject }}&var-timeframe={{ $labels.timeframe }}{{ if $labels.method }}&var-method={{ $labels.method }}{{ end }}"
 )
 SIGNAL = {
     "summary": "{{ $labels.rule }}: {{ $labels.subject }} {{ $labels.timeframe }}, {{ $labels.metric }}" + evaluated(VALUE),
@@ -106,16 +123,14 @@ SIGNAL = {
 
 
 def signal(priority: str, panel: tuple[str, int]) -> Json:
-    def newest(ref: str, name: str, column: str) -> Json:
-        # A row for every row of A, NULL or not: one query without rows, and Grafana takes the whole rule for one without data.
-        text = f"""
-            SELECT rule, subject, timeframe, metric, {column} AS {name} FROM alerts
-            WHERE priority = '{priority}' AND $__timeFilter(ts) LATEST ON ts PARTITION BY rule, subject, timeframe
-        """
-        return data(ref, text)
+    def newest(name: str, column: str) -> str:
+        return NEWEST.format(priority=priority, name=name, column=column)
 
-    queries = [newest("A", "active", "CAST(active AS INT)"), *(newest(ref, name, column) for ref, (name, column) in VALUES.items())]
-    return rule(priority, f"Signal, {priority} priority", panel, priority, SIGNAL, [*queries, above(0.5)])
+    active = newest("active", "CAST(active AS INT)")
+    texts = {"A": active, **{ref: newest(*of) for ref, of in VALUES.items()}, "I": SHARE.format(alerts=active)}
+    queries = [data(ref, text, HELD_S) for ref, text in texts.items()]
+    # Without any row nothing is known to be over: the pipeline, or the database, is away. The freshness rule says so, once.
+    return rule(priority, f"Signal, {priority} priority", panel, priority, SIGNAL, [*queries, above(0.5)], noDataState="KeepLast")
 
 
 # ---------------------------------------------------------------- the pipeline itself

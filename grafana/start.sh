@@ -1,7 +1,8 @@
 #!/bin/sh
 # Assembles the provisioning from this folder and the secrets that exist, then starts Grafana with what it was called with
-# (in the container: the image's own /run.sh; elsewhere: grafana server --homepath /usr/share/grafana). Any error in an alerting file stops Grafana, an empty Slack URL included, so a contact
-# point is written only when its secret is there. Secrets are never written to a file: the files name the variables, Grafana expands them.
+# (in the container: the image's own /run.sh; elsewhere: grafana server --homepath /usr/share/grafana). Any error in an alerting file stops
+# Grafana, an empty Slack URL included, so a contact point is written only when its secret is there. Secrets are never written to a file:
+# the files name the variables, Grafana expands them.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,28 +17,36 @@ refuse() {
 export QDB_PG_READONLY_USER="${QDB_PG_READONLY_USER:-grafana}"
 export PAIRFLOW_QUESTDB="${PAIRFLOW_QUESTDB:-127.0.0.1:8812}"
 export PAIRFLOW_DASHBOARDS="$here/dashboards"
-export GF_PATHS_PROVISIONING="${PAIRFLOW_PROVISIONING:-/tmp/pairflow-provisioning}"
+export GF_PATHS_PROVISIONING="${PAIRFLOW_PROVISIONING:-${GF_PATHS_DATA:-/tmp}/pairflow-provisioning}"
 
 # Each may be set otherwise in the environment.
-setting() {
-    eval "export $1=\"\${$1:-$2}\""
-}
-setting GF_SERVER_HTTP_ADDR 127.0.0.1
-setting GF_AUTH_ANONYMOUS_ENABLED false
-setting GF_USERS_ALLOW_SIGN_UP false
-setting GF_DASHBOARDS_MIN_REFRESH_INTERVAL 1s # the dashboards refresh every 2 s; the default forbids less than 5 s
-setting GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH "$here/dashboards/overview.json"
-setting GF_DATABASE_WAL true # or alert evaluation meets "database is locked"
-setting GF_UNIFIED_ALERTING_ALERTMANAGER_CONFIG_POLL_INTERVAL 10s # until the first poll alerts go to Grafana's own default contact point
-setting GF_ANALYTICS_REPORTING_ENABLED false
-setting GF_ANALYTICS_CHECK_FOR_UPDATES false
-setting GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES false
-setting GF_PLUGINS_PREINSTALL_DISABLED true
-setting GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED true # of plugins that are not there; without the network it is an error in the log
-setting GF_NEWS_NEWS_FEED_ENABLED false
+: "${GF_SERVER_HTTP_ADDR:=127.0.0.1}"
+: "${GF_AUTH_ANONYMOUS_ENABLED:=false}"
+: "${GF_USERS_ALLOW_SIGN_UP:=false}"
+: "${GF_DASHBOARDS_MIN_REFRESH_INTERVAL:=1s}" # the dashboards refresh every 2 s; the default forbids less than 5 s
+: "${GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH:=$here/dashboards/overview.json}"
+: "${GF_DATABASE_WAL:=true}" # or alert evaluation meets "database is locked"
+: "${GF_UNIFIED_ALERTING_ALERTMANAGER_CONFIG_POLL_INTERVAL:=10s}" # until the first poll alerts go to Grafana's own default contact point
+: "${GF_ANALYTICS_REPORTING_ENABLED:=false}"
+: "${GF_ANALYTICS_CHECK_FOR_UPDATES:=false}"
+: "${GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES:=false}"
+: "${GF_PLUGINS_PREINSTALL_DISABLED:=true}"
+: "${GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED:=true}" # of plugins that are not there; without the network it is an error in the log
+: "${GF_NEWS_NEWS_FEED_ENABLED:=false}"
+export GF_SERVER_HTTP_ADDR GF_AUTH_ANONYMOUS_ENABLED GF_USERS_ALLOW_SIGN_UP \
+    GF_DASHBOARDS_MIN_REFRESH_INTERVAL GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH GF_DATABASE_WAL \
+    GF_UNIFIED_ALERTING_ALERTMANAGER_CONFIG_POLL_INTERVAL GF_ANALYTICS_REPORTING_ENABLED GF_ANALYTICS_CHECK_FOR_UPDATES \
+    GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES GF_PLUGINS_PREINSTALL_DISABLED GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED \
+    GF_NEWS_NEWS_FEED_ENABLED
 
+# A folder that is not ours is not emptied.
+if [ -n "$(ls -A "$GF_PATHS_PROVISIONING" 2>/dev/null)" ] && [ ! -e "$GF_PATHS_PROVISIONING/.pairflow" ]; then
+    echo "grafana: PAIRFLOW_PROVISIONING: $GF_PATHS_PROVISIONING holds files that are not Pairflow's: name another folder" >&2
+    exit 1
+fi
 rm -rf "$GF_PATHS_PROVISIONING"
 mkdir -p "$GF_PATHS_PROVISIONING/plugins" "$GF_PATHS_PROVISIONING/alerting"
+touch "$GF_PATHS_PROVISIONING/.pairflow"
 cp -R "$here/provisioning/." "$GF_PATHS_PROVISIONING/"
 
 # Mail is on when a server and an addressee are there. Grafana refuses to start with a sender that is no full address.

@@ -22,8 +22,8 @@ TIMEFRAME = "${timeframe:sqlstring}"
 PAIR = "${pair:sqlstring}"
 METHOD = "${method:sqlstring}"
 
-EXTENDED = 2  # |z| from which a signal is one
-NOW = "CAST($__timeTo() AS TIMESTAMP)"  # the end of the range: what is looked at as it was then
+EXTENDED, EXTREME = 2, 3  # |z| from which a signal is one, and from which it may be strong
+NOW = "least(CAST($__timeTo() AS TIMESTAMP), now())"  # the end of the range, which may be the end of today
 
 
 def seconds(timeframe: str) -> str:
@@ -58,7 +58,7 @@ def newest_bar() -> str:
 def side(z: str, y: str, x: str) -> str:
     """SQL: what a return of the spread to its mean would ask for, in words."""
     return f"""CASE WHEN {z} >= {EXTENDED} THEN concat('sell ', {y}, ', buy ', {x})
-        WHEN {z} <= -{EXTENDED} THEN concat('buy ', {y}, ', sell ', {x}) WHEN {z} IS NULL THEN 'window filling' ELSE 'wait: |z| < 2' END"""
+        WHEN {z} <= -{EXTENDED} THEN concat('buy ', {y}, ', sell ', {x}) WHEN {z} IS NULL THEN 'window filling' ELSE 'wait: |z| < {EXTENDED}' END"""
 
 
 def sql(text: str) -> str:
@@ -116,7 +116,7 @@ def panel(
     field: Json | None = None,
     custom: Json | None = None,
     overrides: list[Json] | None = None,
-    empty: str = "nothing in this range",
+    empty: str,
     interval: str | None = None,
     **extra: Any,
 ) -> Json:
@@ -247,17 +247,29 @@ def episodes(columns: str, condition: str) -> str:
         SELECT {columns} FROM (
         SELECT rule, subject, timeframe, priority, metric, CAST(episode AS TIMESTAMP) AS since, max(ts) AS until,
             datediff('s', CAST(episode AS TIMESTAMP), max(ts)) AS seconds, last(threshold) AS threshold,
-            CASE WHEN last(value) IS NULL THEN NULL WHEN first(value) < first(threshold) THEN min(value) ELSE max(value) END AS furthest,
+            {furthest("value")} AS furthest, side,
             last(active) AS active, last(value) AS value, last(coint_pvalue) AS coint_pvalue, last(edge_bps) AS edge_bps
         FROM alerts WHERE episode IS NOT NULL AND {condition}$__timeFilter(ts)
-        GROUP BY rule, subject, timeframe, priority, metric, episode
+        GROUP BY rule, subject, timeframe, priority, metric, side, episode
         )
     """
 
 
+def furthest(value: str) -> str:
+    """SQL: of rows grouped by `side`, the value furthest beyond their threshold."""
+    return f"CASE WHEN side = 'below' OR (side = 'outside' AND -min({value}) > max({value})) THEN min({value}) ELSE max({value}) END"
+
+
+# The newest row of every alert. A pair that is held back by a gap writes none meanwhile.
+ALERTS_NOW = f"""
+    SELECT ts, rule, subject, timeframe, priority, value, threshold, active, episode, coint_pvalue, complete, edge_bps
+    FROM alerts WHERE {recent("alerts", "h", 1)} LATEST ON ts PARTITION BY rule, subject, timeframe
+"""
+
+
 def annotation(name: str, color: str, *priorities: str) -> Json:
     chosen = ", ".join(f"'{priority}'" for priority in priorities)
-    columns = """since AS time, until AS timeend, rule AS title, concat('threshold ', threshold, ', furthest ', furthest) AS text,
+    columns = """since AS time, until AS timeend, rule AS title, concat('threshold ', round(threshold, 4), ', furthest ', round(furthest, 4)) AS text,
         concat(priority, ',', timeframe) AS tags"""
     return {
         "name": name,

@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS activity (
 CREATE TABLE IF NOT EXISTS alerts (
     ts TIMESTAMP, rule SYMBOL, subject SYMBOL CAPACITY 4096 CACHE, timeframe SYMBOL, priority SYMBOL, metric SYMBOL,
     value DOUBLE, threshold DOUBLE, active BOOLEAN, episode LONG,
-    coint_pvalue DOUBLE, complete BOOLEAN, edge_bps DOUBLE
+    coint_pvalue DOUBLE, complete BOOLEAN, edge_bps DOUBLE, side SYMBOL, method SYMBOL
 ) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, rule, subject, timeframe);
 
 CREATE TABLE IF NOT EXISTS gaps (

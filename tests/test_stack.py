@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +31,6 @@ def provisioning(name: str) -> dict[str, Any]:
 
 def rules() -> list[dict[str, Any]]:
     return [rule for group in provisioning("alerting/rules.yaml")["groups"] for rule in group["rules"]]
-
-
-def statements() -> Iterator[tuple[str, str]]:
-    for name, board in DASHBOARDS.items():
-        for panel in board["panels"]:
-            yield from ((f"{name}: {panel['title']}", target["rawSql"]) for target in panel.get("targets", []))
-        yield from ((f"{name}: {each['name']}", each["query"]) for each in board["templating"]["list"])
-        yield from ((f"{name}: {each['name']}", each["target"]["rawSql"]) for each in board["annotations"]["list"])
-    for rule in rules():
-        yield from ((rule["uid"], part["model"]["rawSql"]) for part in rule["data"] if part["datasourceUid"] != "__expr__")
 
 
 # ---------------------------------------------------------------- compose
@@ -220,14 +209,14 @@ def test_panels_do_not_overlap() -> None:
 def test_every_rule_states_what_silence_and_errors_mean() -> None:
     states = {rule["uid"]: (rule["noDataState"], rule["execErrState"]) for rule in rules()}
     assert states.pop("pairflow-stale") == ("OK", "Alerting")  # the one rule that speaks when the database is away
-    assert set(states.values()) == {("OK", "KeepLast")}
-    assert {"pairflow-high", "pairflow-medium", "pairflow-low", "pairflow-suspended", "pairflow-gap", "pairflow-audit"} == set(states)
+    signals = {f"pairflow-{priority}": ("KeepLast", "KeepLast") for priority in ("high", "medium", "low")}
+    assert states == signals | dict.fromkeys(("pairflow-suspended", "pairflow-gap", "pairflow-audit"), ("OK", "KeepLast"))
 
 
 def test_a_suspended_table_is_told_within_a_minute() -> None:
     (rule,) = [rule for rule in rules() if rule["uid"] == "pairflow-suspended"]
     (every,) = {group["interval"] for group in provisioning("alerting/rules.yaml")["groups"]}
-    (route,) = [route for route in policies()["routes"] if ["priority", "=", "pipeline"] in route["object_matchers"]]
+    (route,) = [route for route in policies()["routes"] if ["priority", "=", "pipeline"] in route.get("object_matchers", [])]
     assert (rule["for"], every, route["group_wait"]) == ("0s", "10s", "10s")
 
 
@@ -249,9 +238,10 @@ def test_every_rule_points_at_a_panel_that_is_there() -> None:
 
 
 def test_every_priority_of_the_pipeline_has_a_rule_and_a_route() -> None:
-    routes = [{name: value for name, _, value in route["object_matchers"]} for route in policies()["routes"]]
+    routes = [{name: value for name, _, value in route["object_matchers"]} for route in policies()["routes"][:-1]]
     assert [route["priority"] for route in routes] == ["high", "medium", "low", "pipeline"]
     assert {rule["labels"]["priority"] for rule in rules()} == {"high", "medium", "low", "pipeline"}
+    assert "object_matchers" not in policies()["routes"][-1]  # whatever else there is: users' own rules
 
 
 def policies() -> dict[str, Any]:
@@ -293,7 +283,7 @@ def test_without_secrets_nobody_is_told_and_the_routes_are_muted(tmp_path: Path)
     made = started(tmp_path, SLACK_WEBHOOK_URL="", SMTP_HOST="", ALERT_EMAIL_TO="")
     assert set(made["receivers"]) == {"pairflow-nobody"}
     assert made["deleted"] == {"pairflow-slack", "pairflow-email", "pairflow-webhook"}
-    assert made["muted"] == [["always"]] * 4
+    assert made["muted"] == [["always"]] * 5
     assert "nobody is told" in made["said"]
 
 
@@ -304,7 +294,7 @@ def test_a_contact_point_exists_for_each_secret_and_names_it_without_holding_it(
     assert {uid: each["type"] for uid, each in made["receivers"].items()} == {"pairflow-slack": "slack", "pairflow-email": "email"}
     assert made["receivers"]["pairflow-slack"]["settings"]["url"] == "$SLACK_WEBHOOK_URL"
     assert made["deleted"] == {"pairflow-webhook", "pairflow-nobody"}
-    assert made["muted"] == [[]] * 4
+    assert made["muted"] == [[]] * 5
     assert "secret" not in re.sub(r"secureJsonData", "", made["files"])
 
 
@@ -329,6 +319,17 @@ def test_outside_a_container_grafana_is_on_loopback_and_lets_nobody_in_without_a
     assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
     assert environment["GF_DASHBOARDS_MIN_REFRESH_INTERVAL"] == "1s"
     assert Path(environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).is_file()
+
+
+def test_a_folder_that_is_not_ours_is_not_emptied(tmp_path: Path) -> None:
+    theirs = tmp_path / "made" / "theirs.yaml"
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        started(tmp_path)
+    assert theirs.read_text() == "mine" and "name another folder" in refused.value.stderr
+    theirs.unlink()
+    assert started(tmp_path)["receivers"] == started(tmp_path)["receivers"]  # its own may be made again
 
 
 def test_a_setting_of_grafana_can_be_set_otherwise(tmp_path: Path) -> None:

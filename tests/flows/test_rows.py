@@ -122,8 +122,12 @@ def test_an_alert_says_the_edge_on_the_row_of_its_bar_and_the_first_method_and_o
         found[rule].append((ts, repr(edge)))
     assert found["z"] == list(edges.items()) and len(set(edges.values())) > 10
     assert found["high"] and {edge for _, edge in found["high"]} == {repr(np.float64("nan"))}
+    methods = dict(zip(words(alerts["rule"]), words(alerts["method"]), strict=True))  # type: ignore[arg-type]
+    assert methods == {"z": "tls", "high": None}
+    sides = {alert.rule: alert.side for alert in settings.alerts}
+    assert dict(zip(words(alerts["rule"]), words(alerts["side"]), strict=True)) == sides  # type: ignore[arg-type]
 
 
 def test_words_become_codes() -> None:
-    assert words(symbols(["b", "a", "b"])) == ["b", "a", "b"]
+    assert words(symbols(["b", "a", None, "b"])) == ["b", "a", None, "b"]
     assert len(symbols([]).codes) == 0

@@ -76,7 +76,9 @@ def fill(stack: Stack) -> None:
         tests |= {"coint_pvalue_reversed": 0.01, "johansen_trace": 25.0, "johansen_max_eig": 20.0, "shin_stat": 0.1, "variance_ratio": 0.3}
         rows["cointegration"].append(at | tests)
     # Two episodes of ten minutes that are over, and one still open; a rule on correlation that never opened.
-    for rule, priority, opened, over in (("z high", "medium", 40, 50), ("z low", "medium", 60, 70), ("z extreme", "high", 80, closed)):
+    rules = (("z high", "medium", "above", 40, 50), ("z low", "medium", "below", 60, 70), ("z extreme", "high", "above", 80, closed))
+    for rule, priority, side, opened, over in rules:
+        sign = -1 if side == "below" else 1
         for k in range(30, closed):
             active = opened <= k < over
             episode = (first + 60 * opened) * 1_000_000 if opened <= k <= over else None  # the closing row carries it too
@@ -88,12 +90,14 @@ def fill(stack: Stack) -> None:
                 "priority": priority,
                 "metric": "zscore",
             }
-            row |= {"value": 2.5 if active else 0.3, "threshold": 2.0, "coint_pvalue": 0.002, "complete": True, "edge_bps": 12.5}
-            rows["alerts"].append(row | {"active": active, "episode": episode})
+            row |= {"value": sign * (2.5 if active else 0.3), "threshold": sign * 2.0, "side": side, "method": "ols"}
+            row |= {"coint_pvalue": 0.002, "complete": True, "edge_bps": 12.5, "active": active, "episode": episode}
+            rows["alerts"].append(row)
     for k in range(30, closed):
         row = {"ts": first + 60 * k, "rule": "breakdown", "subject": "-".join(PAIR), "timeframe": "1m", "priority": "low"}
-        row |= {"metric": "correlation", "value": 0.9, "threshold": 0.5, "coint_pvalue": 0.002, "complete": True, "edge_bps": 12.5}
-        rows["alerts"].append(row | {"active": False, "episode": None})
+        row |= {"metric": "correlation", "value": 0.9, "threshold": 0.5, "side": "below", "method": "ols"}
+        row |= {"coint_pvalue": 0.002, "complete": True, "edge_bps": 12.5, "active": False, "episode": None}
+        rows["alerts"].append(row)
     gap = {"ts": first + 600, "symbol": PAIR[0], "first_id": 5, "last_id": 9, "trades": 5, "cause": "disconnect"}
     rows["gaps"].append(gap | {"status": "filled", "filled_at": first + 604})
     rows["gaps"].append(gap | {"ts": first + 900, "symbol": PAIR[1], "status": "open", "filled_at": None})

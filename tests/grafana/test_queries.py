@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flows.questdb import settle
-from grafana.queries import Query, queries
+from grafana.queries import Query, queries, rules
 from tests.grafana.rows import Stack, bar, insert
 
 QUERIES = queries()
@@ -25,6 +25,7 @@ ALWAYS = {
     "Data health, panel In this range, B",
     "Data health, panel In this range, C",
     "Data health, panel In this range, D",
+    "Data health, panel Tables, A",
     "Data health, panel Tables, B",
     "Market, panel $symbol, A",
     "Overview, panel Now, A",
@@ -159,17 +160,27 @@ def test_an_episode_is_one_region_that_ends_where_its_rule_ends(filled: Stack) -
     assert states == {"z high": "over", "z low": "over", "z extreme": "open"}
 
 
-def test_an_episode_below_its_threshold_went_furthest_at_its_lowest(filled: Stack) -> None:
+@pytest.mark.parametrize(
+    ("side", "threshold", "values", "furthest"),
+    [
+        ("below", 0.5, (0.45, 0.4, 0.52), 0.4),
+        ("above", 2.0, (1.8, 2.9, 3.4, 0.9), 3.4),  # its opening lies before the range
+        ("above", 2.0, (2.2, 3.4, None), 3.4),
+        ("outside", 3.0, (-3.5, -4.0, 0.5), -4.0),
+        ("outside", 3.0, (3.5, -2.0, 0.5), 3.5),
+    ],
+)
+def test_an_episode_went_furthest_where_its_side_is(
+    filled: Stack, database: Any, side: str, threshold: float, values: tuple[float | None, ...], furthest: float
+) -> None:
     start = int(filled.since.timestamp()) + 3_600
-    for k, value in enumerate((0.45, 0.4, 0.52)):
-        filled.connection.execute(
-            "INSERT INTO alerts (ts, rule, subject, timeframe, priority, metric, value, threshold, active, episode) VALUES "
-            f"(CAST({(start + 60 * k) * 1_000_000} AS TIMESTAMP), 'breakdown', 'BTCUSDT-ETHUSDT', '1m', 'low', "
-            f"'correlation', {value}, 0.5, true, 1)".encode()
-        )
-    wait(filled, "alerts", "rule = 'breakdown' AND value = 0.52")
-    (row,) = [row for row in filled.rows(named("Pair, panel Alert episodes of $pair, A")) if row["Rule"] == "breakdown"]
-    assert row["Furthest"] == 0.4
+    row = {"rule": "mine", "subject": "BTCUSDT-ETHUSDT", "timeframe": "1m", "priority": "low", "metric": "zscore", "side": side}
+    row |= {"threshold": threshold, "active": True, "episode": 1}
+    insert(filled.connection, "alerts", [row | {"ts": start + 60 * k, "value": value} for k, value in enumerate(values)])
+    settle(database)
+    for panel in ("Pair, panel Alert episodes of $pair, A", "Alerts, panel History, A", "Alerts, panel How often, how long, how far, A"):
+        (shown,) = [each for each in filled.rows(named(panel)) if each["Rule"] == "mine"]
+        assert shown["Furthest"] == furthest
 
 
 def test_a_rule_has_one_row_per_subject_with_one_number_and_no_time(filled: Stack) -> None:
@@ -198,7 +209,7 @@ def test_every_query_of_a_signal_rule_has_the_same_subjects(filled: Stack) -> No
             for query in QUERIES
             if query.where.startswith(f"rule Signal, {priority} priority")
         ]
-        assert len(found) == 7
+        assert len(found) == 8
         assert found[0] and all(subjects == found[0] for subjects in found)
 
 
@@ -207,6 +218,17 @@ def test_the_rule_of_a_priority_says_active_while_the_episode_lasts(filled: Stac
     assert [(row["rule"], row["active"]) for row in high] == [("z extreme", 1)]
     medium = filled.rows(named("rule Signal, medium priority, A"))
     assert {(row["rule"], row["active"]) for row in medium} == {("z high", 0), ("z low", 0)}
+
+
+def test_a_rule_holds_an_alert_whose_pair_is_held_back(filled: Stack) -> None:
+    query = named("rule Signal, high priority, A")
+    held = Stack(
+        filled.connection, filled.until - timedelta(minutes=20), filled.until + timedelta(minutes=40)
+    )  # the hour that the rule looks at
+    assert [row["active"] for row in held.rows(query)] == [1]
+    (rule,) = [each for each in rules() if each["uid"] == "pairflow-high"]
+    assert {part["relativeTimeRange"]["from"] for part in rule["data"] if "relativeTimeRange" in part} == {3_600}
+    assert rule["noDataState"] == "KeepLast"  # no row at all: the pipeline is away, and nothing is over
 
 
 def test_a_signal_carries_the_pvalue_and_whether_its_windows_are_complete(filled: Stack) -> None:
@@ -329,11 +351,30 @@ def test_a_signal_is_as_strong_as_what_speaks_for_it(
     assert (shown["Signal"], shown["Strength"]) == (signal, strength)
 
 
-def test_what_a_stopped_pipeline_has_left_is_shown_as_stale(filled: Stack) -> None:
-    later = Stack(filled.connection, filled.since, filled.until + timedelta(hours=1))
-    (row,) = later.rows(named(PAIRS))
-    assert (row["Data"], row["Alerts"]) == ("stale", "1 high")
-    assert row["z-score"] == filled.rows(named(PAIRS))[0]["z-score"]
+def test_a_range_that_ends_tonight_is_looked_at_as_of_now(filled: Stack) -> None:
+    today = Stack(filled.connection, filled.since, filled.until + timedelta(hours=12))
+    (row,) = today.rows(named(PAIRS))
+    assert row["Data"] == "complete"
+
+
+def test_the_line_of_a_pair_is_that_of_the_timeframe_it_is_shown_at(filled: Stack) -> None:
+    line = named("Overview, panel Pairs, most urgent first, B")
+    shown = filled.rows(line)
+    assert len(shown) > 20 and shown[-1]["z"] == filled.rows(named(PAIRS))[0]["z-score"]
+    assert [row["z"] for row in filled.rows(line, timeframe="5s", method="kalman")][-1] == shown[-1]["z"]
+
+
+def test_a_pair_that_is_held_back_is_shown_as_stale(filled: Stack, database: Any) -> None:
+    at = filled.until.timestamp() - 1_800
+    insert(filled.connection, "signals", [{"ts": at, "pair": "A-B", "timeframe": "1m", "method": "ols", "zscore": 1.5, "complete": True}])
+    settle(database)
+    assert {row["Pair"]: (row["Data"], row["z-score"]) for row in filled.rows(named(PAIRS))}["A-B"] == ("stale", 1.5)
+
+
+def test_what_a_stopped_pipeline_has_left_is_shown(filled: Stack) -> None:
+    later = Stack(filled.connection, filled.since, filled.until + timedelta(hours=6))
+    assert later.rows(named(PAIRS))[0]["Alerts"] == "1 high"
+    assert later.rows(named("Alerts, panel Open episodes, A"))[0]["Rule"] == "z extreme"
 
 
 def test_the_most_urgent_pair_comes_first(filled: Stack, database: Any) -> None:
@@ -379,7 +420,7 @@ def test_open_episodes_and_the_history_say_since_when_how_long_and_how_far(fille
     assert {rule: (each["State"], each["Furthest"]) for rule, each in history.items()} == {
         "z extreme": ("open", 2.5),
         "z high": ("over", 2.5),
-        "z low": ("over", 2.5),
+        "z low": ("over", -2.5),
     }
     assert history["z high"]["Lasted"] == 600
     often = {
