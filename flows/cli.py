@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     verb("check", check, "what is ready and what is not", "Exit code 0 when everything is.")
     export_ = verb("export", export_table, "a table to CSV or Parquet")
     export_.add_argument("table", metavar="TABLE")
-    export_.add_argument("--format", choices=("csv", "parquet"), default="csv")
+    export_.add_argument("--format", choices=("csv", "parquet"), help="default: parquet for a FILE that ends in .parquet, else csv")
     export_.add_argument("-o", "--output", required=True, metavar="FILE", help="- for standard output (CSV only)")
     export_.add_argument("--start", metavar="TIME", help="first ts, such as 2024-08-09 or 2024-08-09T00:05:00Z")
     export_.add_argument("--end", metavar="TIME", help="ts before this time")
@@ -528,15 +528,16 @@ def export_table(options: argparse.Namespace) -> int:
     from flows.questdb import prepare
 
     chosen = {name: getattr(options, name) for name in ("start", "end", "symbol", "pair", "timeframe")}
-    refuse_wrong(options.table, options.format, options.output, **chosen)
-    if options.dir is not None and not options.dir.is_dir():
-        raise UserError(f"export: --dir {options.dir}: there is no such directory: give that of a replay")
+    kind = options.format or ("parquet" if options.output.endswith(".parquet") else "csv")
+    refuse_wrong(options.table, kind, options.output, **chosen)
+    if options.dir is not None and not (options.dir / "db").is_dir():
+        raise UserError(f"export: --dir {options.dir}: no database is there: give that of a replay, or the demo's (.pairflow/demo/questdb)")
     with running(in_dir(load(options).questdb, options.dir), say) as endpoint:
         prepare(endpoint)
         export(
             endpoint,
             options.table,
-            options.format,
+            kind,
             options.output,
             **chosen,
             progress=say,

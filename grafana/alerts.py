@@ -6,6 +6,7 @@ from grafana.vocabulary import (
     ALERTS_NOW,
     CALM,
     DIM,
+    NOW,
     PLAIN,
     PRIORITIES,
     QUIET,
@@ -115,14 +116,14 @@ def alerts() -> Json:
         panel(
             "table",
             "Open episodes",
-            "What is open now, the highest priority first. Value and edge are of the newest bar; the p-value is that of the pair's newest "
+            "What is open now, the highest priority first. Value and edge are those of its newest row (a change, or a whole minute); the p-value is that of the pair's newest "
             "Engle–Granger test: above 0.05 its z-score means little. A click on the subject opens the pair.",
             [
                 query(
                     f"""
                     SELECT CAST(episode AS TIMESTAMP) AS "Since", rule AS "Rule", {SUBJECT}, timeframe AS "Timeframe", priority AS "Priority",
                         value AS "Value", threshold AS "Threshold", edge_bps AS "Edge", coint_pvalue AS "p-value",
-                        CASE WHEN complete THEN 'complete' ELSE 'incomplete' END AS "Data", datediff('s', CAST(episode AS TIMESTAMP), ts) AS "Lasted"
+                        CASE WHEN complete THEN 'complete' ELSE 'incomplete' END AS "Data", datediff('s', CAST(episode AS TIMESTAMP), {NOW}) AS "Lasted"
                     FROM ({ALERTS_NOW}) WHERE active
                     ORDER BY CASE WHEN priority = 'high' THEN 0 WHEN priority = 'medium' THEN 1 ELSE 2 END, "Since" DESC
                     """,
@@ -138,7 +139,7 @@ def alerts() -> Json:
             "table",
             "How often, how long, how far",
             "The episodes of this range by rule and subject, the most frequent first: how many, how long typically (mean), at most and in all, and the value "
-            "furthest beyond the threshold. A rule that opens all day says nothing: give it a higher threshold or a lower exit.",
+            "furthest beyond the threshold, of the rows at each change and whole minute. A rule that opens all day says nothing: give it a higher threshold or a lower exit.",
             [
                 query(
                     episodes(

@@ -64,7 +64,7 @@ def health() -> Json:
                 override("Worst lag", unit="ms", thresholds=steps((None, CALM), (500, WARN), (5000, ALARM))),
                 override("Queued", unit="short", thresholds=steps((None, QUIET), (10000, WARN))),
                 override("Trades/s", unit="short"),
-                override("Clock skew", unit="ms", thresholds=steps((None, WARN), (-1000, CALM), (1000, WARN))),
+                override("Clock skew", unit="ms", thresholds=steps((None, QUIET), (-1e12, WARN), (-1000, CALM), (1000, WARN))),
             ],
         ),
         panel(
@@ -179,7 +179,7 @@ def health() -> Json:
             overrides=[
                 override("Symbol", custom__width=105),
                 override("Lag", unit="ms", decimals=0),
-                override("Mismatches", unit="percentunit", decimals=1),
+                override("Mismatches", unit="percentunit", decimals=1, custom__width=100),
                 override("Seen", unit="s", decimals=0),
             ],
         ),
@@ -198,7 +198,7 @@ def health() -> Json:
                     "table",
                 )
             ],
-            (9, 13, 9, 9),
+            (9, 13, 8, 9),
             **cells(),
             empty="no gaps in this range",
             overrides=[
@@ -227,15 +227,15 @@ def health() -> Json:
                     "B",
                 ),
             ],
-            (18, 13, 6, 9),
+            (17, 13, 7, 9),
             **cells(),
             transformations=[{"id": "joinByField", "options": {"byField": "Table", "mode": "outer"}}],
             empty="the database has no tables yet: start the pipeline",
             overrides=[
                 override("Table", custom__width=110),
                 override("Newest row", unit="s", decimals=0, custom__align="right", custom__width=95),
-                override("Behind", unit="short", custom__align="right"),
-                colored("Writes", {"0": CALM, "1": ALARM}, {"0": "applied", "1": "suspended"}),
+                override("Behind", unit="short", custom__align="right", custom__width=70),
+                colored("Writes", {"0": CALM, "1": ALARM}, {"0": "applied", "1": "suspended"}, custom__width=95),
             ],
         ),
         panel(

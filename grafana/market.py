@@ -56,8 +56,8 @@ def market() -> Json:
         panel(
             "stat",
             "$symbol",
-            "Price of the newest trade, and the chosen time range: change since its first candle, highest and lowest price, "
-            "turnover (in the quote asset), and the share of it in which the taker bought (0.5: as much bought as sold).",
+            "Price: the close of the newest bar. Of the chosen time range: change since its first candle, highest and lowest price, "
+            "turnover (in the quote asset), trades, and the share of the volume in which the taker bought (50 %: as much bought as sold).",
             [
                 query(
                     f"""
@@ -100,7 +100,7 @@ def market() -> Json:
                     "table",
                 )
             ],
-            (0, 4, 18, 17),
+            (0, 4, 17, 17),
             options={
                 "mode": "candles+volume",
                 "candleStyle": "candles",
@@ -115,7 +115,7 @@ def market() -> Json:
             empty="no bars of this symbol and timeframe in this range",
             overrides=[
                 override("volume", unit="short", custom__axisPlacement="hidden", custom__fillOpacity=40),
-                override("VWAP", color=fixed("purple"), custom__lineWidth=2),
+                override("VWAP", color=fixed("purple"), custom__lineWidth=1),
             ],
         ),
         panel(
@@ -131,7 +131,7 @@ def market() -> Json:
                     "table",
                 )
             ],
-            (18, 4, 6, 17),
+            (17, 4, 7, 17),
             options={"showHeader": True, "cellHeight": "sm"},
             custom={"align": "right", "filterable": False, "cellOptions": {"type": "auto"}, "minWidth": 50},
             empty="no trades in this range",

@@ -23,6 +23,7 @@ from grafana.vocabulary import (
     colored,
     dashboard,
     fixed,
+    freshness,
     graded,
     method_variable,
     newest_bar,
@@ -149,8 +150,7 @@ def overview() -> Json:
                         c.correlation AS "Correlation", c.edge_bps AS "Edge",
                         CASE WHEN o.high > 0 THEN concat(o.high, ' high') WHEN o.medium > 0 THEN concat(o.medium, ' medium')
                         WHEN o.low > 0 THEN concat(o.low, ' low') ELSE 'none' END AS "Alerts",
-                        CASE WHEN datediff('s', c.ts, {NOW}) > 15 + 3 * c.length THEN 'stale'
-                        WHEN c.complete THEN 'complete' ELSE 'incomplete' END AS "Data",
+                        {freshness("c.ts", "c.timeframe", "c.complete")} AS "Data",
                         1000000 * coalesce(o.high, 0) + 10000 * coalesce(o.medium, 0) + 100 * coalesce(o.low, 0) + coalesce(abs(c.zscore), 0) AS "Urgency"
                     FROM chosen c
                     LEFT JOIN ({TESTS}) t ON t.pair = c.pair AND t.timeframe = c.timeframe
@@ -172,7 +172,7 @@ def overview() -> Json:
                 ),
             ],
             (0, 3, 24, 12),
-            **cells(),
+            **cells(least=85),
             maxDataPoints=SPARK,
             interval="$timeframe",
             empty="no signals in this range",
@@ -209,7 +209,7 @@ def overview() -> Json:
                         method="${__data.fields.Method}",
                     ),
                 ),
-                graded("z-score", Z_COLORS, decimals=2, unit="none", custom__width=80),
+                graded("z-score", Z_COLORS, decimals=2, unit="none", custom__width=75),
                 override(
                     "z over time",
                     custom__cellOptions={
@@ -219,14 +219,14 @@ def overview() -> Json:
                         "fillOpacity": 10,
                         "lineInterpolation": "linear",
                     },
-                    custom__width=190,
+                    custom__width=150,
                     color=fixed(PLAIN),
                     min=-4,
                     max=4,
                 ),
                 override(
                     "Signal",
-                    custom__width=220,
+                    custom__width=215,
                     custom__cellOptions={"type": "color-text"},
                     color=fixed(DIM),
                     mappings=pattern("^(sell|buy) (.*)", "$1 $2", WARN),
@@ -243,7 +243,7 @@ def overview() -> Json:
                     custom__cellOptions={"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
                     color={"mode": "thresholds"},
                     thresholds=steps((None, WARN), (0.5, CALM)),
-                    custom__width=120,
+                    custom__width=110,
                 ),
                 override("Half-life", unit="suffix: bars", decimals=1),
                 graded("Correlation", steps((None, ALARM), (0.5, WARN), (0.7, CALM)), custom__width=105, unit="none", decimals=2),

@@ -4,6 +4,7 @@ from grafana.vocabulary import (
     ALARM,
     CALM,
     DIM,
+    EXTENDED,
     METHOD,
     PAIR,
     PLAIN,
@@ -21,7 +22,9 @@ from grafana.vocabulary import (
     colored,
     dashboard,
     episodes,
+    extreme,
     fixed,
+    freshness,
     hidden,
     lines,
     method_variable,
@@ -79,7 +82,7 @@ def pair() -> Json:
                     f"""
                     SELECT zscore AS "z-score",
                         edge_bps AS "Edge after costs", correlation AS "Correlation", hedge_ratio AS "Hedge ratio", r2 AS "R²",
-                        CASE WHEN complete THEN 'complete' ELSE 'incomplete' END AS "Data"
+                        {freshness("ts", "timeframe", "complete")} AS "Data"
                     {SIGNALS} LATEST ON ts PARTITION BY pair, timeframe, method
                     """,
                     "table",
@@ -112,19 +115,28 @@ def pair() -> Json:
                 ),
                 override(
                     "Data",
-                    mappings=words({"complete": CALM, "incomplete": WARN}),
+                    mappings=words({"complete": CALM, "incomplete": WARN, "stale": ALARM}),
                 ),
             ],
         ),
         panel(
             "stat",
             "Side",
-            "What a return to the mean would ask for once |z| reaches 2. Look at the edge and at whether the pair is cointegrated first.",
+            "What a return to the mean would ask for once |z| reaches 2. Weak: the pair does not test as cointegrated, nothing is left after costs, or "
+            "bars miss trades.",
             [
                 query(
                     f"""
-                    SELECT {side("zscore", Y, X)} AS "Side"
+                    SELECT CASE WHEN s.data = 'stale' THEN 'no new bars'
+                        WHEN abs(s.zscore) >= {EXTENDED} AND NOT (t.stationary AND s.edge_bps > 0 AND s.data = 'complete') THEN concat(s.side, ' (weak)')
+                        ELSE s.side END AS "Side"
+                    FROM (
+                    SELECT pair, zscore, edge_bps, {side("zscore", Y, X)} AS side, {freshness("ts", "timeframe", "complete")} AS data
                     {SIGNALS} LATEST ON ts PARTITION BY pair, timeframe, method
+                    ) s LEFT JOIN (
+                    SELECT pair, stationary FROM cointegration
+                    WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = 'ols' AND $__timeFilter(ts) LATEST ON ts PARTITION BY pair, timeframe
+                    ) t ON t.pair = s.pair
                     """,
                     "table",
                 )
@@ -134,7 +146,7 @@ def pair() -> Json:
             field={
                 "color": {"mode": "thresholds"},
                 "thresholds": steps((None, QUIET)),
-                "mappings": pattern("^(sell|buy) (.*)", "$1 $2", WARN),
+                "mappings": [*pattern(r"^((sell|buy) .*\(weak\))$", "$1", QUIET), *pattern("^(sell|buy) (.*)", "$1 $2", WARN)],
             },
             empty="no signals in this range",
         ),
@@ -142,8 +154,8 @@ def pair() -> Json:
             "timeseries",
             "z-score",
             "Deviation of the spread from its mean, in standard deviations. Above +2: y is dear relative to x (sell y, buy x); below "
-            "−2 the reverse; ±3 is extreme. It means something only while the pair is cointegrated. Shaded: alert episodes of this pair.",
-            [query(f'SELECT ts AS time, last(zscore) AS "z" {SIGNALS} SAMPLE BY $__interval')],
+            "−2 the reverse; ±3 is extreme. It means something only while the pair is cointegrated. Over long ranges the furthest of each interval. Shaded: alert episodes of this pair.",
+            [query(f"SELECT ts AS time, {extreme('zscore')} AS z {SIGNALS} SAMPLE BY $__interval")],
             (0, 4, 24, 10),
             options=chart("hidden"),
             field={
@@ -166,7 +178,7 @@ def pair() -> Json:
                     f"""
                     SELECT time, bps * dev AS "Deviation", 2 * bps * std AS "+2σ", -2 * bps * std AS "−2σ",
                         3 * bps * std AS "+3σ", -3 * bps * std AS "−3σ"
-                    FROM (SELECT ts AS time, last(deviation) AS dev, last(spread_std) AS std {SIGNALS} SAMPLE BY $__interval)
+                    FROM (SELECT ts AS time, {extreme("deviation")} AS dev, last(spread_std) AS std {SIGNALS} SAMPLE BY $__interval)
                     CROSS JOIN ({SCALE})
                     ORDER BY time
                     """
@@ -212,7 +224,7 @@ def pair() -> Json:
             "timeseries",
             "Edge after costs",
             "The deviation in basis points of y, less a round trip's cost on both legs. Only above 0 is there something to earn.",
-            [query(f'SELECT ts AS time, last(edge_bps) AS "Edge" {SIGNALS} SAMPLE BY $__interval')],
+            [query(f'SELECT ts AS time, max(edge_bps) AS "Edge" {SIGNALS} SAMPLE BY $__interval')],
             (0, 24, 8, 9),
             options=chart("hidden"),
             field={"unit": "suffix: bp", "decimals": 0, "color": {"mode": "thresholds"}, "thresholds": steps((None, DIM), (0, UP))},

@@ -50,27 +50,52 @@ def rule(uid: str, title: str, panel: tuple[str, int], priority: str, annotation
 
 # An alert is held for so long without a row of its own: while a gap holds its pair back, and over a restart. Longer, and it is over.
 HELD_S = 3_600
+SEEN_S = 15  # an episode that is over is active for so long: rules are evaluated every 10 s, and rows come some seconds after their time
+# How long Grafana goes on firing when an episode is over: an alert that fires again within 30 s of a message is not sent before that, and a digest is
+# of what happened since the last one. What opens again meanwhile is the same alert.
+KEEP_FIRING = {"high": "40s", "medium": "40s", "low": "15m"}
 NEWEST = """
     SELECT rule, subject, timeframe, metric, coalesce(side::string, '') AS side, coalesce(method::string, '') AS method, {column} AS {name} FROM alerts
     WHERE priority = '{priority}' AND $__timeFilter(ts) LATEST ON ts PARTITION BY rule, subject, timeframe
 """
-# What a message says, each number by a query of its own with the same labels as A: Grafana takes one number a query. NULL is NaN there.
-# And a row for every row of A: one query without rows, and Grafana takes the whole rule for one without data.
-VALUES = {
-    "B": ("value", "value"),
-    "D": ("threshold", "threshold"),
-    "E": ("coint_pvalue", "coint_pvalue"),
-    "F": ("complete", "CAST(complete AS INT)"),
-    "G": ("edge_bps", "edge_bps"),
-    "H": ("since", "episode / 1000000"),  # seconds since the epoch
-}
+EPISODES = """
+    SELECT n.rule, n.subject, n.timeframe, n.metric, n.side, n.method, {column} AS {name} FROM ({newest}) n
+    LEFT JOIN (
+    SELECT rule, subject, timeframe, max(episode) AS episode, max(ts) AS until FROM alerts
+    WHERE priority = '{priority}' AND episode IS NOT NULL AND $__timeFilter(ts) GROUP BY rule, subject, timeframe
+    ) e ON e.rule = n.rule AND e.subject = n.subject AND e.timeframe = n.timeframe
+"""
 SHARE = """
-    SELECT a.rule, a.subject, a.timeframe, a.metric, a.side, a.method, t.coint_share AS share FROM ({alerts}) a
+    SELECT n.rule, n.subject, n.timeframe, n.metric, n.side, n.method, t.coint_share AS share FROM ({newest}) n
     LEFT JOIN (
     SELECT pair, timeframe, coint_share FROM cointegration
     WHERE method = 'ols' AND ts > dateadd('d', -1, now()) LATEST ON ts PARTITION BY pair, timeframe
-    ) t ON t.pair = a.subject AND t.timeframe = a.timeframe
+    ) t ON t.pair = n.subject AND t.timeframe = n.timeframe
 """
+
+
+def texts(priority: str) -> dict[str, str]:
+    """What a message says, each number by a query of its own with the same labels: Grafana takes one number a query. NULL is NaN there.
+
+    And a row for every row of A, which decides: one query without rows, and Grafana takes the whole rule for one without data.
+    """
+
+    def newest(name: str, column: str) -> str:
+        return NEWEST.format(priority=priority, name=name, column=column)
+
+    active = newest("active", "active")
+    seen = f"CASE WHEN n.active OR e.until > dateadd('s', -{SEEN_S}, now()) THEN 1 ELSE 0 END"
+    return {
+        "A": EPISODES.format(priority=priority, newest=active, name="firing", column=seen),
+        "B": newest("value", "value"),
+        "D": newest("threshold", "threshold"),
+        "E": newest("coint_pvalue", "coint_pvalue"),
+        "F": newest("complete", "CAST(complete AS INT)"),
+        "G": newest("edge_bps", "edge_bps"),
+        "H": EPISODES.format(priority=priority, newest=active, name="since", column="e.episode / 1000000"),  # seconds since the epoch
+        "I": SHARE.format(newest=active),
+        "J": newest("active", "CAST(active AS INT)"),
+    }
 
 
 def known(ref: str, text: str) -> str:
@@ -117,20 +142,16 @@ LINK = (
 )
 SIGNAL = {
     "summary": "{{ $labels.rule }}: {{ $labels.subject }} {{ $labels.timeframe }}, {{ $labels.metric }}" + evaluated(VALUE),
-    "description": evaluated(f"{{{{ if gt $values.A.Value 0.5 }}}}{OPEN}{{{{ else }}}}Over: {HOW_FAR}.{{{{ end }}}}"),
+    "description": evaluated(f"{{{{ if gt $values.J.Value 0.5 }}}}{OPEN}{{{{ else }}}}Over: {HOW_FAR}{SINCE}{{{{ end }}}}"),
     "link": evaluated(LINK + known("H", '&time={{ printf "%.0f" $values.H.Value }}000&time.window=3600000')),
 }
 
 
 def signal(priority: str, panel: tuple[str, int]) -> Json:
-    def newest(name: str, column: str) -> str:
-        return NEWEST.format(priority=priority, name=name, column=column)
-
-    active = newest("active", "CAST(active AS INT)")
-    texts = {"A": active, **{ref: newest(*of) for ref, of in VALUES.items()}, "I": SHARE.format(alerts=active)}
-    queries = [data(ref, text, HELD_S) for ref, text in texts.items()]
+    queries = [data(ref, text, HELD_S) for ref, text in texts(priority).items()]
     # Without any row nothing is known to be over: the pipeline, or the database, is away. The freshness rule says so, once.
-    return rule(priority, f"Signal, {priority} priority", panel, priority, SIGNAL, [*queries, above(0.5)], noDataState="KeepLast")
+    held = {"noDataState": "KeepLast", "keepFiringFor": KEEP_FIRING[priority]}
+    return rule(priority, f"Signal, {priority} priority", panel, priority, SIGNAL, [*queries, above(0.5)], **held)
 
 
 # ---------------------------------------------------------------- the pipeline itself
@@ -159,8 +180,12 @@ def own(health: dict[str, int]) -> list[Json]:
             "pipeline",
             {
                 "summary": "No new bars, or the database does not answer",
-                "description": '{{ if $values.A }}The next bar is {{ printf "%.0f" $values.A.Value }} s overdue: see the log of the pipeline.'
-                "{{ else }}QuestDB gave no answer: see its log.{{ end }} Signals are not renewed meanwhile; open alerts stay open.",
+                # without an answer there is no value, or one of -1
+                "description": evaluated(
+                    f"{{{{ if gt $values.A.Value {FRESH_S}.0 }}}}The next bar is "
+                    '{{ printf "%.0f" $values.A.Value }} s overdue: see the log of the pipeline. {{ else }}QuestDB gave no answer: see its log. {{ end }}'
+                )
+                + "Signals are not renewed meanwhile; open alerts stay open.",
                 "link": link,
             },
             [data("A", OVERDUE), above(FRESH_S)],

@@ -6,8 +6,8 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-: "${GF_SECURITY_ADMIN_PASSWORD:?set it in .env: the password of the administrator of Grafana}"
-: "${QDB_PG_READONLY_PASSWORD:?set it in .env: the password of the read-only user of QuestDB}"
+: "${GF_SECURITY_ADMIN_PASSWORD:?set it (in .env, with Docker): the password of the administrator of Grafana}"
+: "${QDB_PG_READONLY_PASSWORD:?set it (in .env, with Docker): the password of the read-only user of QuestDB, as the pipeline has it}"
 refuse() {
     echo "grafana: $1: the default password is refused: set another one in .env, such as openssl rand -hex 24 makes" >&2
     exit 1
@@ -27,6 +27,9 @@ export GF_PATHS_PROVISIONING="${PAIRFLOW_PROVISIONING:-${GF_PATHS_DATA:-/tmp}/pa
 : "${GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH:=$here/dashboards/overview.json}"
 : "${GF_DATABASE_WAL:=true}" # or alert evaluation meets "database is locked"
 : "${GF_UNIFIED_ALERTING_ALERTMANAGER_CONFIG_POLL_INTERVAL:=10s}" # until the first poll alerts go to Grafana's own default contact point
+: "${GF_UNIFIED_ALERTING_EVALUATION_TIMEOUT:=5s}" # a database that hangs is one that is away; rules are evaluated every 10 s
+: "${GF_UNIFIED_ALERTING_MAX_ATTEMPTS:=1}"
+: "${GF_UNIFIED_ALERTING_RESOLVED_ALERT_RETENTION:=0s}" # over is said once, and not again with each group for 15 minutes
 : "${GF_ANALYTICS_REPORTING_ENABLED:=false}"
 : "${GF_ANALYTICS_CHECK_FOR_UPDATES:=false}"
 : "${GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES:=false}"
@@ -35,6 +38,7 @@ export GF_PATHS_PROVISIONING="${PAIRFLOW_PROVISIONING:-${GF_PATHS_DATA:-/tmp}/pa
 : "${GF_NEWS_NEWS_FEED_ENABLED:=false}"
 export GF_SERVER_HTTP_ADDR GF_AUTH_ANONYMOUS_ENABLED GF_USERS_ALLOW_SIGN_UP \
     GF_DASHBOARDS_MIN_REFRESH_INTERVAL GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH GF_DATABASE_WAL \
+    GF_UNIFIED_ALERTING_EVALUATION_TIMEOUT GF_UNIFIED_ALERTING_MAX_ATTEMPTS GF_UNIFIED_ALERTING_RESOLVED_ALERT_RETENTION \
     GF_UNIFIED_ALERTING_ALERTMANAGER_CONFIG_POLL_INTERVAL GF_ANALYTICS_REPORTING_ENABLED GF_ANALYTICS_CHECK_FOR_UPDATES \
     GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES GF_PLUGINS_PREINSTALL_DISABLED GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED \
     GF_NEWS_NEWS_FEED_ENABLED

@@ -55,6 +55,12 @@ def newest_bar() -> str:
     """
 
 
+def freshness(ts: str, timeframe: str, complete: str) -> str:
+    """SQL: whether a pair's newest row may be believed, in one word."""
+    return f"""CASE WHEN datediff('s', {ts}, {NOW}) > 15 + 3 * {seconds(f"{timeframe}::string")} THEN 'stale'
+        WHEN {complete} THEN 'complete' ELSE 'incomplete' END"""
+
+
 def side(z: str, y: str, x: str) -> str:
     """SQL: what a return of the spread to its mean would ask for, in words."""
     return f"""CASE WHEN {z} >= {EXTENDED} THEN concat('sell ', {y}, ', buy ', {x})
@@ -255,6 +261,11 @@ def episodes(columns: str, condition: str) -> str:
     """
 
 
+def extreme(value: str) -> str:
+    """SQL: of an interval's values the one furthest from 0: the last one would hide what lies between."""
+    return f"CASE WHEN max({value}) >= -min({value}) THEN max({value}) ELSE min({value}) END"
+
+
 def furthest(value: str) -> str:
     """SQL: of rows grouped by `side`, the value furthest beyond their threshold."""
     return f"CASE WHEN side = 'below' OR (side = 'outside' AND -min({value}) > max({value})) THEN min({value}) ELSE max({value}) END"
@@ -300,7 +311,7 @@ def dashboard(
     numbered = {each["title"]: each["id"] for each in panels}
     for each in annotations or []:
         each["filter"] = {"exclude": False, "ids": [numbered[title] for title in annotated]}
-    link = {"type": "link", "icon": "dashboard", "includeVars": False, "keepTime": True, "targetBlank": False, "tooltip": ""}
+    link = {"type": "link", "icon": "dashboard", "includeVars": True, "keepTime": True, "targetBlank": False, "tooltip": ""}
     links = [{**link, "title": title, "url": f"/d/pairflow-{other}"} for other, title in BOARDS.items() if other != name]
     return {
         "uid": f"pairflow-{name}",

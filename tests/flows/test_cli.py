@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 
 from flows.cli import FAULTS, erase, main
@@ -218,7 +219,8 @@ def test_an_export_looks_at_its_arguments_before_it_starts_anything(
     Path("pipeline.yaml").write_text("pairs: [[BTCUSDT, ETHUSDT]]\n")
     assert "there is no table 'signal'" in refusal(capsys, "export", "signal", "-o", "-")
     assert "expected a time" in refusal(capsys, "export", "signals", "-o", "-", "--start", "soon")
-    assert "there is no such directory" in refusal(capsys, "export", "signals", "-o", "-", "--dir", "nowhere")
+    for place in ("nowhere", "."):
+        assert "no database is there" in refusal(capsys, "export", "signals", "-o", "-", "--dir", place)
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline.yaml"]
 
 
@@ -232,6 +234,8 @@ def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_
     assert "replayed: 98 trades" in told and "(2 rejected: price, quantity or time impossible)" in told
     assert "`pairflow questdb --dir day` serves it" in told
     assert len(pairflow(home, "export", "trades", "-o", "-", "--dir", "day").splitlines()) == 99
+    pairflow(home, "export", "trades", "-o", "trades.parquet", "--dir", "day")  # the ending says the format
+    assert len(pq.read_table(home / "trades.parquet")) == 98
     refused = subprocess.run(
         [sys.executable, "-m", "flows.cli", "replay", "BTCUSDT-trades-2.csv"], cwd=home, capture_output=True, text=True, check=False
     )

@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flows import keeper
 from flows.config import QuestDB
 from flows.embedded import running
 from flows.errors import UserError
@@ -87,6 +88,24 @@ class Database:
 
     def stop(self) -> None:
         self._running.close()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """It takes connections, and answers nothing."""
+        pid = json.loads(keeper.state_file(self.settings.dir).read_text())["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with connect(self.endpoint) as connection:

@@ -78,7 +78,7 @@ def said(server: Database, tmp_path_factory: pytest.TempPathFactory, free_ports:
                     insert(connection, "alerts", [row | episode | {"ts": int(time.time()), "rule": rule, "active": state == "firing"}])
                 settle(server.endpoint)
                 for rule in ALERTS:
-                    told[rule, state] = eventually(lambda of=(rule, state): both(post, *of), 2 * HEAR_S)
+                    told[rule, state] = eventually(lambda of=(rule, state): both(post, *of), 4 * HEAR_S)  # firing is kept for a while
     return Said(since, told)
 
 

@@ -209,15 +209,15 @@ def test_every_query_of_a_signal_rule_has_the_same_subjects(filled: Stack) -> No
             for query in QUERIES
             if query.where.startswith(f"rule Signal, {priority} priority")
         ]
-        assert len(found) == 8
+        assert len(found) == 9
         assert found[0] and all(subjects == found[0] for subjects in found)
 
 
 def test_the_rule_of_a_priority_says_active_while_the_episode_lasts(filled: Stack) -> None:
     high = filled.rows(named("rule Signal, high priority, A"))
-    assert [(row["rule"], row["active"]) for row in high] == [("z extreme", 1)]
+    assert [(row["rule"], row["firing"]) for row in high] == [("z extreme", 1)]
     medium = filled.rows(named("rule Signal, medium priority, A"))
-    assert {(row["rule"], row["active"]) for row in medium} == {("z high", 0), ("z low", 0)}
+    assert {(row["rule"], row["firing"]) for row in medium} == {("z high", 0), ("z low", 0)}
 
 
 def test_a_rule_holds_an_alert_whose_pair_is_held_back(filled: Stack) -> None:
@@ -225,10 +225,23 @@ def test_a_rule_holds_an_alert_whose_pair_is_held_back(filled: Stack) -> None:
     held = Stack(
         filled.connection, filled.until - timedelta(minutes=20), filled.until + timedelta(minutes=40)
     )  # the hour that the rule looks at
-    assert [row["active"] for row in held.rows(query)] == [1]
+    assert [row["firing"] for row in held.rows(query)] == [1]
     (rule,) = [each for each in rules() if each["uid"] == "pairflow-high"]
     assert {part["relativeTimeRange"]["from"] for part in rule["data"] if "relativeTimeRange" in part} == {3_600}
     assert rule["noDataState"] == "KeepLast"  # no row at all: the pipeline is away, and nothing is over
+
+
+def test_a_short_episode_is_seen_by_an_evaluation_and_its_opening_is_known_afterwards(filled: Stack, database: Any) -> None:
+    now = int(filled.until.timestamp())
+    row = {"rule": "short", "subject": "BTCUSDT-ETHUSDT", "timeframe": "1s", "priority": "high", "metric": "zscore", "side": "above"}
+    for ago, active, episode in ((9, True, now - 9), (8, False, now - 9), (5, False, None)):  # over in a second; and then a whole minute
+        at = row | {"ts": now - ago, "active": active, "episode": episode and episode * 1_000_000}
+        insert(filled.connection, "alerts", [at])
+    settle(database)
+    for ref, expected in (("A", 1), ("H", now - 9), ("J", 0)):
+        found = {each["rule"]: list(each.values())[-1] for each in filled.rows(named(f"rule Signal, high priority, {ref}"))}
+        assert found["short"] == expected, ref
+    assert {each["keepFiringFor"] for each in rules() if each["uid"] in ("pairflow-high", "pairflow-medium")} == {"40s"}
 
 
 def test_a_signal_carries_the_pvalue_and_whether_its_windows_are_complete(filled: Stack) -> None:
@@ -349,6 +362,8 @@ def test_a_signal_is_as_strong_as_what_speaks_for_it(
     settle(database)
     (shown,) = filled.rows(named(PAIRS))
     assert (shown["Signal"], shown["Strength"]) == (signal, strength)
+    (shown,) = filled.rows(named("Pair, panel Side, A"))
+    assert shown["Side"] == signal + (" (weak)" if strength == "weak" else "")
 
 
 def test_a_range_that_ends_tonight_is_looked_at_as_of_now(filled: Stack) -> None:
