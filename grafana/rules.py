@@ -48,8 +48,11 @@ def rule(uid: str, title: str, panel: tuple[str, int], priority: str, annotation
 
 # ---------------------------------------------------------------- signals
 
-# An alert is held for so long without a row of its own: while a gap holds its pair back, and over a restart. Longer, and it is over.
-HELD_S = 3_600
+# A row is written at every change and every whole minute. An older one says nothing of now: a pipeline that starts catches up, and what opened
+# on its way is not to be told.
+RECENT_S = 120
+# An alert is held for so many evaluations without a recent row of its own, while a gap holds its pair back. Longer, and it is over.
+HELD_EVALUATIONS = 360
 SEEN_S = 15  # an episode that is over is active for so long: rules are evaluated every 10 s, and rows come some seconds after their time
 # How long Grafana goes on firing when an episode is over: an alert that fires again within 30 s of a message is not sent before that, and a digest is
 # of what happened since the last one. What opens again meanwhile is the same alert.
@@ -62,7 +65,7 @@ EPISODES = """
     SELECT n.rule, n.subject, n.timeframe, n.metric, n.side, n.method, {column} AS {name} FROM ({newest}) n
     LEFT JOIN (
     SELECT rule, subject, timeframe, max(episode) AS episode, max(ts) AS until FROM alerts
-    WHERE priority = '{priority}' AND episode IS NOT NULL AND $__timeFilter(ts) GROUP BY rule, subject, timeframe
+    WHERE priority = '{priority}' AND episode IS NOT NULL AND ts > dateadd('h', -1, now()) GROUP BY rule, subject, timeframe
     ) e ON e.rule = n.rule AND e.subject = n.subject AND e.timeframe = n.timeframe
 """
 SHARE = """
@@ -148,9 +151,9 @@ SIGNAL = {
 
 
 def signal(priority: str, panel: tuple[str, int]) -> Json:
-    queries = [data(ref, text, HELD_S) for ref, text in texts(priority).items()]
+    queries = [data(ref, text, RECENT_S) for ref, text in texts(priority).items()]
     # Without any row nothing is known to be over: the pipeline, or the database, is away. The freshness rule says so, once.
-    held = {"noDataState": "KeepLast", "keepFiringFor": KEEP_FIRING[priority]}
+    held = {"noDataState": "KeepLast", "missing_series_evals_to_resolve": HELD_EVALUATIONS, "keepFiringFor": KEEP_FIRING[priority]}
     return rule(priority, f"Signal, {priority} priority", panel, priority, SIGNAL, [*queries, above(0.5)], **held)
 
 
