@@ -101,7 +101,8 @@ def statements(begin_s: int, until_s: int, end_s: int) -> dict[str, str]:
                 CASE WHEN age < {EPISODE_S} THEN {active} ELSE {calm} * (0.8 + 0.4 * rnd_double()) END, {threshold},
                 age < {EPISODE_S}, CASE WHEN age <= {EPISODE_S} THEN (second - age) * 1000000L END,
                 CASE WHEN slot < {len(PAIR_RULES) * symbol} THEN 0.1 * rnd_double() END, rnd_double() > 0.001,
-                CASE WHEN slot < {len(PAIR_RULES) * symbol} THEN 20 * rnd_double() - 15 END
+                CASE WHEN slot < {len(PAIR_RULES) * symbol} THEN 20 * rnd_double() - 15 END,
+                CASE WHEN {active} < {threshold} THEN 'below' ELSE 'above' END, CASE WHEN slot < {len(PAIR_RULES) * symbol} THEN 'ols' END
             FROM (SELECT second, slot, (second + 7 * 60 * (slot % {symbol})) % {period} AS age FROM {minutes})""",
         "gaps": f"""
             SELECT {at}, {pick(f"second / {GAP_EVERY_S} % {symbol}", SYMBOLS)}, second, second + 9, 10, 'disconnect',
