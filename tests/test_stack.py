@@ -318,6 +318,8 @@ def test_outside_a_container_grafana_is_on_loopback_and_lets_nobody_in_without_a
     assert environment["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
     assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
     assert environment["GF_DASHBOARDS_MIN_REFRESH_INTERVAL"] == "1s"
+    assert environment["GF_UNIFIED_ALERTING_EVALUATION_TIMEOUT"] == "5s"  # with a driver that heeds it: a database may hang
+    assert environment["GF_FEATURE_TOGGLES_ENABLE"] == "postgresDSUsePGX"
     assert Path(environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).is_file()
 
 
