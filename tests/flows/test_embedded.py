@@ -1,5 +1,6 @@
 """QuestDB as a child process: found again, shared, restarted, stopped, and clear about what is in its way."""
 
+import contextlib
 import http.server
 import json
 import os
@@ -269,6 +270,10 @@ def test_passwords_from_the_environment_are_asked_for(tmp_path: Path, free_ports
             assert connection.execute("SELECT count() FROM health").fetchone() == (1,)
             with pytest.raises(psycopg.Error):
                 connection.execute("DROP TABLE health")
+            with contextlib.suppress(psycopg.Error):
+                connection.execute("COPY health TO 'stolen' WITH FORMAT PARQUET")  # answered at once, done afterwards
+            time.sleep(1)
+            assert not list(tmp_path.rglob("*stolen*"))
 
 
 def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports) -> None:
