@@ -279,7 +279,8 @@ def test_passwords_from_the_environment_are_asked_for(tmp_path: Path, free_ports
 def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports) -> None:
     settings = on(tmp_path, free_ports)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom flows.config import QuestDB\nfrom flows.embedded import serve\n"
+        "import signal, sys\nfrom pathlib import Path\nfrom flows.config import QuestDB\nfrom flows.embedded import serve\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell lets what it runs in the background ignore it
         "settings = QuestDB(dir=Path(sys.argv[1]), http_port=int(sys.argv[2]), pg_port=int(sys.argv[3]))\n"
         "sys.exit(serve(settings, lambda line: print(line, flush=True)))"
     )
