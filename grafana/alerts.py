@@ -20,6 +20,7 @@ from grafana.vocabulary import (
     fixed,
     furthest,
     lines,
+    moment,
     newest_bar,
     numbers,
     opens,
@@ -32,7 +33,7 @@ from grafana.vocabulary import (
 SUBJECT = """subject AS "Subject", CASE WHEN subject::string LIKE '%-%' THEN 'pair' ELSE 'market' END AS "Board" """
 LINK = opens("${__data.fields.Board}", "Open it", pair="${__value.raw}", symbol="${__value.raw}", timeframe="${__data.fields.Timeframe}")
 LOOKS = [
-    override("Since", unit="time:YYYY-MM-DD HH:mm:ss", custom__width=155),
+    moment("Since"),
     override("Subject", links=LINK, custom__width=190),
     override("Board", custom__hideFrom__viz=True),
     colored("Priority", PRIORITIES),

@@ -15,6 +15,7 @@ from grafana.vocabulary import (
     dashboard,
     fixed,
     lines,
+    moment,
     names,
     newest_bar,
     numbers,
@@ -203,7 +204,7 @@ def health() -> Json:
             empty="no gaps in this range",
             overrides=[
                 override("Symbol", custom__width=105),
-                override("After", unit="time:YYYY-MM-DD HH:mm:ss", custom__width=155),
+                moment("After"),
                 override("Filled after", unit="s", decimals=0),
                 colored("Status", {"filled": CALM, "open": ALARM, "unfillable": WARN}),
             ],
@@ -298,7 +299,7 @@ def health() -> Json:
             empty="no bar in this range differs",
             overrides=[
                 override("Symbol", custom__width=105),
-                override("Bar", unit="time:YYYY-MM-DD HH:mm:ss", custom__width=155),
+                moment("Bar"),
                 override("Ours|Theirs", regex=True, unit="string"),  # every digit of it
             ],
         ),

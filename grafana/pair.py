@@ -28,6 +28,7 @@ from grafana.vocabulary import (
     hidden,
     lines,
     method_variable,
+    moment,
     names,
     numbers,
     override,
@@ -426,7 +427,7 @@ def pair() -> Json:
             **cells(filterable=True),
             empty="no alert episode of this pair in this range",
             overrides=[
-                override("Since", unit="time:YYYY-MM-DD HH:mm:ss", custom__width=155),
+                moment("Since"),
                 override("Threshold|Furthest", regex=True, decimals=2, unit="none"),
                 override("Edge", unit="suffix: bp", decimals=1),
                 override("Lasted", unit="dtdurations"),

@@ -114,11 +114,8 @@ def evaluated(text: str) -> str:
 Y, X = '{{ reReplaceAll "-.*" "" $labels.subject }}', '{{ reReplaceAll ".*-" "" $labels.subject }}'
 IS_PAIR = 'if match ".-." $labels.subject'
 VALUE = known("B", ' {{ printf "%.6g" $values.B.Value }}')
-WHICH_WAY = '{{ if eq $labels.metric "zscore" }}' + known(
-    "B",
-    f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. ",
-)
-WHICH_WAY += "{{ end }}"
+DIRECTION = f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. "
+WHICH_WAY = '{{ if eq $labels.metric "zscore" }}' + known("B", DIRECTION) + "{{ end }}"
 HOW_FAR = f"{{{{ $labels.metric }}}}{VALUE}" + known(
     "D", ' (opens {{ $labels.side }} {{ if eq $labels.side "outside" }}±{{ end }}{{ printf "%g" $values.D.Value }})'
 )

@@ -198,6 +198,11 @@ def colored(name: str, colors: dict[str, str], /, texts: dict[str, str] | None =
     return override(name, custom__cellOptions={"type": "color-text"}, mappings=words(colors, texts), **properties)
 
 
+def moment(name: str) -> Json:
+    """A column of times, to the second."""
+    return override(name, unit="time:YYYY-MM-DD HH:mm:ss", custom__width=155)
+
+
 def graded(name: str, limits: Json, **properties: Any) -> Json:
     """A column of numbers, each in the colour of its grade."""
     return override(name, custom__cellOptions={"type": "color-text"}, color={"mode": "thresholds"}, thresholds=limits, **properties)

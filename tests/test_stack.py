@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from grafana import build
+from grafana.queries import rules
 
 ROOT = Path(__file__).parents[1]
 GRAFANA = ROOT / "grafana"
@@ -27,10 +28,6 @@ SECRET = re.compile(r"PASSWORD|URL|TOKEN|SECRET")
 
 def provisioning(name: str) -> dict[str, Any]:
     return yaml.safe_load((GRAFANA / "provisioning" / name).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-
-
-def rules() -> list[dict[str, Any]]:
-    return [rule for group in provisioning("alerting/rules.yaml")["groups"] for rule in group["rules"]]
 
 
 # ---------------------------------------------------------------- compose

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from flows.binance.messages import Frames, join
 from flows.binance.rest import Limits
@@ -32,6 +31,7 @@ from flows.recordings import read
 from flows.running import Tally, execute
 from flows.sink import QuestDBSink
 from flows.source import ExchangePartition, ExchangeSource, Options, RecordingSource, Stop
+from grafana.queries import rules
 from operators.columns import SECOND_US
 
 Row = tuple[Any, ...]
@@ -380,8 +380,7 @@ def noted(path: Path, table: str) -> list[Row]:
 
 def rule_sql(uid: str) -> str:
     """The query of an alert rule as it is provisioned."""
-    rules = yaml.safe_load((Path(__file__).parents[2] / "grafana" / "provisioning" / "alerting" / "rules.yaml").read_text())
-    (rule,) = [rule for group in rules["groups"] for rule in group["rules"] if rule["uid"] == uid]
+    (rule,) = [rule for rule in rules() if rule["uid"] == uid]
     return str(rule["data"][0]["model"]["rawSql"])
 
 

@@ -11,6 +11,7 @@ from grafana.queries import Query
 
 HOURS = 3
 PAIR = ("BTCUSDT", "ETHUSDT")
+HOSTILE = "x' OR 1=1--"  # as a name
 
 
 @dataclass

@@ -11,7 +11,7 @@ from grafana.browser import Browser, Page, browser, found
 from grafana.queries import dashboards
 from tests.conftest import emptied
 from tests.grafana.installed import NEEDED, Database, Installed
-from tests.grafana.rows import HOURS, Stack
+from tests.grafana.rows import HOSTILE, HOURS, Stack
 
 try:
     found()
@@ -21,7 +21,6 @@ except UserError as error:
 pytestmark = [NEEDED, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 BOARDS = {board["uid"]: board for board in dashboards()}
 EVERY = pytest.mark.parametrize("uid", BOARDS)
-HOSTILE = "x' OR 1=1--"
 
 
 @pytest.fixture(scope="module")

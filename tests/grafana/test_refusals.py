@@ -22,11 +22,10 @@ from tests.grafana.installed import (
     query,
     through,
 )
-from tests.grafana.rows import Stack
+from tests.grafana.rows import HOSTILE, Stack
 from tests.line import Ports
 
 pytestmark = NEEDED
-HOSTILE = "x' OR 1=1--"
 
 
 @pytest.mark.parametrize("statement", WRITES)
