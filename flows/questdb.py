@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from importlib.resources import files
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ from flows.errors import UserError
 
 log = logging.getLogger(__name__)
 
-SCHEMA = Path(__file__).parent.parent / "questdb" / "schema.sql"
+SCHEMA = files("flows") / "schema.sql"  # a link to questdb/schema.sql; a wheel has a copy
 CONNECT_S = 10
 DAY_US = 86_400_000_000
 NEVER = np.iinfo(np.int64).min  # NULL of LONG and TIMESTAMP
@@ -76,7 +77,7 @@ class Table:
 @cache
 def tables() -> dict[str, Table]:
     """The tables of schema.sql, in its order."""
-    text = re.sub(r"--[^\n]*", "", SCHEMA.read_text())
+    text = re.sub(r"--[^\n]*", "", SCHEMA.read_text(encoding="utf-8"))
     found = {}
     for statement in filter(None, map(str.strip, text.split(";"))):
         match = re.fullmatch(

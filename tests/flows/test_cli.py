@@ -150,6 +150,7 @@ def test_a_recording_that_is_broken_in_the_middle_is_named_and_starts_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "pipeline.yaml"])
 
 
+@pytest.mark.usefixtures("logins")
 def test_a_recording_longer_than_the_database_keeps_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Endpoint
 ) -> None:
@@ -288,7 +289,7 @@ def test_a_simulated_run_runs_again_and_touches_neither_the_real_database_nor_it
 
 def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_ports: Ports) -> None:
     http, pg = free_ports(2)
-    endpoint = Endpoint("127.0.0.1", http, pg)
+    endpoint = Endpoint("127.0.0.1", http, pg, tmp_path / ".pairflow" / "demo" / "questdb")
     command = [sys.executable, "-m", "flows.cli", "demo", "--seconds", "50", "--http-port", str(http), "--pg-port", str(pg)]
     with (
         (tmp_path / "said").open("w") as said,
