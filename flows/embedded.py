@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -35,7 +36,7 @@ JAR_SHA256 = "939bc53ab22f93dbaa6545143a6e7c536d4904c07b7f2d381e8eef10436be062"
 START_S = 120.0  # a small machine under load; usually 2 to 5
 POLL_S = 0.05
 ENVIRONMENT = re.compile(r"Picked up \w+:|\b[A-Z][A-Z0-9_]+\s*=|QDB_")  # a setting that is repeated: it may hold any word
-# Meant for other Java programs (an agent, a small heap), and passwords in files, which `credentials` has read already.
+# Meant for other Java programs (an agent, a small heap): PAIRFLOW_JAVA_OPTIONS is for this one. Passwords in files: `credentials` has read them.
 NOT_INHERITED = re.compile(r"JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS|CLASSPATH|QDB_\w+_PASSWORD_FILE")
 HEAP_MB = 512  # QuestDB keeps its tables outside the Java heap
 THREADS = min(os.cpu_count() or 1, 4)
@@ -51,8 +52,8 @@ def _silent(_: str) -> None:
 def cache_dir() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "pairflow"
-    except RuntimeError:  # neither HOME nor an entry in the list of users says where this user is at home
-        raise UserError(f"QuestDB {VERSION}: this user has no home directory for its {JAR}: set HOME or XDG_CACHE_HOME") from None
+    except RuntimeError:  # a user without a home directory, as in many containers
+        raise UserError(f"QuestDB {VERSION}: this user has no home directory: set XDG_CACHE_HOME to a directory for its jar") from None
 
 
 def _is_the_jar(path: Path) -> bool:
@@ -137,6 +138,7 @@ def _command(directory: Path, jar_path: Path) -> list[str]:
         "-XX:-UsePerfData",
         "--enable-native-access=io.questdb",
         "--sun-misc-unsafe-memory-access=allow",
+        *_java_options(),
         "-p",
         str(jar_path),
         "-m",
@@ -144,6 +146,13 @@ def _command(directory: Path, jar_path: Path) -> list[str]:
         "-d",
         str(directory),
     ]
+
+
+def _java_options() -> list[str]:
+    try:
+        return shlex.split(os.environ.get("PAIRFLOW_JAVA_OPTIONS", ""))
+    except ValueError as error:
+        raise UserError(f"environment: PAIRFLOW_JAVA_OPTIONS: {str(error).lower()}: correct it, or unset it") from None
 
 
 def _environment(directory: Path, http_port: int, pg_port: int) -> dict[str, str]:
