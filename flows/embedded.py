@@ -359,7 +359,7 @@ def serve(settings: QuestDB, progress: Progress = print) -> int:
         progress(f"web console  http://{endpoint.host}:{endpoint.http_port}")
         progress(f"login        {console.user}, password {console.password if kept else f'as in {console.source}'}")
         progress(f"PostgreSQL   {endpoint.host}:{endpoint.pg_port}, database qdb")
-        progress(f"passwords    {credentials.passwords_file(directory)}: of the console, of PostgreSQL and of its read-only user")
+        progress(f"passwords    {credentials.passwords_file(directory)}, also of PostgreSQL; the environment goes before them")
         progress(f"log          {keeper.log_file(directory)}")
         progress("Ctrl-C stops it")
         threading.Event().wait()

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 import signal
 import socket
 import subprocess
@@ -37,6 +38,15 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     *_, last = said.err.splitlines()
     assert last.startswith("pairflow: ")
     return last
+
+
+def test_a_locale_without_our_letters_gets_them_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    to = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(to, encoding="ascii"))
+    assert main(["--config", "ü.yaml", "init"]) == 0
+    sys.stdout.flush()
+    assert to.getvalue().startswith(b"\\xfc.yaml: written. ")
 
 
 def test_a_missing_configuration_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -126,10 +128,11 @@ def test_a_server_is_started_found_again_shared_and_stopped_by_the_last(tmp_path
     assert not keeper.state_file(settings.dir).exists()
     assert "QuestDB is shutdown." in keeper.log_file(settings.dir).read_text()
     assert [line.split(" ")[0] for line in told] == ["starting", "QuestDB", "using"]
-    before = passwords_file(settings.dir).read_text()
-    passwords_file(settings.dir).unlink()  # as in a directory of an earlier version
-    with running(settings) as again, connect(again) as connection:
-        assert passwords_file(settings.dir).read_text() != before
+    elsewhere = shutil.copytree(settings.dir, tmp_path / "another machine")
+    keeper.state_file(elsewhere).write_text(
+        json.dumps({"http_port": 1, "pg_port": 1, "pid": 1, "keeper": 1, "born": {"1": 0}, "ready": True})
+    )
+    with running(msgspec.structs.replace(settings, dir=elsewhere)) as again, connect(again) as connection:
         assert connection.execute("SELECT count() FROM trades").fetchone() == (0,)
 
 
