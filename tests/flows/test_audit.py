@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,7 @@ def test_a_database_that_is_away_is_asked_again(
     written(database, *ours(exchange))
     between = proxy(database.pg_port)
     between.fault = "drop"
-    with auditing(Endpoint(database.host, database.http_port, between.port), exchange) as vitals:
+    with auditing(replace(database, pg_port=between.port), exchange) as vitals:
         eventually(lambda: between.faults > 3)
         between.fault = None
         eventually(lambda: counted(vitals)[0] == [MINUTES] * 2)
@@ -263,7 +264,7 @@ def test_an_entry_waits_for_a_database_that_takes_no_rows(database: Endpoint, ex
     exchange.control("misreport", symbol=BTC, interval="1m", open_us=START_US, field="low", value=1)
     between = proxy(database.http_port)
     between.fault = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
-    with auditing(Endpoint(database.host, between.port, database.pg_port), exchange) as vitals:
+    with auditing(replace(database, http_port=between.port), exchange) as vitals:
         eventually(lambda: between.faults > 1)
         assert counted(vitals)[1] == [0, 0]
         between.fault = None
@@ -286,7 +287,7 @@ def test_a_database_that_hangs_does_not_hold_up_the_end(
     monkeypatch.setattr("flows.beside.STOP_S", 0.1)
     between = proxy(database.pg_port)
     between.fault = "hang"
-    auditor = Auditor(SETTINGS, Endpoint(database.host, database.http_port, between.port), Api(exchange.rest_url), Vitals(SYMBOLS), QUICK)
+    auditor = Auditor(SETTINGS, replace(database, pg_port=between.port), Api(exchange.rest_url), Vitals(SYMBOLS), QUICK)
     with auditor:
         eventually(lambda: between.faults)
     between.close()
@@ -319,7 +320,7 @@ def test_a_kline_misreported_to_a_running_pipeline_is_the_one_entry(
         exchange.control("misreport", symbol=ETH, interval="1m", open_us=wrong, field="close", value=1.5)
         home = configure(tmp_path / "audited", free_ports, exchange.ws_url, exchange.rest_url)
         wanted = load(home / "pipeline.yaml").questdb
-        endpoint = Endpoint("127.0.0.1", wanted.http_port, wanted.pg_port)
+        endpoint = Endpoint("127.0.0.1", wanted.http_port, wanted.pg_port, wanted.dir)
         with running(home) as run:
             follow(run, "audit: bars that differ")
             with connect(endpoint) as connection:

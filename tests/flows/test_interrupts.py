@@ -213,6 +213,7 @@ def test_a_check_that_is_interrupted_is_not_ready(tmp_path: Path, free_ports: Po
 # inside it
 
 
+@pytest.mark.usefixtures("logins")
 @pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
 def test_the_loading_of_history_is_interrupted(tmp_path: Path, free_ports: Ports, questdb: Endpoint, workers: str, number: int) -> None:
     with background(symbols=("BTCUSDT", "ETHUSDT"), history_s=3_600.0, begin="now") as exchange:
@@ -244,6 +245,7 @@ def writing(home: Path, database: Endpoint, between: Any) -> Iterator["subproces
             yield process
 
 
+@pytest.mark.usefixtures("logins")
 @pytest.mark.parametrize("fault", ["hang", "gone"])
 def test_a_run_ends_while_the_database_is_away_and_says_how_many_rows_wait(
     tmp_path: Path, database: Endpoint, proxy: Callable[[int], Any], fault: str
@@ -264,6 +266,7 @@ def test_a_run_ends_while_the_database_is_away_and_says_how_many_rows_wait(
     assert " rows not written: start again when it answers" in said
 
 
+@pytest.mark.usefixtures("logins")
 def test_a_second_signal_does_not_wait_for_the_database(tmp_path: Path, database: Endpoint, proxy: Callable[[int], Any]) -> None:
     between = proxy(database.http_port)
     with writing(tmp_path, database, between) as process:
