@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from flows.config import Settings, load
 from flows.embedded import running as database
 from flows.export import export
 from flows.running import open_recovery
+from tests import forked
 
+LAST_S = 200.0  # what has not come by then never comes; no test expects how soon it does
 Ports = Callable[[int], list[int]]
 TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
 REAL = Path(__file__).parents[2] / "shared" / "data" / "binance_spot_trade_btcusdt_ethusdt_20240808T2354Z_20240809T0005Z.ndjson.gz"
@@ -35,9 +38,7 @@ recovery: {{dir: recovery}}
 
 
 def pairflow(home: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments], cwd=home, capture_output=True, text=True, timeout=240, check=False
-    )
+    done = forked.run([sys.executable, "-m", "flows.cli", *arguments], cwd=home, capture_output=True, text=True, timeout=LAST_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -72,9 +73,9 @@ def rows(text: str, **of: str) -> list[dict[str, str]]:
 
 
 @contextmanager
-def running(home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def running(home: Path, *options: str) -> Iterator[Any]:
     """`pairflow run`, for the length of the block."""
-    run = subprocess.Popen([sys.executable, "-m", "flows.cli", "run", *options], cwd=home, stderr=subprocess.PIPE, text=True)
+    run = forked.start([sys.executable, "-m", "flows.cli", "run", *options], cwd=home, stderr=subprocess.PIPE, text=True)
     assert run.stderr is not None
     try:
         yield run
@@ -84,10 +85,10 @@ def running(home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
         run.stderr.close()
 
 
-def follow(run: "subprocess.Popen[str]", wanted: str) -> None:
+def follow(run: Any, wanted: str) -> None:
     """Read what the run says until a line holds `wanted`."""
     assert run.stderr is not None
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + LAST_S
     for line in run.stderr:
         if wanted in line:
             return
@@ -95,11 +96,11 @@ def follow(run: "subprocess.Popen[str]", wanted: str) -> None:
     raise AssertionError(f"the run ended before it said {wanted!r}")
 
 
-def finish(run: "subprocess.Popen[str]") -> None:
+def finish(run: Any) -> None:
     assert run.stderr is not None
     run.send_signal(signal.SIGTERM)
     run.stderr.read()
-    assert run.wait(timeout=30) == 0
+    assert run.wait(timeout=LAST_S) == 0
 
 
 def written(home: Path) -> int:
