@@ -16,7 +16,7 @@ from flows.embedded import running
 from flows.market import record
 from flows.questdb import Endpoint, connect, prepare
 from tests import forked
-from tests.line import REAL, Ports, configure, pairflow, tables
+from tests.line import REAL, configure, pairflow, tables
 
 PROCESSES = 2
 ROOT = Path(__file__).parents[1]
@@ -177,8 +177,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def replayed(tmp_path_factory: pytest.TempPathFactory, recording: Path, free_ports: Ports) -> tuple[Path, dict[str, str]]:
-    """A home in which the recording was replayed, and its tables: what every other way must lead to."""
-    home = configure(tmp_path_factory.mktemp("line") / "replayed", free_ports)
+def replayed(tmp_path_factory: pytest.TempPathFactory, recording: Path, questdb: Endpoint) -> tuple[Path, dict[str, str]]:
+    """A home in which the recording was replayed, and its tables then: what every other way must lead to. Later tests empty the database."""
+    home = configure(tmp_path_factory.mktemp("line") / "replayed", emptied(questdb))
     pairflow(home, "replay", str(recording))
     return home, tables(home)

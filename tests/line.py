@@ -14,6 +14,7 @@ from typing import Any
 from flows.config import Settings, load
 from flows.embedded import running as database
 from flows.export import export
+from flows.questdb import Endpoint, connect
 from flows.running import open_recovery
 from tests import forked
 
@@ -32,7 +33,7 @@ pairs:
     adf: {{window: {{1s: 120, 1m: 30}}, every: {{1s: 30, 1m: 1}}}}
 alerts:
   - {{name: z, metric: zscore, outside: 2, exit: 1, timeframes: [1s]}}
-questdb: {{dir: db, http_port: {http}, pg_port: {pg}}}
+questdb: {{{where}, http_port: {http}, pg_port: {pg}}}
 recovery: {{dir: recovery}}
 """
 
@@ -43,10 +44,18 @@ def pairflow(home: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def configure(home: Path, ports: Ports, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> Path:
+def configuration(on: Endpoint | Ports, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> str:
+    """On a server that runs, or (free ports) on an embedded one in `db` that each command starts: some seconds, so only where that matters."""
+    if isinstance(on, Endpoint):
+        where, http, pg = f"embedded: false, host: {on.host}", on.http_port, on.pg_port
+    else:
+        where, (http, pg) = "dir: db", on(2)
+    return CONFIGURATION.format(ws=ws, rest=rest, where=where, http=http, pg=pg)
+
+
+def configure(home: Path, on: Endpoint | Ports, *urls: str, **url: str) -> Path:
     home.mkdir()
-    http, pg = ports(2)
-    (home / "pipeline.yaml").write_text(CONFIGURATION.format(ws=ws, rest=rest, http=http, pg=pg))
+    (home / "pipeline.yaml").write_text(configuration(on, *urls, **url))
     return home
 
 
@@ -103,7 +112,11 @@ def finish(run: Any) -> None:
     assert run.wait(timeout=LAST_S) == 0
 
 
-def written(home: Path) -> int:
-    """Trades in the database."""
-    pairflow(home, "export", "trades", "-o", "trades.csv")
-    return len(rows((home / "trades.csv").read_text()))
+def has(home: Path, trades: int, run: Any) -> None:
+    """Wait until the run has written so many trades."""
+    deadline = time.monotonic() + LAST_S
+    with database(load(home / "pipeline.yaml").questdb) as endpoint, connect(endpoint) as connection:
+        while (found := connection.execute("SELECT count() FROM trades").fetchone()[0]) < trades:
+            assert run.poll() is None, run.stderr.read()
+            assert time.monotonic() < deadline, f"{found} of {trades} trades"
+            time.sleep(0.05)

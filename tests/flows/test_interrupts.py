@@ -24,7 +24,7 @@ from flows.interrupts import interruptible
 from flows.market import record
 from flows.questdb import Endpoint
 from tests import forked
-from tests.line import CONFIGURATION, Ports, configure, follow
+from tests.line import Ports, configuration, configure, follow
 
 AT_ONCE_S = 6  # the start of an interpreter's own end, on a loaded machine; what was ignored before went on for minutes
 WITHIN_S = 12  # 10, and the interpreter's end
@@ -230,8 +230,7 @@ def test_the_loading_of_history_is_interrupted(tmp_path: Path, free_ports: Ports
 
 def external(home: Path, questdb: Endpoint, http_port: int, ws: str, rest: str) -> Path:
     """A home whose database is the session's, over another port."""
-    text = CONFIGURATION.format(ws=ws, rest=rest, http=http_port, pg=questdb.pg_port)
-    (home / "pipeline.yaml").write_text(text.replace("questdb: {dir: db, ", "questdb: {embedded: false, host: 127.0.0.1, "))
+    (home / "pipeline.yaml").write_text(configuration(Endpoint(questdb.host, http_port, questdb.pg_port), ws, rest))
     return home
 
 
