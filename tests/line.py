@@ -108,8 +108,8 @@ def follow(run: Any, wanted: str) -> None:
 def finish(run: Any) -> None:
     assert run.stderr is not None
     run.send_signal(signal.SIGTERM)
-    run.stderr.read()
-    assert run.wait(timeout=LAST_S) == 0
+    said = run.stderr.read()
+    assert run.wait(timeout=LAST_S) == 0, said
 
 
 def has(home: Path, trades: int, run: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 import statsmodels.api as sm
 from statsmodels.tsa.stattools import adfuller, coint
 
-from flows.exchange import background
+from flows.exchange import Faults, background
 from flows.questdb import Endpoint
 from tests.line import LAST_S, Ports, configure, finish, follow, has, pairflow, rows, running, tables
 
@@ -111,10 +111,12 @@ def test_an_exchange_restarted_and_a_pipeline_killed_in_between_change_no_row(
             has(home, everything // 3, run)
             exchange.stop()
             follow(run, "connecting again")
-            with background(paths=[recording], speed=SPEED, port=port):
+            with background(paths=[recording], speed=SPEED, port=port, faults=Faults(paused=True)) as restarted:
                 follow(run, "connected again")
                 run.kill()
+                restarted.control("faults", paused=False)
                 with running(home) as again:
+                    follow(again, "connected to")
                     has(home, everything, again)
                     finish(again)
     assert tables(home) == replayed[1]
@@ -135,6 +137,7 @@ def test_a_full_disk_under_the_recovery_store_is_one_line_and_a_run_with_space_a
             assert run.wait(timeout=LAST_S) == 1
             assert last.startswith(f"pairflow: recovery: {home}/recovery: the store cannot be written (")
         with running(home) as again:
+            follow(again, "connected to")
             has(home, everything, again)
             finish(again)
     assert tables(home) == replayed[1]
