@@ -15,13 +15,13 @@ from flows.audit import MOST, Auditor, Pace, audited_timeframe, differences
 from flows.binance.klines import FIELDS, Klines, klines
 from flows.binance.rest import Api
 from flows.columns import Rows, Symbols
-from flows.config import decode, load
+from flows.config import decode
 from flows.exchange import Background, background
 from flows.market import record
 from flows.monitor import Vitals
 from flows.questdb import Endpoint, connect, settle
 from tests.flows.test_questdb import eventually, written
-from tests.line import Ports, configure, finish, follow, running
+from tests.line import configure, finish, follow, running
 
 START_US = 1_763_799_960_000_000  # a whole minute
 MINUTE_US = 60_000_000
@@ -312,18 +312,16 @@ def test_a_request_asks_for_many_bars_and_is_one_page() -> None:
 
 
 def test_a_kline_misreported_to_a_running_pipeline_is_the_one_entry(
-    recording: Path, tmp_path: Path, free_ports: Ports, monkeypatch: pytest.MonkeyPatch
+    recording: Path, tmp_path: Path, database: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAIRFLOW_HEARTBEAT", str(tmp_path / "heartbeat"))
-    with background(paths=[recording], speed=20.0) as exchange:
+    with background(paths=[recording], speed=60.0) as exchange:
         wrong = exchange.exchange.source.first_us // MINUTE_US * MINUTE_US + 4 * MINUTE_US
         exchange.control("misreport", symbol=ETH, interval="1m", open_us=wrong, field="close", value=1.5)
-        home = configure(tmp_path / "audited", free_ports, exchange.ws_url, exchange.rest_url)
-        wanted = load(home / "pipeline.yaml").questdb
-        endpoint = Endpoint("127.0.0.1", wanted.http_port, wanted.pg_port, wanted.dir)
+        home = configure(tmp_path / "audited", database, exchange.ws_url, exchange.rest_url)
         with running(home) as run:
             follow(run, "audit: bars that differ")
-            with connect(endpoint) as connection:
+            with connect(database) as connection:
 
                 def done() -> bool:
                     found = connection.execute("SELECT symbol, max(audited), max(mismatched) FROM health ORDER BY symbol").fetchall()
@@ -334,7 +332,7 @@ def test_a_kline_misreported_to_a_running_pipeline_is_the_one_entry(
                 close = connection.execute(f"SELECT close FROM bars WHERE {bar}", (wrong,)).fetchone()
                 rate = connection.execute("SELECT max(mismatch_rate) FROM health WHERE symbol = 'ETHUSDT'").fetchone()
             assert close is not None and rate is not None
-            assert entered(endpoint) == [(wrong, ETH, "1m", "close", close[0], 1.5)]
+            assert entered(database) == [(wrong, ETH, "1m", "close", close[0], 1.5)]
             assert 0 < rate[0] <= 1
             assert (tmp_path / "heartbeat").exists()
             finish(run)

@@ -9,7 +9,7 @@ from flows.check import report
 from flows.config import load
 from flows.exchange import Background, background
 from flows.running import FINGERPRINT, own_recovery
-from tests.line import CONFIGURATION, used_store
+from tests.line import configuration, used_store
 
 Ports = Callable[[int], list[int]]
 
@@ -22,9 +22,8 @@ def exchange() -> Iterator[Background]:
 
 @pytest.fixture
 def home(tmp_path: Path, exchange: Background, free_ports: Ports) -> Path:
-    http, pg = free_ports(2)
     path = tmp_path / "pipeline.yaml"
-    path.write_text(CONFIGURATION.format(ws=exchange.ws_url, rest=exchange.rest_url, http=http, pg=pg))
+    path.write_text(configuration(free_ports, exchange.ws_url, exchange.rest_url))
     return path
 
 

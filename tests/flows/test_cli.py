@@ -24,7 +24,8 @@ from flows.errors import UserError
 from flows.exchange import Faults, Ids, Misreport, background
 from flows.questdb import Endpoint, connect, set_retention, tables
 from flows.running import own_recovery
-from tests.line import Ports, configure, finish, follow, pairflow, running, used_store
+from tests import forked
+from tests.line import LAST_S, Ports, configure, finish, follow, pairflow, running, used_store
 
 PAIRS = (
     "pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{dir: db, http_port: {http}, pg_port: {pg}}}\nsource: {{ws_url: '{ws}', rest_url: '{rest}'}}\n"
@@ -302,9 +303,7 @@ def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_
     assert len(pairflow(home, "export", "trades", "-o", "-", "--dir", "day").splitlines()) == 99
     pairflow(home, "export", "trades", "-o", "trades.parquet", "--dir", "day")  # the ending says the format
     assert len(pq.read_table(home / "trades.parquet")) == 98
-    refused = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "replay", "BTCUSDT-trades-2.csv"], cwd=home, capture_output=True, text=True, check=False
-    )
+    refused = forked.run([sys.executable, "-m", "flows.cli", "replay", "BTCUSDT-trades-2.csv"], cwd=home, capture_output=True, text=True)
     assert refused.returncode == 1 and "BTCUSDT-trades-2.csv: holds no trade" in refused.stderr
 
 
@@ -364,7 +363,7 @@ def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_
     command = [sys.executable, "-m", "flows.cli", "demo", "--seconds", "50", "--http-port", str(http), "--pg-port", str(pg)]
     with (
         (tmp_path / "said").open("w") as said,
-        subprocess.Popen(command, cwd=tmp_path, stderr=said, stdout=subprocess.DEVNULL) as demo,
+        forked.start(command, cwd=tmp_path, stderr=said, stdout=subprocess.DEVNULL) as demo,
     ):
         try:
             while "connected to" not in (tmp_path / "said").read_text():
@@ -377,7 +376,7 @@ def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_
                     lacking = {name: query for name, query in lacking.items() if not connection.execute(query).fetchone()}
             assert not lacking
             demo.send_signal(signal.SIGINT)
-            assert demo.wait(30) == 0
+            assert demo.wait(LAST_S) == 0
         finally:
             demo.kill()
     told = (tmp_path / "said").read_text()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,6 +28,7 @@ from flows.credentials import login, passwords_file
 from flows.embedded import _last_words, running
 from flows.errors import UserError
 from flows.questdb import Endpoint, Writer, connect, prepare, settle
+from tests import forked
 
 T0 = 1_723_161_600_000_000
 
@@ -88,9 +90,9 @@ with running(QuestDB(dir=Path(sys.argv[1]), http_port=int(sys.argv[2]), pg_port=
 """
 
 
-def another_process(settings: QuestDB) -> subprocess.Popen[str]:
+def another_process(settings: QuestDB) -> Any:
     """A process that uses the server until its input ends; returns once it does."""
-    process = subprocess.Popen(
+    process = forked.start(
         [sys.executable, "-c", PIPELINE, str(settings.dir), str(settings.http_port), str(settings.pg_port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -101,7 +103,7 @@ def another_process(settings: QuestDB) -> subprocess.Popen[str]:
     return process
 
 
-def ended(process: subprocess.Popen[str]) -> int:
+def ended(process: Any) -> int:
     assert process.stdin and process.stdout
     process.stdin.close()
     process.stdout.close()
@@ -361,7 +363,7 @@ def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports
         "settings = QuestDB(dir=Path(sys.argv[1]), http_port=int(sys.argv[2]), pg_port=int(sys.argv[3]))\n"
         "sys.exit(serve(settings, lambda line: print(line, flush=True)))"
     )
-    process = subprocess.Popen(
+    process = forked.start(
         [sys.executable, "-c", code, str(tmp_path), str(settings.http_port), str(settings.pg_port)],
         stdout=subprocess.PIPE,
         text=True,
