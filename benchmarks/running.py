@@ -14,7 +14,6 @@ import http.client
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,13 +25,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import psycopg
 import yaml
 from websockets.sync.client import connect as connect_websocket
 
 from benchmarks import week
 from flows import keeper
-from flows.config import QuestDB, Settings, load
+from flows.config import Settings, load
 from flows.embedded import free_ports, running
 from flows.errors import UserError
 from flows.questdb import Endpoint, connect, newest, prepare
@@ -205,9 +203,10 @@ def measure(shape: Shape, second: int, seconds: float, latency_s: float, say: Ca
             filled_s = max(0, second - HISTORY_S)
             if filled_s:
                 week.fill(endpoint, day_us // SECOND_US + filled_s, filled_s, say, of)
-            with market(port, of, present_us), child(
-                [sys.executable, "-m", "flows.cli", "run"], cwd=home, stderr=(home / "log").open("w")
-            ) as pipeline:
+            with (
+                market(port, of, present_us),
+                child([sys.executable, "-m", "flows.cli", "run"], cwd=home, stderr=(home / "log").open("w")) as pipeline,
+            ):
                 say("waiting for the first live signals")
                 wait_until(lambda: pipeline.poll() is not None or live(endpoint, present_us), f"{shape.name}: signals")
                 time.sleep(WARM_S)
@@ -229,7 +228,10 @@ def live(endpoint: Endpoint, present_us: int) -> bool:
 
 def rows_written(endpoint: Endpoint) -> int:
     with connect(endpoint) as connection:
-        return sum(connection.execute(f"SELECT count() FROM {table}").fetchone()[0] for table in ("trades", "bars", "signals", "activity", "health"))
+        return sum(
+            connection.execute(f"SELECT count() FROM {table}").fetchone()[0]
+            for table in ("trades", "bars", "signals", "activity", "health")
+        )
 
 
 def cost(endpoint: Endpoint, directory: Path, pipeline: int, seconds: float) -> tuple[float, float, float, float]:

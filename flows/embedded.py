@@ -29,6 +29,7 @@ from flows import credentials, keeper
 from flows.config import QuestDB
 from flows.errors import UserError
 from flows.questdb import Endpoint
+from flows.server_settings import server_settings
 
 VERSION = "9.3.4"
 JAR = f"questdb-{VERSION}.jar"
@@ -175,7 +176,7 @@ def _environment(directory: Path, http_port: int, pg_port: int) -> dict[str, str
         "QDB_LOG_W_STDOUT_LEVEL": "CRITICAL,ERROR,ADVISORY",
         "LC_ALL": "C.UTF-8",  # Java reads the bytes of its arguments and of file names by it; C has no letter beyond ASCII
     }
-    tuning = {f"QDB_SHARED_{pool}_WORKER_COUNT": str(THREADS) for pool in ("NETWORK", "QUERY", "WRITE")}
+    tuning = server_settings() | {f"QDB_SHARED_{pool}_WORKER_COUNT": str(THREADS) for pool in ("NETWORK", "QUERY", "WRITE")}
     inherited = {name: text for name, text in os.environ.items() if not NOT_INHERITED.fullmatch(name)}
     inherited = {name: text for name, text in inherited.items() if text or not name.startswith("QDB_")}
     return tuning | inherited | credentials.server_environment(directory) | settings

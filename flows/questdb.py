@@ -7,7 +7,7 @@ import logging
 import re
 import select
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -454,21 +454,29 @@ class Writer:
         if self.waiting >= REQUEST_ROWS:
             self.flush()
 
-    def flush(self) -> None:
-        """Return when every row written so far is acknowledged."""
-        self._rows = [part for rows in _gathered(self._rows) for part in _slices(rows, REQUEST_ROWS)]
-        while self._rows:
-            request: list[Rows] = []
-            count = 0
-            for rows in self._rows:
-                if request and count + len(rows) > REQUEST_ROWS:
-                    break
-                request.append(rows)
-                count += len(rows)
-            self._deliver(request, count)
-            del self._rows[: len(request)]
-            self.waiting -= count
-            self.acknowledged += count
+    def flush(self, tables: Collection[str] | None = None) -> None:
+        """Return when every row written so far is acknowledged; `tables`: when those of these tables are, while the others wait on."""
+        if tables is None:
+            chosen, self._rows = self._rows, []
+        else:
+            chosen = [rows for rows in self._rows if rows.table in tables]
+            self._rows = [rows for rows in self._rows if rows.table not in tables]
+        due = [part for rows in _gathered(chosen) for part in _slices(rows, REQUEST_ROWS)]
+        try:
+            while due:
+                request: list[Rows] = []
+                count = 0
+                for rows in due:
+                    if request and count + len(rows) > REQUEST_ROWS:
+                        break
+                    request.append(rows)
+                    count += len(rows)
+                self._deliver(request, count)
+                del due[: len(request)]
+                self.waiting -= count
+                self.acknowledged += count
+        finally:
+            self._rows = due + self._rows  # what was not acknowledged still waits, before what came later
 
     def close(self) -> None:
         """Drop the connection; rows that wait are not sent."""
