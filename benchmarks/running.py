@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import psycopg
 import yaml
 from websockets.sync.client import connect as connect_websocket
 
 from benchmarks import week
 from flows import keeper
-from flows.config import Settings, load
+from flows.config import QuestDB, Settings, load
 from flows.embedded import free_ports, running
 from flows.errors import UserError
 from flows.questdb import Endpoint, connect, newest, prepare
@@ -38,13 +39,15 @@ from flows.questdb import Endpoint, connect, newest, prepare
 DAY_US: Final = 86_400_000_000
 SECOND_US: Final = 1_000_000
 HISTORY_S: Final = 3_900  # of the simulated market, before the measuring begins; the tables end where it begins
-FIRST_HOUR_S, LAST_HOUR_S = 1_800, 85_200  # seconds after midnight at which the measuring begins
+HOURS: Final = {"hour 1": 1_200, "hour 24": 85_200}  # seconds after midnight at which the pipeline starts
+CAUGHT_UP_US: Final = 10 * SECOND_US
+MOST_EMPTY_MB, MOST_DEMO_MB = 60.0, 300.0
 WARM_S: Final = 30.0  # after the first live signal: kernels, caches and what the start has written
 POLL_S: Final = 0.004
 READY_S: Final = 600.0
 PORTS: Final = (9_040, 8_852, 9_041)
 DEFAULT: Final = Path(__file__).parent.parent / "pipeline.yaml"
-LAYOUT: Final = "{:<34} {:>9} {:>9} {:>9} {:>10} {:>8} {:>8} {:>8} {:>9}"
+LAYOUT: Final = "{:<42} {:>9} {:>9} {:>9} {:>10} {:>8} {:>8} {:>8} {:>9}"
 HEADER: Final = ("shape", "QuestDB", "pipeline", "together", "written", "median", "p95", "p99", "rows/s")
 
 
@@ -90,6 +93,10 @@ class Figures:
     @property
     def cpu(self) -> float:
         return self.database_cpu + self.pipeline_cpu
+
+    def delay(self, share: float) -> float:
+        """A percentile of the latency, ms; NaN where no signal was seen."""
+        return float(np.percentile(self.latency_ms, share)) if len(self.latency_ms) else np.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,23 +324,82 @@ def latency(endpoint: Endpoint, settings: Settings, port: int, seconds: float) -
 
 
 def row(name: str, found: Figures) -> str:
-    q = np.percentile(found.latency_ms, (50, 95, 99)) if found.latency_ms else [np.nan] * 3
     return LAYOUT.format(
         name,
         f"{found.database_cpu:.1f} %",
         f"{found.pipeline_cpu:.1f} %",
         f"{found.cpu:.1f} %",
         f"{found.written:.2f} MB/s",
-        *(f"{ms:.0f} ms" for ms in q),
+        *(f"{found.delay(share):.0f} ms" for share in (50, 95, 99)),
         f"{found.rows:,.0f}",
     )
 
 
+def beyond(shape: Shape, last: Figures, first: Figures) -> Iterator[str]:
+    """What is beyond its bound, in words."""
+    bounds = (
+        ("CPU of QuestDB and pipeline, % of a core", last.cpu, shape.most_cpu),
+        ("MB/s written", last.written, shape.most_mb_s),
+        ("median latency of signals, ms", last.delay(50), shape.most_median_ms),
+        ("99th percentile of it, ms", last.delay(99), shape.most_p99_ms),
+        ("CPU of the 24th hour, times that of the first", last.cpu / first.cpu, MOST_GROWTH),
+        ("bytes of the 24th hour, times those of the first", last.written / first.written, MOST_GROWTH),
+    )
+    for what, found, most in bounds:
+        if most is not None and not found <= most:
+            yield f"{shape.name}: {what}: {found:.2f}, at most {most:g} is promised"
+
+
+# The size of a database
+
+
+def megabytes(directory: Path) -> float:
+    """What a directory takes on the disk; files that go while it is looked at count nothing."""
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.lstat().st_blocks * 512
+    return total / 1e6
+
+
+def size_empty() -> float:
+    """MB of a database that runs and has tables without a row."""
+    with tempfile.TemporaryDirectory(prefix="pairflow-bench-", ignore_cleanup_errors=True) as directory:
+        http_port, pg_port = free_ports(*PORTS[:2])
+        with running(QuestDB(dir=Path(directory), http_port=http_port, pg_port=pg_port)) as endpoint:
+            prepare(endpoint)
+            return megabytes(Path(directory))
+
+
+def size_of_demo(say: Callable[[str], None]) -> float:
+    """MB of the demo's database when two hours of its market are in it and it follows the present."""
+    with tempfile.TemporaryDirectory(prefix="pairflow-bench-", ignore_cleanup_errors=True) as directory:
+        home = Path(directory)
+        ports = [str(port) for port in free_ports(*PORTS[:2])]
+        command = [sys.executable, "-m", "flows.cli", "demo", "--http-port", ports[0], "--pg-port", ports[1]]
+        database = home / ".pairflow" / "demo" / "questdb"
+        with child(command, cwd=home, stderr=(home / "log").open("w")) as demo:
+            say("waiting until the demo has caught up")
+            endpoint = Endpoint("127.0.0.1", int(ports[0]), int(ports[1]), database)
+            wait_until(lambda: demo.poll() is not None or caught_up(endpoint), "the demo")
+            if demo.poll() is not None:
+                raise UserError(f"the demo ended: {(home / 'log').read_text()[-300:]}")
+            return megabytes(database)
+
+
+def caught_up(endpoint: Endpoint) -> bool:
+    try:
+        with connect(endpoint) as connection:
+            return (newest(connection, "signals") or 0) > time.time_ns() // 1_000 - CAUGHT_UP_US
+    except (UserError, psycopg.Error):  # not started yet
+        return False
+
+
 def main() -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks.running", description=__doc__)
-    options.add_argument("--seconds", type=float, default=120.0, help="of each measurement of cost")
+    options.add_argument("--seconds", type=float, default=120.0, help="of each measurement of cost (default 120)")
+    options.add_argument("--latency", type=float, default=60.0, help="of each measurement of latency (default 60)")
     options.add_argument("--shapes", default="1,2,3", help="which of the three (default: 1,2,3)")
-    options.add_argument("--hours", default="24,1")
     options.add_argument("--play", nargs="+", help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.play:
@@ -344,13 +410,24 @@ def main() -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
+    failed: list[str] = []
     print(LAYOUT.format(*HEADER))
-    for k in map(int, chosen.shapes.split(",")):
-        shape = SHAPES[k - 1]
-        for hour in map(int, chosen.hours.split(",")):
-            found = measure(shape, LAST_HOUR_S if hour == 24 else FIRST_HOUR_S, chosen.seconds, 60, say)
-            print(row(f"{shape.name}, hour {hour}", found), flush=True)
-    return 0
+    for shape in (SHAPES[int(k) - 1] for k in chosen.shapes.split(",")):
+        found = []
+        for hour, second in HOURS.items():
+            found.append(measure(shape, second, chosen.seconds, chosen.latency, say))
+            print(row(f"{shape.name}, {hour}", found[-1]), flush=True)
+        failed += beyond(shape, found[1], found[0])
+    for what, size, most in (
+        ("an empty database", size_empty(), MOST_EMPTY_MB),
+        ("the demo's after two hours", size_of_demo(say), MOST_DEMO_MB),
+    ):
+        print(f"{what}: {size:.0f} MB", flush=True)
+        if size > most:
+            failed.append(f"{what}: {size:.0f} MB, at most {most:.0f} are promised")
+    for line in failed:
+        print(f"benchmark: {line}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
