@@ -266,16 +266,25 @@ def serve(settings: QuestDB, progress: Progress = print) -> int:
     """`pairflow questdb`: the database alone, until it is interrupted. The one place that shows the console's login."""
     with running(settings, progress) as endpoint, contextlib.suppress(KeyboardInterrupt):
         directory = _absolute(settings.dir)
-        console = credentials.login("HTTP", directory)
-        kept = console.source == str(credentials.passwords_file(directory))
         progress(f"web console  http://{endpoint.host}:{endpoint.http_port}")
-        progress(f"login        {console.user}, password {console.password if kept else f'as in {console.source}'}")
+        progress(f"login        {_login(endpoint, directory)}")
         progress(f"PostgreSQL   {endpoint.host}:{endpoint.pg_port}, database qdb")
         progress(f"passwords    {credentials.passwords_file(directory)}, also of PostgreSQL; the environment goes before them")
         progress(f"log          {keeper.log_file(directory)}")
         progress("Ctrl-C stops it")
         threading.Event().wait()
     return 0
+
+
+def _login(endpoint: Endpoint, directory: Path) -> str:
+    """The console's login for a person, tried; a password of the environment is named, not shown."""
+    console = credentials.login("HTTP", directory)
+    if console.password is None:
+        return "none: an earlier version started this server; stop it, and the next start makes passwords"
+    if not keeper.is_ours(endpoint.host, endpoint.http_port, console.user, console.password):
+        raise UserError(f"questdb: the login in {console.source} is refused: {credentials.refused('HTTP', directory)}")
+    kept = console.source == str(credentials.passwords_file(directory))
+    return f"{console.user}, password {console.password if kept else f'as in {console.source}'}"
 
 
 def in_use(directory: Path) -> bool:

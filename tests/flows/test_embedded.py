@@ -352,6 +352,21 @@ def test_passwords_from_the_environment_are_asked_for(tmp_path: Path, free_ports
             assert not list(tmp_path.rglob("*stolen*"))
 
 
+def test_a_login_is_shown_only_when_it_works(questdb: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert questdb.directory is not None
+    kept = str(login("HTTP", questdb.directory).password)
+    assert embedded._login(questdb, questdb.directory) == f"admin, password {kept}"
+    monkeypatch.setenv("QDB_HTTP_PASSWORD", kept)
+    assert embedded._login(questdb, questdb.directory) == "admin, password as in QDB_HTTP_PASSWORD"
+    monkeypatch.setenv("QDB_HTTP_PASSWORD", "another")
+    with pytest.raises(
+        UserError, match=r"^questdb: the login in QDB_HTTP_PASSWORD is refused: set QDB_HTTP_USER and .* or stop the server of "
+    ):
+        embedded._login(questdb, questdb.directory)
+    monkeypatch.delenv("QDB_HTTP_PASSWORD")
+    assert embedded._login(questdb, tmp_path).startswith("none: an earlier version started this server")
+
+
 def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports) -> None:
     settings = on(tmp_path, free_ports)
     code = (
