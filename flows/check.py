@@ -11,7 +11,7 @@ from typing import Final
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
-from flows import credentials, embedded, keeper
+from flows import credentials, embedded, jar, keeper
 from flows.binance.rest import LEGAL, check_symbols, reason
 from flows.binance.stream import _local as is_local
 from flows.config import Settings, load
@@ -75,7 +75,7 @@ def database(settings: Settings) -> str:
     taken = [port for port in (wanted.http_port, wanted.pg_port) if embedded.free_ports(port) != (port,)]
     if taken:
         raise UserError(f"port {', '.join(map(str, taken))} is taken: set questdb.http_port and questdb.pg_port to free ones")
-    fetched = "" if (embedded.cache_dir() / embedded.JAR).exists() else "; its jar will be fetched once over the network"
+    fetched = "" if (jar.cache_dir() / jar.JAR).exists() else "; its jar will be fetched once over the network"
     return f"embedded QuestDB can start on {wanted.dir}, ports {wanted.http_port} and {wanted.pg_port}{fetched}"
 
 

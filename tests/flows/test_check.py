@@ -78,7 +78,7 @@ def test_a_directory_that_cannot_be_made_is_told(home: Path, capsys: pytest.Capt
 
 
 def test_a_jar_that_is_yet_to_be_fetched_is_told(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.embedded.cache_dir", lambda: home.parent / "cache")
+    monkeypatch.setattr("flows.jar.cache_dir", lambda: home.parent / "cache")
     assert report(home) == 0
     assert "; its jar will be fetched once over the network" in capsys.readouterr().out
 

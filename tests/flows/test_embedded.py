@@ -1,7 +1,6 @@
 """QuestDB as a child process: found again, shared, restarted, stopped, and clear about what is in its way."""
 
 import contextlib
-import http.server
 import json
 import os
 import re
@@ -21,7 +20,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from flows import embedded, keeper
+from flows import embedded, jar, keeper
 from flows.columns import Rows, Symbols
 from flows.config import QuestDB
 from flows.credentials import login, passwords_file
@@ -38,7 +37,7 @@ Ports = Callable[[int], list[int]]
 @pytest.fixture(scope="module", autouse=True)
 def fetched() -> None:
     """The jar is there before the first test: what a start tells does not depend on whether this machine has had one."""
-    embedded.jar()
+    jar.jar()
 
 
 @pytest.fixture(autouse=True)
@@ -355,6 +354,21 @@ def test_passwords_from_the_environment_are_asked_for(tmp_path: Path, free_ports
             assert not list(tmp_path.rglob("*stolen*"))
 
 
+def test_a_login_is_shown_only_when_it_works(questdb: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert questdb.directory is not None
+    kept = str(login("HTTP", questdb.directory).password)
+    assert embedded._login(questdb, questdb.directory) == f"admin, password {kept}"
+    monkeypatch.setenv("QDB_HTTP_PASSWORD", kept)
+    assert embedded._login(questdb, questdb.directory) == "admin, password as in QDB_HTTP_PASSWORD"
+    monkeypatch.setenv("QDB_HTTP_PASSWORD", "another")
+    with pytest.raises(
+        UserError, match=r"^questdb: the login in QDB_HTTP_PASSWORD is refused: set QDB_HTTP_USER and .* or stop the server of "
+    ):
+        embedded._login(questdb, questdb.directory)
+    monkeypatch.delenv("QDB_HTTP_PASSWORD")
+    assert embedded._login(questdb, tmp_path).startswith("none: an earlier version started this server")
+
+
 def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports) -> None:
     settings = on(tmp_path, free_ports)
     code = (
@@ -382,69 +396,6 @@ def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports
     assert f"login        admin, password {console.password}\n" in lines
     assert str(console.password) not in keeper.log_file(tmp_path).read_text()
     assert not keeper.state_file(tmp_path).exists()
-
-
-# the jar
-
-
-@pytest.fixture
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
-    return tmp_path / "cache" / "pairflow"
-
-
-def test_the_jar_is_fetched_with_progress_and_then_cached(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a repository on this machine that holds the jar the session's server runs from."""
-    monkeypatch.undo()
-    jar = embedded.jar()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(empty_cache.parent))
-    monkeypatch.setenv("M2_REPO", str(empty_cache / "none"))
-
-    class Repository(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = jar.read_bytes() if self.path.endswith(embedded.JAR) else b""
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Repository) as server:
-        threading.Thread(target=server.serve_forever).start()
-        monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{server.server_port}"})
-        told: list[str] = []
-        try:
-            assert embedded.jar(told.append) == empty_cache / embedded.JAR
-        finally:
-            server.shutdown()
-    assert told[0].startswith(f"fetching {embedded.JAR} (30 MB, once) to {empty_cache}")
-    assert told[-1].startswith(f"fetching {embedded.JAR}: 30 of 30 MB")
-    assert [path.name for path in empty_cache.iterdir()] == [embedded.JAR]
-    told.clear()
-    assert embedded.jar(told.append) == empty_cache / embedded.JAR  # nobody serves it any more
-    assert told == []
-
-
-def test_no_network_is_said_in_a_line(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, free_ports: Ports) -> None:
-    monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{free_ports(1)[0]}"})
-    with pytest.raises(UserError) as refused:
-        embedded.jar()
-    assert str(refused.value) == (
-        "QuestDB 9.3.4: cannot be fetched from Maven Central (no connection): connect this machine to the network once, "
-        f"put questdb-9.3.4.jar into {empty_cache}, or use a server of your own (questdb: {{embedded: false, host: …}})"
-    )
-    assert not list(empty_cache.iterdir())
-
-
-def test_a_damaged_jar_is_never_run(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, free_ports: Ports) -> None:
-    empty_cache.mkdir(parents=True)
-    (empty_cache / embedded.JAR).write_bytes(b"half")
-    monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{free_ports(1)[0]}"})
-    with pytest.raises(UserError, match=r"^QuestDB 9\.3\.4: cannot be fetched"):
-        embedded.jar()
 
 
 def test_the_last_words_are_not_an_environment_variables(tmp_path: Path) -> None:

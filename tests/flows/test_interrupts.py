@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from flows import embedded
+from flows import embedded, jar
 from flows.errors import Interrupted
 from flows.exchange import background
 from flows.interrupts import interruptible
@@ -145,7 +145,7 @@ def test_a_fetch_of_the_jar_is_interrupted_and_leaves_nothing(tmp_path: Path, mo
         monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{server.server_port}"})
         try:
             with pytest.raises(Interrupted), interruptible():
-                embedded.jar()
+                jar.jar()
         finally:
             done.set()
             server.shutdown()
