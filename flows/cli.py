@@ -310,7 +310,7 @@ def replay(options: argparse.Namespace) -> int:
     from flows.embedded import running
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, settle, ttl_would_drop
-    from flows.recordings import read, symbols_in
+    from flows.replay.recordings import read, symbols_in
     from flows.running import Tally, execute, stopping_on_signals, telling_of_compiling
     from flows.sink import QuestDBSink
     from flows.source import RecordingSource, Stop

@@ -11,10 +11,9 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -24,10 +23,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from flows.binance.messages import AGG_TRADE, LATEST_US, NEIGHBOURS, TRADE, Frames, decode, join, microseconds, plausible, sound
+from flows.binance.messages import AGG_TRADE, TRADE, Frames, decode, microseconds, sound
 from flows.errors import UserError
-
-Progress = Callable[[int, int], None]  # bytes read so far, bytes in all
 
 BLOCK: Final = 3 << 19  # bytes taken at once: about 10,000 frames
 BROKEN: Final = (pa.ArrowException, TypeError, ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
@@ -100,140 +97,10 @@ class File:
         return self.path.stat().st_size
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a set of recordings holds."""
-
-    files: tuple[File, ...]  # in the order of their first trades
-    symbols: tuple[str, ...]  # sorted
-    stream: str  # trade | aggTrade
-    first_us: int
-    last_us: int
-
-
-def symbols_in(paths: Sequence[Path], progress: Progress | None = None) -> Look:
-    """Go through the recordings once, from end to end: what symbols, what stream, when it begins and ends.
-
-    Finds a truncated, foreign or broken file before anything is done with the others. About 150 MB of unpacked frames a second, and
-    twice that of tables, whose every row is read.
-    """
-    files, stream = _peek_all(paths)
-    symbols: set[str] = set()
-    firsts: list[int] = []
-    lasts: list[int] = []
-    done = 0
-    total = sum(file.size for file in files)
-    for file in files:
-        codes: dict[str, int] = {}
-        for frames, position in _plausible(_looked(file, stream, codes)):
-            if len(frames):
-                firsts.append(int(frames.ts.min()))
-                lasts.append(int(frames.ts.max()))
-            if progress:
-                progress(done + position, total)
-        symbols |= codes.keys()
-        done += file.size
-    if progress:
-        progress(total, total)
-    if not firsts:
-        raise UserError(f"{files[0].path}: holds no trade: every one has a price, a quantity or a time that cannot be one")
-    return Look(files, tuple(sorted(symbols)), stream, min(firsts), max(lasts))
-
-
-def read(
-    paths: Sequence[Path], symbols: tuple[str, ...] | None = None, progress: Progress | None = None, stream: str | None = None
-) -> Iterator[Frames]:
-    """The trades of the recordings, as they were recorded, in batches of about 10,000.
-
-    Files may be given in any order: one begins when the others have reached its first trade, and files that overlap in time (a day of
-    each of two symbols) are merged by time, keeping the order within each. `symbols` are those whose codes are 0, 1, … (default: all of
-    the recordings, sorted); trades of others are counted as foreign. `stream` picks one of trade and aggTrade where a recording holds both.
-    """
-    files, found = _peek_all(paths)
-    stream = stream or found
-    if symbols is None:
-        symbols = symbols_in(paths).symbols
-    codes = {name: code for code, name in enumerate(symbols)}
-    total = sum(file.size for file in files)
-    positions = dict.fromkeys(range(len(files)), 0)
-
-    def batches(k: int) -> Generator[Frames, None, None]:
-        for frames, position in _plausible(_frames(files[k], codes, stream)):
-            positions[k] = position
-            yield frames
-        positions[k] = files[k].size
-
-    for frames in _merged([file.first_us for file in files], batches, len(symbols)):
-        if progress:
-            progress(sum(positions.values()), total)
-        yield frames
-    if progress:
-        progress(total, total)
-
-
-def _merged(firsts: Sequence[int], batches: Callable[[int], Generator[Frames, None, None]], symbols: int) -> Iterator[Frames]:
-    """Batches of several files in one order of time; a file is opened when the others have come to its first trade."""
-    waiting = list(range(len(firsts)))
-    sources: dict[int, Generator[Frames, None, None]] = {}
-    heads: dict[int, Frames] = {}
-    with ExitStack() as stack:
-        while waiting or sources:
-            yield from _refill(sources, heads)
-            horizon = min((int(head.ts.max()) for head in heads.values()), default=LATEST_US)
-            if waiting and firsts[waiting[0]] <= horizon:
-                k = waiting.pop(0)
-                sources[k] = batches(k)
-                stack.callback(sources[k].close)
-                continue
-            parts, times = [], []
-            for k, head in list(heads.items()):
-                reached = np.maximum.accumulate(head.ts)
-                n = int(np.searchsorted(reached, horizon, side="right"))
-                if n == len(head):
-                    parts.append(head)
-                    del heads[k]
-                elif n:
-                    parts.append(head.rows(slice(0, n)))
-                    heads[k] = replace(
-                        head.rows(slice(n, None)), rejected=np.zeros(symbols, np.int64), unreadable=0, foreign=0, controls=[]
-                    )
-                times.append(reached[:n])
-            if len(parts) == 1:
-                yield parts[0]
-            elif parts:
-                yield join(parts, symbols).rows(np.argsort(np.concatenate(times), kind="stable"))
-
-
-def _refill(sources: dict[int, Generator[Frames, None, None]], heads: dict[int, Frames]) -> Iterator[Frames]:
-    """Give every open file a head with rows; what had only counts comes out."""
-    for k in list(sources):
-        while k not in heads:
-            head = next(sources[k], None)
-            if head is None:
-                del sources[k]
-                break
-            if len(head):
-                heads[k] = head
-            else:
-                yield head
-
-
 # The first look at a file
 
 
-def _peek_all(paths: Sequence[Path]) -> tuple[tuple[File, ...], str]:
-    if not paths:
-        raise UserError("recordings: none given: name one or more files of recorded trades")
-    files = tuple(sorted((_peek(Path(path)) for path in paths), key=lambda file: (file.first_us, file.path.name)))
-    common = [stream for stream in (TRADE, AGG_TRADE) if all(stream in file.streams for file in files)]
-    if not common:
-        a = next(file for file in files if TRADE not in file.streams)
-        b = next(file for file in files if AGG_TRADE not in file.streams)
-        raise UserError(f"{a.path}: holds aggregate trades, but {b.path.name} single ones: give files of one kind")
-    return files, common[0]
-
-
-def _peek(path: Path) -> File:
+def peek(path: Path) -> File:
     try:
         regular = path.is_file() or not path.exists()
     except (OSError, ValueError) as e:
@@ -421,7 +288,7 @@ def _blocks(file: File) -> Iterator[tuple[bytes, int]]:
             yield rest, raw.tell()
 
 
-def _looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
+def looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
     """Trades of a part after the other: of frames the first and each block's last ones, of tables all; symbols are entered into `codes`."""
     if file.kind == LINES:
         for number, (block, position) in enumerate(_blocks(file)):
@@ -448,35 +315,11 @@ def _texts(file: File, column: pa.Array) -> pa.Array:
         raise _broken(file, e) from e
 
 
-def _plausible(parts: Iterator[tuple[Frames, int]]) -> Iterator[tuple[Frames, int]]:
-    """The parts without the trades whose time cannot be theirs: those are counted as rejected. One part is read ahead."""
-    before_symbol, before_ts = np.empty(0, np.int32), np.empty(0, np.int64)
-    held: tuple[Frames, int] | None = None
-    for part in chain(parts, [None]):
-        if held is not None:
-            frames, position = held
-            after = part[0] if part is not None else Frames.none(0)
-            start, stop = len(before_ts), len(before_ts) + len(frames)
-            symbol = np.concatenate((before_symbol, frames.symbol, after.symbol))
-            good = plausible(symbol, np.concatenate((before_ts, frames.ts, after.ts)))[start:stop]
-            if not good.all():
-                rejected = frames.rejected + np.bincount(frames.symbol[~good], minlength=len(frames.rejected))
-                frames = replace(frames.rows(good), rejected=rejected)
-            symbol, ts = np.concatenate((before_symbol, frames.symbol)), np.concatenate((before_ts, frames.ts))
-            order = np.argsort(symbol, kind="stable")
-            last = order[
-                np.append(symbol[order][NEIGHBOURS:] != symbol[order][:-NEIGHBOURS], np.ones(min(len(order), NEIGHBOURS), np.bool_))
-            ]
-            before_symbol, before_ts = symbol[last], ts[last]
-            yield frames, position
-        held = part
-
-
 def _wanted(file: File) -> tuple[str, ...]:
     return tuple(name for name in file.names if name != "side" or "is_buyer_maker" not in file.names)
 
 
-def _frames(file: File, codes: Mapping[str, int], stream: str) -> Iterator[tuple[Frames, int]]:
+def frames_of(file: File, codes: Mapping[str, int], stream: str) -> Iterator[tuple[Frames, int]]:
     if file.kind == LINES:
         needle = f'"{stream}"'.encode()
         for block, position in _blocks(file):

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import recordings
 from flows.binance import messages
 from flows.binance.messages import COLUMNS, Frames, join
 from flows.errors import UserError
-from flows.recordings import read, symbols_in
+from flows.replay import formats
+from flows.replay.recordings import read, symbols_in
 
 START_US = 1_723_161_255_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -249,12 +249,12 @@ def test_files_that_overlap_are_merged_by_time(
             pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}),
             folder / f"{name}-trades-1.parquet",
         )
-    before = recordings.BATCH
+    before = formats.BATCH
     try:
-        recordings.BATCH = 64  # type: ignore[misc]
+        formats.BATCH = 64  # type: ignore[misc]
         found = whole(*folder.iterdir())
     finally:
-        recordings.BATCH = before  # type: ignore[misc]
+        formats.BATCH = before  # type: ignore[misc]
     assert (np.diff(found.ts) >= 0).all()
     assert same(found.rows(found.symbol == 0), btc) and same(found.rows(found.symbol == 1), eth)
 
