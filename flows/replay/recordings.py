@@ -6,7 +6,8 @@ from pathlib import Path
 
 from flows.binance.messages import AGG_TRADE, TRADE, Frames
 from flows.errors import UserError
-from flows.replay.formats import File, frames_of, looked, peek
+from flows.replay.files import File
+from flows.replay.formats import frames_of, looked, peek
 from flows.replay.merge import merged, plausible_only
 
 Progress = Callable[[int, int], None]  # bytes read so far, bytes in all
