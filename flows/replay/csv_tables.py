@@ -13,7 +13,7 @@ from flows.binance.messages import AGG_TRADE, TRADE
 from flows.errors import UserError
 from flows.replay.files import File, Layout, Part, foreign
 from flows.replay.names import columns_of, known_columns, symbol_of
-from flows.replay.unpack import BLOCK, BOM, LONGEST_LINE, blocks
+from flows.replay.unpack import BLOCK, BOM, LONGEST_LINE, blocks, line_at
 
 DELIMITERS: Final = (b",", b";", b"\t", b"|")
 HEADERLESS: Final = {  # of Binance's archives: the place of their first flag to their columns, of which the last may be missing
@@ -30,6 +30,7 @@ _PLAIN: Final = {
     "time": pa.int64(),
     "price": pa.float64(),
     "qty": pa.float64(),
+    "is_buyer_maker": pa.bool_(),
 }
 _WORDS: Final = pa.dictionary(pa.int32(), pa.string())
 _FEW_WORDS: Final = ("side", "symbol", "is_buyer_maker")
@@ -105,8 +106,8 @@ def _table(columns: Sequence[str], names: dict[str, str], delimiter: bytes, skip
 def csv_parts(file: File, layout: Csv) -> Iterator[Part]:
     """The rows of a table, a block at a time: numbers as numbers where they are plainly written, every cell as text where not."""
     plainly = True
-    for number, (block, first_line, position) in enumerate(blocks(file.path, layout.newline, layout.skip)):
-        lines = _Lines(file.path, layout, block, first_line)
+    for number, (block, before, position) in enumerate(blocks(file.path, layout.newline, layout.skip)):
+        lines = _Lines(file.path, layout, block, before)
         table = lines.parsed(_PLAIN) if plainly else None
         if table is None:
             plainly = plainly and number > 0  # a block that is odd, or a file that is written otherwise throughout
@@ -118,19 +119,22 @@ def csv_parts(file: File, layout: Csv) -> Iterator[Part]:
 class _Lines:
     """A block of lines of a table."""
 
-    def __init__(self, path: Path, layout: Csv, block: bytes, first: int) -> None:
+    def __init__(self, path: Path, layout: Csv, block: bytes, before: int) -> None:
         self._path = path
         self._layout = layout
         self._block = block
-        self._first = first  # number of the first line
+        self._before = before  # unpacked bytes of the file before it
         self._odd: Any = None  # a row with more or fewer cells than the table has columns
 
     def where(self, row: int) -> str:
-        return f"line {self._rows()[row][0]}"
+        return f"line {self._first() + self._rows()[row][0]}"
+
+    def _first(self) -> int:
+        return line_at(self._path, self._before, self._layout.newline)
 
     def _rows(self) -> list[tuple[int, bytes]]:
-        """The lines that are rows, with their numbers: no blank ones, no comments, no header that comes again between joined files."""
-        lines = ((number, line.removeprefix(BOM)) for number, line in enumerate(self._block.splitlines(), self._first))
+        """The lines that are rows, counted from 0: no blank ones, no comments, no header that comes again between joined files."""
+        lines = ((number, line.removeprefix(BOM)) for number, line in enumerate(self._block.splitlines()))
         return [(number, line) for number, line in lines if (text := line.strip()) and text[:1] != b"#" and text != self._layout.header]
 
     def parsed_as_text(self) -> pa.Table | None:
@@ -169,8 +173,9 @@ class _Lines:
         return "error"
 
     def _refused(self, rows: list[tuple[int, bytes]]) -> UserError:
+        first = self._first()
         for number, line in rows:
-            where = f"{self._path}: line {number}"
+            where = f"{self._path}: line {first + number}"
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError:
@@ -179,4 +184,6 @@ class _Lines:
                 return UserError(f"{where}: a quotation mark is not closed: {text[:60]!r}")
             if self._odd and text.strip() == self._odd.text.strip():
                 return UserError(f"{where}: expected {self._odd.expected_columns} columns, got {self._odd.actual_columns}: {text[:60]!r}")
-        return UserError(f"{self._path}: line {rows[0][0]} and what follows cannot be read as a table of {self._layout.width} columns")
+        return UserError(
+            f"{self._path}: line {first + rows[0][0]} and what follows cannot be read as a table of {self._layout.width} columns"
+        )

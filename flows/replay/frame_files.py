@@ -15,7 +15,7 @@ from flows.symbols import symbol_name
 
 PEEKED: Final = 1_000  # frames that say when a recording begins: its first lines may be out of order
 
-_NAME: Final = rb'"s"\s*:\s*"((?:[^"\\]|\\u[0-9a-fA-F]{4}){1,160})"'  # JSON may write letters beyond ASCII as \uXXXX
+_NAME: Final = rb'"s"\s*:\s*"((?:[^"\\]{1,160}+|\\u[0-9a-fA-F]{4}){1,40})"'  # JSON may write letters beyond ASCII as \uXXXX
 _EVENT = re.compile(rb'"e"\s*:\s*"(trade|aggTrade)"[^{}]*?' + _NAME)
 _EVENT_BEHIND = re.compile(_NAME + rb'[^{}]*?"e"\s*:\s*"(trade|aggTrade)"')  # another order of keys
 _WRITTEN = re.compile(_NAME)
@@ -80,26 +80,32 @@ def _unescaped(raw: bytes) -> str:
 
 def look_at_frames(file: File, layout: FrameLines | FrameObjects, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
     """The first look: symbols are entered into `codes`; of the trades the first and each block's last ones."""
-    for number, (frames, position) in enumerate(_whole(file, layout)):
-        for name in sorted(names_in(b"\n".join(frames), stream)):
+    first = True
+    for block, position in _whole(file, layout):
+        for name in sorted(names_in(block if isinstance(block, bytes) else b"\n".join(block), stream)):
             codes.setdefault(symbol_name(name) or name, len(codes))
-        ends = frames if number == 0 else frames[-PEEKED:]
-        if len(ends) > 2 * PEEKED:
-            ends = [*ends[:PEEKED], *ends[-PEEKED:]]
-        yield _decoded(ends, Spellings(codes), stream), position
+        if isinstance(block, bytes):
+            lines = block.splitlines() if first else block.rsplit(b"\n", PEEKED + 1)[1:]
+        else:
+            lines = block if first else block[-PEEKED:]
+        if len(lines) > 2 * PEEKED:
+            lines = [*lines[:PEEKED], *lines[-PEEKED:]]
+        first = False
+        yield _decoded(lines, Spellings(codes), stream), position
 
 
 def read_frames(file: File, layout: FrameLines | FrameObjects, codes: Mapping[str, int], stream: str) -> Iterator[tuple[Frames, int]]:
     """The trades of a stream, and counts of all other messages and lines."""
     spellings = Spellings(codes)
-    for frames, position in _whole(file, layout):
-        yield _decoded(frames, spellings, stream), position
+    for block, position in _whole(file, layout):
+        yield _decoded(block.splitlines() if isinstance(block, bytes) else block, spellings, stream), position
 
 
-def _whole(file: File, layout: FrameLines | FrameObjects) -> Iterator[tuple[list[bytes], int]]:
+def _whole(file: File, layout: FrameLines | FrameObjects) -> Iterator[tuple[bytes | list[bytes], int]]:
+    """Lines as one text, or objects."""
     if isinstance(layout, FrameLines):
         for block, _, position in blocks(file.path, layout.newline, layout.skip):
-            yield block.splitlines(), position
+            yield block, position
     else:
         for found in scan(file.path, layout.depth, layout.skip):
             yield found.rows, found.position

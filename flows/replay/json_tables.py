@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,7 @@ from flows.replay.files import File, Layout, Part
 from flows.replay.frame_files import STAMP
 from flows.replay.json_scan import scan
 from flows.replay.names import NAMES
-from flows.replay.unpack import blocks
+from flows.replay.unpack import blocks, line_at
 
 _BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 _NEEDED: Final = ("time", "price", "qty")  # an object without any of these is another message
@@ -92,22 +93,22 @@ def is_other(row: Any) -> bool:
 def json_line_parts(file: File, layout: JsonLines) -> Iterator[Part]:
     """The trades of a file of one object a line. Lines that are no JSON are counted as unreadable, other messages as foreign."""
     decoder = _Rows(layout.names)
-    for block, first_line, position in blocks(file.path, layout.newline, layout.skip):
+    for block, before, position in blocks(file.path, layout.newline, layout.skip):
         numbers, texts = [], []
-        for number, line in enumerate(block.splitlines(), first_line):
+        for number, line in enumerate(block.splitlines()):
             if line and not line.isspace() and line[:1] != b"#":
                 numbers.append(number)
                 texts.append(line if line[0] == 123 else STAMP.sub(b"", line))
         decoded = decoder.decode(texts)
         good = [k for k, row in enumerate(decoded) if row is not None and not is_other(row)]
         unreadable = sum(row is None for row in decoded)
-        where = partial(_line, numbers if len(good) == len(decoded) else [numbers[k] for k in good])
+        where = partial(_line, file.path, layout.newline, before, [numbers[k] for k in good])
         columns = decoder.columns([decoded[k] for k in good])
         yield Part(columns, position, where, layout.names, len(decoded) - len(good) - unreadable, unreadable)
 
 
-def _line(numbers: Sequence[int], row: int) -> str:
-    return f"line {numbers[row]}"
+def _line(path: Path, newline: bytes, before: int, numbers: Sequence[int], row: int) -> str:
+    return f"line {line_at(path, before, newline) + numbers[row]}"
 
 
 def json_object_parts(file: File, layout: JsonObjects) -> Iterator[Part]:

@@ -175,25 +175,39 @@ def take(path: Path, stream: IO[bytes], size: int = BLOCK) -> bytes:
 
 
 def blocks(path: Path, newline: bytes = b"\n", skip: int = 0) -> Iterator[tuple[bytes, int, int]]:
-    """Whole lines of a recording, a block at a time: the lines, the number of the first one (from 1), the position in the file.
+    """Whole lines of a recording, a block at a time: the lines, how many unpacked bytes came before, the position in the file.
 
     The first `skip` lines, which must be in the first block, are left out.
     """
     with opened(path) as (stream, raw):
-        rest, number = b"", 1
+        rest, before, first = b"", 0, True
         while block := take(path, stream):
-            whole, found, after = (rest + block).rpartition(newline)
-            rest = after
-            if found:
-                if number == 1 and skip:
-                    whole = b"".join(whole.split(newline, skip)[skip:])
-                    number += skip
-                yield whole, number, raw.tell()
-                number += whole.count(newline) + 1
+            end = block.rfind(newline) + 1
+            if end:
+                whole = b"".join((rest, memoryview(block)[:end]))
+                dropped = _beginning(whole, newline, skip) if first else 0
+                yield whole[dropped:] if dropped else whole, before + dropped, raw.tell()
+                before, rest, first = before + len(whole), block[end:], False
             elif len(rest) > LONGEST_LINE:
-                raise UserError(f"{path}: line {number}: is longer than {LONGEST_LINE >> 20} MB: expected a trade a line")
-        if number == 1 and skip:
-            rest = b"".join(rest.split(newline, skip)[skip:])
-            number += skip
-        if rest:
-            yield rest, number, raw.tell()
+                line = line_at(path, before, newline)
+                raise UserError(f"{path}: line {line}: is longer than {LONGEST_LINE >> 20} MB: expected a trade a line")
+            else:
+                rest += block
+        dropped = _beginning(rest, newline, skip) if first else 0
+        if rest[dropped:]:
+            yield rest[dropped:], before + dropped, raw.tell()
+
+
+def _beginning(text: bytes, newline: bytes, lines: int) -> int:
+    """The length of so many lines at the beginning of a text."""
+    return len(text) - len(text.split(newline, lines)[-1]) if lines else 0
+
+
+def line_at(path: Path, before: int, newline: bytes) -> int:
+    """The number (from 1) of the line that begins behind so many unpacked bytes. Reads them again: only an error needs it."""
+    number = 1
+    with opened(path) as (stream, _):
+        while before and (block := take(path, stream, min(before, BLOCK))):
+            number += block.count(newline)
+            before -= len(block)
+    return number
