@@ -79,33 +79,29 @@ def _unescaped(raw: bytes) -> str:
 
 
 def look_at_frames(file: File, layout: FrameLines | FrameObjects, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
-    """The first look: symbols are entered into `codes`; of the trades the first and each block's last ones."""
-    first = True
-    for block, position in _whole(file, layout):
-        for name in sorted(names_in(block if isinstance(block, bytes) else b"\n".join(block), stream)):
-            codes.setdefault(symbol_name(name) or name, len(codes))
-        if isinstance(block, bytes):
-            lines = block.splitlines() if first else block.rsplit(b"\n", PEEKED + 1)[1:]
-        else:
-            lines = block if first else block[-PEEKED:]
-        if len(lines) > 2 * PEEKED:
-            lines = [*lines[:PEEKED], *lines[-PEEKED:]]
-        first = False
-        yield _decoded(lines, Spellings(codes), stream), position
+    """The same as `read_frames` for a first look: symbols are entered into `codes` as they come."""
+    for lines, position in _whole(file, layout):
+        frames = _decoded(lines, Spellings(codes), stream)
+        if frames.foreign:
+            needle = f'"{stream}"'.encode()
+            names = {symbol_name(name) or name for name in names_in(b"\n".join([line for line in lines if needle in line]), stream)}
+            if new := sorted(names - codes.keys()):
+                codes.update({name: len(codes) + k for k, name in enumerate(new)})
+                frames = _decoded(lines, Spellings(codes), stream)
+        yield frames, position
 
 
 def read_frames(file: File, layout: FrameLines | FrameObjects, codes: Mapping[str, int], stream: str) -> Iterator[tuple[Frames, int]]:
     """The trades of a stream, and counts of all other messages and lines."""
     spellings = Spellings(codes)
-    for block, position in _whole(file, layout):
-        yield _decoded(block.splitlines() if isinstance(block, bytes) else block, spellings, stream), position
+    for frames, position in _whole(file, layout):
+        yield _decoded(frames, spellings, stream), position
 
 
-def _whole(file: File, layout: FrameLines | FrameObjects) -> Iterator[tuple[bytes | list[bytes], int]]:
-    """Lines as one text, or objects."""
+def _whole(file: File, layout: FrameLines | FrameObjects) -> Iterator[tuple[list[bytes], int]]:
     if isinstance(layout, FrameLines):
         for block, _, position in blocks(file.path, layout.newline, layout.skip):
-            yield block, position
+            yield block.splitlines(), position
     else:
         for found in scan(file.path, layout.depth, layout.skip):
             yield found.rows, found.position

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.binance import messages
@@ -238,6 +238,7 @@ def test_days_are_read_in_the_order_of_their_first_trades(tmp_path: Path) -> Non
     assert same(whole(days[1], days[2], days[0]), f)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(-2_000_000, 2_000_000), st.integers(100, 9_000))
 def test_files_that_overlap_are_merged_by_time(
     tmp_path_factory: pytest.TempPathFactory, n: int, m: int, later_us: int, step_us: int
