@@ -156,9 +156,10 @@ class _Lines:
         """The table, or None where a cell is of another type or a row of another width."""
         layout, self._odd = self._layout, None
         kinds = {ours: types.get(ours, _WORDS if ours in _FEW_WORDS else pa.string()) for ours in layout.places}
+        block = self._block if block is None else block
         try:
-            return pa.csv.read_csv(
-                pa.BufferReader(self._block if block is None else block),
+            table = pa.csv.read_csv(
+                pa.BufferReader(block),
                 read_options=pa.csv.ReadOptions(
                     column_names=[str(place) for place in range(layout.width)], use_threads=False, block_size=LONGEST_LINE + BLOCK
                 ),
@@ -170,6 +171,9 @@ class _Lines:
             )
         except pa.ArrowException:
             return None
+        if b'"' in block and len(table) != len(self._rows()):  # one that is not closed takes the lines behind it into its cell
+            return None
+        return table
 
     def _of_other_width(self, row: Any) -> str:
         if not row.text.strip() or row.text.lstrip().startswith("#"):

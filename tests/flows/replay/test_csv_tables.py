@@ -132,6 +132,12 @@ def test_rows_that_are_written_otherwise_in_the_middle_are_the_same(tmp_path: Pa
 # refusals
 
 
+def test_a_quotation_mark_that_is_not_closed_takes_no_rows_with_it(tmp_path: Path) -> None:
+    rows = archive(100)
+    rows[40] = rows[40].replace(",True", ',"True')
+    assert refusal(tmp_path / "BTCUSDT-trades-1.csv", "\n".join(rows)).startswith("line 41: a quotation mark is not closed")
+
+
 def test_a_broken_row_far_into_a_file_is_named_by_its_line(tmp_path: Path) -> None:
     rows = [f"{US + k},BTCUSDT,{k},100.25,1,buy" for k in range(100_000)]
     rows[30_000] = ""
