@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
         "Event time only: the speed changes no row, and a second replay changes none.",
     )
     replay_.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="recorded frames (.ndjson[.gz]), trade archives (.csv, .zip), Parquet"
+        "files", nargs="+", type=Path, metavar="FILE", help="recorded trades: frames, JSON, CSV, Parquet, Feather, packed or not"
     )
     replay_.add_argument("--speed", type=positive, metavar="N", help="times the market's own speed (default: as fast as possible)")
     add_dir(replay_)
@@ -343,7 +343,7 @@ def replay(options: argparse.Namespace) -> int:
     from flows.embedded import running
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, settle, ttl_would_drop
-    from flows.recordings import read, symbols_in
+    from flows.replay.recordings import read, symbols_in
     from flows.running import Tally, execute, stopping_on_signals, telling_of_compiling
     from flows.sink import AWAITED, QuestDBSink
     from flows.source import RecordingSource, Stop

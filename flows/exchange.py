@@ -48,7 +48,7 @@ from flows.binance import messages
 from flows.binance.messages import AGG_TRADE, STREAMS, TRADE
 from flows.errors import UserError
 from flows.market import DEFAULT_SYMBOLS, Market
-from flows.recordings import Progress, read, symbols_in
+from flows.replay.recordings import Progress, read, symbols_in
 from flows.tape import INTERVALS_US, Kline, Tape
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from flows.exchange import Background
 from flows.pipeline import pipeline
 from flows.questdb import Endpoint, Writer, connect, settle
 from flows.questdb import tables as schema
-from flows.recordings import read
+from flows.replay.recordings import read
 from flows.running import Tally, execute
 from flows.sink import QuestDBSink
 from flows.source import ExchangePartition, ExchangeSource, Options, RecordingSource, Stop

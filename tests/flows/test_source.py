@@ -22,7 +22,7 @@ from flows.config import Settings, decode
 from flows.errors import UserError
 from flows.exchange import Background, background
 from flows.market import record
-from flows.recordings import read
+from flows.replay.recordings import read
 from flows.source import FIRST_IDS, TRADE_SEEN, ExchangePartition, ExchangeSource, Feed, Options, RecordingSource, Stop
 from operators.bars import BarBuilder
 from operators.columns import NEVER, SECOND_US, Trades

@@ -14,7 +14,7 @@ from flows.binance.messages import AGG_TRADE, TRADE, join
 from flows.binance.rest import Api, Failed
 from flows.exchange import Background, background
 from flows.market import record
-from flows.recordings import read
+from flows.replay.recordings import read
 
 START_US = 1_763_800_000_000_000
 SECOND_US = 1_000_000

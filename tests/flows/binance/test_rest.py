@@ -18,7 +18,7 @@ from flows.binance.sequencer import Page, Request
 from flows.errors import UserError
 from flows.exchange import Background, background
 from flows.market import record
-from flows.recordings import read
+from flows.replay.recordings import read
 
 START_US = 1_763_800_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
