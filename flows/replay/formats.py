@@ -289,16 +289,15 @@ def _blocks(file: File) -> Iterator[tuple[bytes, int]]:
 
 
 def looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
-    """Trades of a part after the other: of frames the first and each block's last ones, of tables all; symbols are entered into `codes`."""
+    """The trades, part after part; symbols are entered into `codes` as they come."""
     if file.kind == LINES:
-        for number, (block, position) in enumerate(_blocks(file)):
+        needle = f'"{stream}"'.encode()
+        for block, position in _blocks(file):
             for event, name in set(_EVENT.findall(block)):
                 if event == stream.encode():
                     codes.setdefault(name.decode("utf-8", "replace"), len(codes))
-            lines = block.split(b"\n") if number == 0 else block.rsplit(b"\n", PEEKED)[-PEEKED:]
-            if len(lines) > 2 * PEEKED:
-                lines[PEEKED:-PEEKED] = []
-            yield decode([_STAMP.sub(b"", line) for line in lines], codes, stream), position
+            lines = [line if line[0] == 123 else _STAMP.sub(b"", line) for line in block.split(b"\n") if needle in line]
+            yield decode(lines, codes, stream), position
         return
     for batch, position in _tables(file, _wanted(file)):
         names = [file.symbol] if file.symbol is not None else pc.unique(_texts(file, batch.column("symbol"))).to_pylist()
