@@ -7,7 +7,7 @@ milliseconds); what goes back further is wrong, in its time or in its id, and is
 |---|---|
 | duplicate | the same trade once more |
 | conflict | another trade of the same id; the one whose time, price, quantity and side are the smaller is kept |
-| time | later than each of the 5 trades after it, or earlier than each of the 5 before it, by more than an hour |
+| time | more than an hour later than most of the trades behind it and before it, or earlier; up to four in a row are found |
 | order | the same by more than 10 s, and its id follows on neither of its neighbours' |
 
 A pause is never wrong, however long: the last trade before it and the first one after it are both in line.
@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from flows.binance.messages import APART_US, NEIGHBOURS, TIME
+from flows.binance.messages import APART_US, TIME
 from flows.errors import UserError
 from flows.replay.packed import CONTENT, ROW, Longs, Packed
 
@@ -28,7 +28,8 @@ Flags = npt.NDArray[np.bool_]
 
 DUPLICATE, CONFLICT, ORDER = "duplicate", "conflict", "order"  # reasons, beside those of messages.py
 BACK_US: Final = 10_000_000  # a time that is this much before an earlier id's contradicts it
-MOST_CONTRADICTED: Final = 0.01  # share of trades; from then on the ids are no order of these trades
+AROUND: Final = 9  # trades on each side that a time is compared with: four wrong ones in a row are a minority
+MOST_CONTRADICTED: Final = 0.05  # share of trades whose time contradicts the ids; from then on the ids are no order of these trades
 FEW: Final = 10  # contradictions that say nothing about all ids
 
 
@@ -49,10 +50,10 @@ class ById:
         before, held = np.empty(0, ROW), np.empty(0, ROW)
         for part in parts:
             rows = np.concatenate((held, self._once(part)))
-            n = max(len(rows) - NEIGHBOURS, 0)  # the last ones wait for those behind them
+            n = max(len(rows) - AROUND, 0)  # the last ones wait for those behind them
             if n:
                 yield self._in_line(before, rows[:n], rows[n:])
-                before = np.concatenate((before, rows[:n]))[-NEIGHBOURS:]
+                before = np.concatenate((before, rows[:n]))[-AROUND:]
             held = rows[n:]
         yield self._in_line(before, held, held[:0])
         self._refuse_contradicted()
@@ -70,6 +71,8 @@ class ById:
         wrong_time, wrong_order = (flags[here] for flags in out_of_line(around["id"], around["ts"]))
         self.left_out[TIME] += int(np.count_nonzero(wrong_time))
         self.left_out[ORDER] += int(np.count_nonzero(wrong_order))
+        if (wrong_time | wrong_order).any():
+            self._note(rows, np.full(len(rows), np.median(around["ts"])), wrong_time | wrong_order)
         return self._forward(rows[~(wrong_time | wrong_order)])
 
     def _forward(self, rows: Packed) -> Packed:
@@ -96,7 +99,7 @@ class ById:
     def _note(self, rows: Packed, reached: Longs, contradicted: Flags) -> None:
         if not self._contradicted:
             k = int(np.flatnonzero(contradicted)[0])
-            self._example = f"id {rows['id'][k]} is of {utc(int(rows['ts'][k]))}, an id up to it of {utc(int(reached[k]))}"
+            self._example = f"id {rows['id'][k]} is of {utc(int(rows['ts'][k]))}, an id near it of {utc(int(reached[k]))}"
         self._contradicted += int(np.count_nonzero(contradicted))
 
     def _refuse_contradicted(self) -> None:
@@ -108,34 +111,39 @@ class ById:
 
 
 def out_of_line(ids: Longs, ts: Longs) -> tuple[Flags, Flags]:
-    """Which rows, by id, have a time that contradicts all their neighbours: by an hour, and those by 10 s whose id follows on nobody's.
+    """Which rows, by id, have a time that contradicts the AROUND before and behind: by an hour, and by 10 s where ids do not follow on.
 
-    Shapes (n,). The first and the last row have neighbours on one side only; times that never go back are all in line.
+    Shapes (n,). Times that never go back are all in line, also those at the ends.
     """
-    n = len(ts)
-    lowest, highest = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-    follows = np.zeros(n, np.bool_)
+    if len(ts) < 2 or not (ts[1:] < ts[:-1] - BACK_US).any():
+        return np.zeros(len(ts), np.bool_), np.zeros(len(ts), np.bool_)
+    follows = np.zeros(len(ts), np.bool_)
     follows[1:] = ids[1:] - ids[:-1] <= 1
     follows[:-1] |= follows[1:]
-    if n < 2 or not (ts[1:] < ts[:-1] - BACK_US).any():
-        return np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    after_max, before_max = np.full(n, lowest), np.full(n, lowest)
-    after_min, before_min = np.full(n, highest), np.full(n, highest)
-    for k in range(1, min(NEIGHBOURS, n - 1) + 1):
-        np.maximum(after_max[:-k], ts[k:], out=after_max[:-k])
-        np.minimum(after_min[:-k], ts[k:], out=after_min[:-k])
-        np.maximum(before_max[k:], ts[:-k], out=before_max[k:])
-        np.minimum(before_min[k:], ts[:-k], out=before_min[k:])
-    last, first = after_max == lowest, before_min == highest
+    wrong_time = _contradicted(ts, APART_US)
+    return wrong_time, _contradicted(ts, BACK_US) & ~follows & ~wrong_time
 
-    def wrong(apart_us: int) -> Flags:
-        late = ~last & (ts - apart_us > after_max) & (first | (ts - apart_us > before_min))
-        early = ~first & (ts + apart_us < before_min) & (last | (ts + apart_us < after_max))
-        found: Flags = late | early
-        return found
 
-    wrong_time = wrong(APART_US)
-    return wrong_time, wrong(BACK_US) & ~follows & ~wrong_time
+def _contradicted(ts: Longs, apart_us: int) -> Flags:
+    """Times that are later than half of those behind, and less than half of those before agree; and the mirror image of that.
+
+    Earlier, later: by more than `apart_us`.
+    """
+    n = len(ts)
+    position = np.arange(n)
+    behind, before = np.minimum(AROUND, n - 1 - position), np.minimum(AROUND, position)
+    behind_earlier, behind_agree, before_later, before_agree = np.zeros((4, n), np.int64)
+    for k in range(1, min(AROUND, n - 1) + 1):
+        first, second = ts[:-k], ts[k:]
+        behind_earlier[:-k] += second < first - apart_us
+        behind_agree[:-k] += second <= first + apart_us
+        before_later[k:] += first > second + apart_us
+        before_agree[k:] += first >= second - apart_us
+    most = AROUND // 2
+    late = (behind > 0) & (2 * behind_earlier >= behind) & (before_agree <= most)
+    early = (before > 0) & (2 * before_later >= before) & (behind_agree <= most)
+    found: Flags = late | early
+    return found
 
 
 def utc(ts: int) -> str:

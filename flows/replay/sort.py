@@ -56,6 +56,9 @@ class Spill:
     def close(self) -> None:
         self._file.close()
 
+    def __del__(self) -> None:
+        self._file.close()  # of a sort that nobody finished
+
 
 class Sorter:
     """Takes trades in any order, gives them in Pairflow's: each symbol by id, the symbols by time.
