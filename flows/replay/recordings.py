@@ -17,7 +17,8 @@ import numpy as np
 from flows.binance.messages import AGG_TRADE, TRADE, Frames, join
 from flows.errors import UserError
 from flows.replay.facts import AHEAD_US, SLACK_US, Facts, Span, disorder, possible
-from flows.replay.formats import File, frames_of, looked, peek
+from flows.replay.files import File
+from flows.replay.formats import frames_of, looked, peek
 from flows.replay.merge import Stream, merged
 from flows.replay.packed import Longs, Packed, in_turn, pack, unpack
 from flows.replay.sort import Sorter, refuse_without_room, room
@@ -39,7 +40,7 @@ class Look:
     @property
     def ids(self) -> bool:
         """Whether the trades have ids of their own."""
-        return getattr(self.files[0], "ids", True)
+        return self.files[0].ids
 
     @property
     def first_us(self) -> int:
@@ -205,7 +206,7 @@ def _peek_all(paths: Sequence[Path]) -> tuple[tuple[File, ...], str]:
         a = next(file for file in files if TRADE not in file.streams)
         b = next(file for file in files if AGG_TRADE not in file.streams)
         raise UserError(f"{a.path}: holds aggregate trades, but {b.path.name} single ones: give files of one kind")
-    without = [file for file in files if not getattr(file, "ids", True)]
+    without = [file for file in files if not file.ids]
     if without and len(without) < len(files):
         other = next(file for file in files if file not in without)
         raise UserError(f"{without[0].path}: its trades have no ids, but those of {other.path.name} do: replay them separately")
