@@ -343,31 +343,19 @@ def replay(options: argparse.Namespace) -> int:
     from flows.embedded import running
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, settle, ttl_would_drop
-    from flows.replay.recordings import read, symbols_in
+    from flows.replay.source import RecordingSource
     from flows.running import Tally, execute, stopping_on_signals, telling_of_compiling
     from flows.sink import AWAITED, QuestDBSink
-    from flows.source import RecordingSource, Stop
+    from flows.source import Stop
 
-    settings = load(options)
-    look = symbols_in(options.files, progress(sys.stderr, "looking"))
-    known = sorted(set(look.symbols) & set(settings.symbols))
-    if not known:
-        raise UserError(
-            f"replay: the recordings hold {', '.join(look.symbols[:5]) or 'no symbol'}, the configuration {', '.join(settings.symbols)}: "
-            "add the pair or source.symbols to the configuration"
-        )
-    if left := sorted(set(look.symbols) - set(settings.symbols)):
-        say(f"left out, not in the configuration: {', '.join(left)}")
-    settings = msgspec.structs.replace(settings, source=msgspec.structs.replace(settings.source, stream=look.stream))
-    settings = msgspec.structs.replace(settings, questdb=in_dir(settings.questdb, options.dir))
+    settings, recording = recorded(options, load(options))
     stop, tally = Stop(), Tally()
     with running(settings.questdb, say) as endpoint:
         prepare(endpoint)
-        if why := ttl_would_drop(endpoint, look.first_us, look.last_us):
+        if why := ttl_would_drop(endpoint, recording.first_us, recording.last_us):
             raise UserError(f"replay: {why}")
         with telling_of_compiling(say):
             warm_up(settings)
-        recording = read(options.files, settings.symbols, None if options.speed else progress(sys.stderr, "replaying"), look.stream)
         source = RecordingSource(settings, recording, stop, options.speed)
         flow = pipeline(
             settings,
@@ -378,19 +366,49 @@ def replay(options: argparse.Namespace) -> int:
         with stopping_on_signals(stop), tally.reported(say, REPORT_S) if options.speed else contextlib.nullcontext():
             execute(flow, recovery=None, every=REPLAY_EPOCH, workers=options.workers)
         settle(endpoint)
-        took = time.monotonic() - began
+        took, summary = time.monotonic() - began, source.summary
         if not stop and not tally.rows["trades"]:
-            raise UserError(f"replay: no trade was left of the recordings{source.left_out}: nothing was written; correct the recordings")
+            raise UserError(f"replay: no trade was left of the recordings{summary.left_out()}: nothing was written; correct the recordings")
         print(
             f"{'interrupted' if stop else 'replayed'}: {tally.summary()} in {took:.1f} s "
-            f"({tally.rows['trades'] / took:,.0f} trades/s){source.left_out}"
+            f"({tally.rows['trades'] / took:,.0f} trades/s){summary.left_out()}"
         )
+        for line in filter(None, (summary.cut_off(), summary.advice)):
+            print(line)
         if settings.questdb.embedded:
             where = f" --dir {shlex.quote(str(options.dir))}" if options.dir is not None else ""
             print(
                 f"look: the database is in {settings.questdb.dir}; `pairflow questdb{where}` serves it, `pairflow export TABLE -o FILE{where}` writes it"
             )
     return 0
+
+
+def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
+    """The settings of a replay and its recording, in order; says what one has and the other has not."""
+    from flows.replay.recordings import Recording, symbols_in
+
+    look = symbols_in(options.files, progress(sys.stderr, "looking"))
+    known = set(look.symbols) & set(settings.symbols)
+    if not known:
+        raise UserError(
+            f"replay: the recordings hold {', '.join(look.symbols[:5]) or 'no symbol'}, the configuration {', '.join(settings.symbols)}: "
+            "add the pair or source.symbols to the configuration"
+        )
+    if left := sorted(set(look.symbols) - known):
+        say(f"left out, not in the configuration: {', '.join(left)}")
+    if absent := [symbol for symbol in settings.symbols if symbol not in known]:
+        pairs = [pair.name for pair in settings.pairs if not {pair.y, pair.x} <= known]
+        say(f"not in the recordings: {', '.join(absent)}" + (f"; no signals of {', '.join(pairs)}" if pairs else ""))
+    if not look.ids:
+        say("the trades have no ids: numbered 1, 2, 3 … in the order of time, price, quantity and side")
+    settings = msgspec.structs.replace(
+        settings,
+        source=msgspec.structs.replace(settings.source, stream=look.stream),
+        questdb=in_dir(settings.questdb, options.dir),
+    )
+    beside = settings.questdb.dir.parent if settings.questdb.embedded else None
+    reading = None if options.speed else progress(sys.stderr, "replaying")
+    return settings, Recording(look, settings.symbols, beside, say, progress(sys.stderr, "sorting"), reading)
 
 
 def in_dir(database: Any, directory: Path | None) -> Any:

@@ -1,11 +1,11 @@
-"""Where trades come from: the exchange, live, or a recording. Both give the dataflow the same batches."""
+"""Where live trades come from: the exchange. A recording (flows/replay/source.py) gives the dataflow the same batches."""
 
 import json
 import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -381,86 +381,6 @@ class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
             return ExchangePartition(for_part, self._settings, codes, resume_state, self._stop, self._options, self._beginning)
         except Interrupted:
             return NotBegun(before)
-
-
-@dataclass(slots=True)
-class LeftOut:
-    """What of a recording was no trade."""
-
-    rejected: int = 0
-    unreadable: int = 0
-
-    def count(self, frames: Frames) -> None:
-        self.rejected += int(frames.rejected.sum())
-        self.unreadable += frames.unreadable
-
-    def __str__(self) -> str:
-        told = [f"{self.rejected:,} rejected: price, quantity or time impossible"] * bool(self.rejected)
-        told += [f"{self.unreadable:,} unreadable lines"] * bool(self.unreadable)
-        return f" ({'; '.join(told)})" if told else ""
-
-
-class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
-    """Recorded trades in event time: as fast as the flow takes them, or at `speed` times the market's."""
-
-    def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None, counts: "LeftOut") -> None:
-        self._counts = counts
-        self._symbols, self._recording, self._stop, self._speed = settings.symbols, recording, stop, speed
-        self._sequencer = Sequencer(len(settings.symbols), settings.source.quiet_us, None, settings.source.ids == CONTIGUOUS)
-        self._health = Health(settings.symbols, np.arange(len(settings.symbols)), wall_us)
-        self._start: tuple[float, int] | None = None
-        self._pending: Frames | None = None
-        self._ended = False
-
-    @guarded
-    def next_batch(self) -> Iterable[tuple[str, Feed]]:
-        if self._stop or self._ended:
-            raise StopIteration
-        frames = self._next_frames()
-        if frames is not None:
-            self._health.arrived(frames, live=False)
-            self._counts.count(frames)
-            self._sequencer.feed(frames, 0.0)
-        self._ended = frames is None
-        trades = self._sequencer.release(0.0, end=self._ended)
-        self._health.released(trades, self._sequencer.take_duplicates())
-        gaps = gap_rows(self._sequencer.take_gaps(), self._symbols, wall_us())
-        return [("recording", Feed(trades, gaps, self._health.rows(0)))]
-
-    def _next_frames(self) -> Frames | None:
-        frames = self._pending if self._pending is not None else next(self._recording, None)
-        self._pending = None
-        if frames is None or self._speed is None or not len(frames):
-            return frames
-        if self._start is None:
-            self._start = time.monotonic(), int(frames.ts[0])
-        began, first_ts = self._start
-        market_us = first_ts + int((time.monotonic() - began) * self._speed * SECOND_US)
-        due = int(np.argmax(np.append(frames.ts > market_us, True)))
-        if due == 0:
-            time.sleep(min(WAIT_S, max(0.0, (int(frames.ts[0]) - market_us) / self._speed / SECOND_US)))
-        if due < len(frames):
-            counted = np.zeros_like(frames.rejected)  # what is rejected counts with the rows that are due
-            self._pending = replace(frames.rows(slice(due, None)), rejected=counted, unreadable=0, foreign=0, controls=[])
-        return frames.rows(slice(0, due))
-
-    def snapshot(self) -> None:
-        return None
-
-
-class RecordingSource(FixedPartitionedSource[tuple[str, Feed], None]):
-    """A recording as a source of one partition. It keeps no position: a replay begins at the beginning."""
-
-    def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None = None) -> None:
-        self._settings, self._recording, self._stop, self._speed = settings, recording, stop, speed
-        self.left_out = LeftOut()
-
-    def list_parts(self) -> list[str]:
-        return ["recording"]
-
-    @guarded
-    def build_part(self, step_id: str, for_part: str, resume_state: None) -> RecordingPartition:
-        return RecordingPartition(self._settings, self._recording, self._stop, self._speed, self.left_out)
 
 
 def write_durably(path: Path, text: str) -> None:

@@ -10,7 +10,8 @@ Shapes: `values` float64 (2 · symbols, columns); `volume` float64 and `incomple
 epoch. The newest `keep` columns before a symbol's `filled` stay, for the symbol that is furthest behind; older ones are forgotten when room
 is needed, and a bar of that age changes nothing.
 
-Undefined (NaN; `incomplete` false): a cell whose bar is not there. A symbol never seen has none and holds nobody up.
+Undefined (NaN; `incomplete` false): a cell whose bar is not there. A symbol never seen has none and holds nobody up. A cell that was
+forgotten before another symbol's bars came to it is NaN and incomplete: what is measured on it is undefined, and says so.
 
 Reference: none.
 
@@ -151,3 +152,5 @@ class Panel:
         seen = self.seen()
         self.begun[seen] -= shift
         self.filled[seen] -= shift
+        for s in np.flatnonzero(seen).tolist():
+            self.incomplete[s, max(int(self.begun[s]), 0) : min(int(self.filled[s]), target.start)] = True  # forgotten

@@ -29,7 +29,7 @@ MODULES = (  # what verbs import when they are called
     "flows.market",
     "flows.monitor",
     "flows.questdb",
-    "flows.recordings",
+    "flows.replay.recordings",
     "flows.sink",
     "flows.source",
 )

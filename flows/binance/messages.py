@@ -1,5 +1,6 @@
 """Binance's messages: bytes to columns and columns to bytes. No sockets, no clock, and no exception for whatever the bytes are."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Final, Literal
@@ -19,6 +20,7 @@ APART_US: Final = (
 )
 LONE_US: Final = 24 * APART_US  # the same at an end, where it may be a pause
 NEIGHBOURS: Final = 5  # so many less one wrong times in a row are found
+PRICE, QUANTITY, TIME, SIDE, MALFORMED = REASONS = "price", "quantity", "time", "side", "malformed"  # why a trade is rejected
 JOINED: Final = 512  # frames decoded in one call; when one of them is broken, so many are decoded one by one
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -113,6 +115,7 @@ class Frames:
     unreadable: int = 0  # frames that are no message: half a message, bad JSON, an event without a known symbol
     foreign: int = 0  # sound messages that nobody asked for: other symbols, other events
     controls: list[dict[str, Any]] = field(default_factory=list)  # serverShutdown, answers to subscriptions, errors
+    reasons: Counter[str] = field(default_factory=Counter)  # of `rejected`, all symbols: one of REASONS, or of flows/replay/order.py
 
     def __len__(self) -> int:
         return len(self.id)
@@ -127,6 +130,10 @@ class Frames:
     def rows(self, chosen: Any) -> "Frames":
         """The chosen rows (a mask, an index array or a slice) with the same counts."""
         return replace(self, **{name: getattr(self, name)[chosen] for name in COLUMNS})
+
+    def uncounted(self) -> "Frames":
+        """The same rows without the counts, which go with other rows."""
+        return replace(Frames.none(len(self.rejected)), **{name: getattr(self, name) for name in COLUMNS})
 
 
 COLUMNS: Final = tuple(f.name for f in fields(Frames))[:8]
@@ -145,6 +152,7 @@ def join(parts: Sequence[Frames], symbols: int) -> Frames:
         unreadable=sum(part.unreadable for part in parts),
         foreign=sum(part.foreign for part in parts),
         controls=[control for part in parts for control in part.controls],
+        reasons=sum((part.reasons for part in parts), Counter()),
     )
 
 
@@ -154,11 +162,35 @@ def microseconds(times: Longs) -> Longs:
 
 
 def sound(
-    symbol: Codes, symbols: int, *, id: Longs, ts: Longs, price: Floats, qty: Floats, is_buyer_maker: Flags, count: Longs, event_ts: Longs
+    symbol: Codes,
+    symbols: int,
+    *,
+    id: Longs,
+    ts: Longs,
+    price: Floats,
+    qty: Floats,
+    is_buyer_maker: Flags,
+    count: Longs,
+    event_ts: Longs,
+    side_known: Flags | None = None,
 ) -> Frames:
-    """Frames of the rows that can be trades. A code below 0 is foreign; what cannot be a trade is counted in `rejected`."""
+    """Frames of the rows that can be trades. A code below 0 is foreign; what cannot be a trade is counted in `rejected` with its reason.
+
+    Every array has shape (n,). `side_known` is false where `is_buyer_maker` could not be read (None: it could everywhere).
+    """
     known = symbol >= 0
-    good = known & np.isfinite(price) & (price > 0) & np.isfinite(qty) & (qty > 0) & (count > 0) & (id >= 0) & (ts > 0) & (ts <= LATEST_US)
+    faults = {  # the first that applies is the reason
+        PRICE: ~(np.isfinite(price) & (price > 0)),
+        QUANTITY: ~(np.isfinite(qty) & (qty > 0)),
+        TIME: ~((ts > 0) & (ts <= LATEST_US)),
+        SIDE: np.zeros(len(symbol), np.bool_) if side_known is None else ~side_known,
+        MALFORMED: ~((count > 0) & (id >= 0)),
+    }
+    good, reasons = known.copy(), Counter[str]()
+    for reason, fault in faults.items():
+        if found := int(np.count_nonzero(good & fault)):
+            reasons[reason] = found
+            good &= ~fault
     if good.all():
         zero = np.zeros(symbols, np.int64)
         return Frames(symbol, id, microseconds(ts), price, qty, is_buyer_maker, count, microseconds(event_ts), zero)
@@ -173,6 +205,7 @@ def sound(
         microseconds(event_ts[good]),
         rejected=np.bincount(symbol[known & ~good], minlength=symbols).astype(np.int64),
         foreign=int(np.count_nonzero(~known)),
+        reasons=reasons,
     )
 
 
@@ -284,7 +317,8 @@ def _one_by_one(frames: Sequence[bytes], codes: Mapping[str, int], stream: str, 
             else:
                 unreadable += 1
     found = _trade_columns(events, codes, stream, symbols)
-    counted = replace(Frames.none(symbols), rejected=rejected, unreadable=unreadable, foreign=foreign, controls=controls)
+    reasons = Counter({MALFORMED: int(rejected.sum())} if rejected.any() else {})
+    counted = replace(Frames.none(symbols), rejected=rejected, unreadable=unreadable, foreign=foreign, controls=controls, reasons=reasons)
     return join([found, counted], symbols)
 
 
@@ -328,6 +362,7 @@ def decode_rest(body: bytes, code: int, stream: str, symbols: int | None = None)
     found = _rest_columns(events, code, stream, symbols)
     if malformed:
         found.rejected[code] += malformed
+        found.reasons[MALFORMED] += malformed
     return found
 
 

@@ -1,81 +1,75 @@
-"""The trades of several recordings in one order of time, without those whose time cannot be theirs."""
+"""Several streams of rows, each by rising keys, as one: only the heads of the streams are in memory."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
-from itertools import chain
+import heapq
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
-from flows.binance.messages import LATEST_US, NEIGHBOURS, Frames, join, plausible
+from flows.replay.packed import ROW, Longs, Packed
+
+Keyed = tuple[Packed, Longs]  # rows (n,), and the key of each (n,)
+NONE: Final = np.iinfo(np.int64).max  # stands for the key of no row
 
 
-def merged(firsts: Sequence[int], batches: Callable[[int], Generator[Frames, None, None]], symbols: int) -> Iterator[Frames]:
-    """Batches of several files in one order of time; a file is opened when the others have come to its first trade."""
-    waiting = list(range(len(firsts)))
-    sources: dict[int, Generator[Frames, None, None]] = {}
-    heads: dict[int, Frames] = {}
-    with ExitStack() as stack:
-        while waiting or sources:
-            yield from _refill(sources, heads)
-            horizon = min((int(head.ts.max()) for head in heads.values()), default=LATEST_US)
-            if waiting and firsts[waiting[0]] <= horizon:
-                k = waiting.pop(0)
-                sources[k] = batches(k)
-                stack.callback(sources[k].close)
-                continue
-            parts, times = [], []
-            for k, head in list(heads.items()):
-                reached = np.maximum.accumulate(head.ts)
-                n = int(np.searchsorted(reached, horizon, side="right"))
-                if n == len(head):
-                    parts.append(head)
-                    del heads[k]
-                elif n:
-                    parts.append(head.rows(slice(0, n)))
-                    heads[k] = replace(
-                        head.rows(slice(n, None)), rejected=np.zeros(symbols, np.int64), unreadable=0, foreign=0, controls=[]
-                    )
-                times.append(reached[:n])
+@dataclass(slots=True)
+class Stream:
+    """Rows in batches by rising keys. Within `slack` a key may be below one that came before, also in another batch."""
+
+    opens_at: int  # no key is below; the first batch is not read before the others have come to it
+    batches: Generator[Keyed, None, None]
+    slack: int = 0
+    rows: Packed = field(default_factory=lambda: np.empty(0, ROW))  # read and not given yet, by key
+    keys: Longs = field(default_factory=lambda: np.empty(0, np.int64))
+    first: int = NONE  # key of the first of them
+
+    def read(self) -> int | None:
+        """Take the next batch; returns the key below which none is to come, or None after the last batch."""
+        batch = next(self.batches, None)
+        if batch is None:
+            return None
+        rows, keys = batch
+        if not len(rows):
+            return self.opens_at
+        if len(self.rows):
+            rows, keys = np.concatenate((self.rows, rows)), np.concatenate((self.keys, keys))
+        newest = int(keys.max())
+        if (keys[1:] < keys[:-1]).any():
+            order = np.argsort(keys, kind="stable")
+            rows, keys = rows[order], keys[order]
+        self.rows, self.keys, self.first = rows, keys, int(keys[0])
+        self.opens_at = max(self.opens_at, newest - self.slack)
+        return self.opens_at
+
+    def give(self, before: int | None) -> Keyed:
+        """The rows whose keys are below `before`; None: all."""
+        n = len(self.keys) if before is None else int(np.searchsorted(self.keys, before, side="left"))
+        given = self.rows[:n], self.keys[:n]
+        self.rows, self.keys = self.rows[n:], self.keys[n:]
+        self.first = int(self.keys[0]) if len(self.keys) else NONE
+        return given
+
+
+def merged(streams: Sequence[Stream]) -> Iterator[Keyed]:
+    """The rows of all streams in parts: each part's keys are above those of the part before, within a part they come as they are.
+
+    So all rows of one key are in one part, and who wants an order among them sorts the part.
+    """
+    waiting = [(stream.opens_at, k) for k, stream in enumerate(streams)]
+    heapq.heapify(waiting)
+    try:
+        while waiting:
+            _, k = heapq.heappop(waiting)
+            bound = streams[k].read()
+            if bound is not None:
+                heapq.heappush(waiting, (bound, k))
+            horizon = waiting[0][0] if waiting else None
+            parts = [stream.give(horizon) for stream in streams if (len(stream.keys) if horizon is None else stream.first < horizon)]
             if len(parts) == 1:
                 yield parts[0]
             elif parts:
-                yield join(parts, symbols).rows(np.argsort(np.concatenate(times), kind="stable"))
-
-
-def _refill(sources: dict[int, Generator[Frames, None, None]], heads: dict[int, Frames]) -> Iterator[Frames]:
-    """Give every open file a head with rows; what had only counts comes out."""
-    for k in list(sources):
-        while k not in heads:
-            head = next(sources[k], None)
-            if head is None:
-                del sources[k]
-                break
-            if len(head):
-                heads[k] = head
-            else:
-                yield head
-
-
-def plausible_only(parts: Iterator[tuple[Frames, int]]) -> Iterator[tuple[Frames, int]]:
-    """The parts without the trades whose time cannot be theirs: those are counted as rejected. One part is read ahead."""
-    before_symbol, before_ts = np.empty(0, np.int32), np.empty(0, np.int64)
-    held: tuple[Frames, int] | None = None
-    for part in chain(parts, [None]):
-        if held is not None:
-            frames, position = held
-            after = part[0] if part is not None else Frames.none(0)
-            start, stop = len(before_ts), len(before_ts) + len(frames)
-            symbol = np.concatenate((before_symbol, frames.symbol, after.symbol))
-            good = plausible(symbol, np.concatenate((before_ts, frames.ts, after.ts)))[start:stop]
-            if not good.all():
-                rejected = frames.rejected + np.bincount(frames.symbol[~good], minlength=len(frames.rejected))
-                frames = replace(frames.rows(good), rejected=rejected)
-            symbol, ts = np.concatenate((before_symbol, frames.symbol)), np.concatenate((before_ts, frames.ts))
-            order = np.argsort(symbol, kind="stable")
-            last = order[
-                np.append(symbol[order][NEIGHBOURS:] != symbol[order][:-NEIGHBOURS], np.ones(min(len(order), NEIGHBOURS), np.bool_))
-            ]
-            before_symbol, before_ts = symbol[last], ts[last]
-            yield frames, position
-        held = part
+                yield np.concatenate([rows for rows, _ in parts]), np.concatenate([keys for _, keys in parts])
+    finally:
+        for stream in streams:
+            stream.batches.close()

@@ -23,9 +23,10 @@ from flows.errors import UserError
 from flows.exchange import Background, background
 from flows.market import record
 from flows.replay.recordings import read
-from flows.source import FIRST_IDS, TRADE_SEEN, ExchangePartition, ExchangeSource, Feed, Options, RecordingSource, Stop
+from flows.source import FIRST_IDS, TRADE_SEEN, ExchangePartition, ExchangeSource, Feed, Options, Stop
 from operators.bars import BarBuilder
 from operators.columns import NEVER, SECOND_US, Trades
+from tests.flows.replay.recorded import replayed
 
 START_US = 1_763_800_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -244,7 +245,7 @@ def test_bars_wait_for_what_an_outage_across_their_ends_missed(played: Backgroun
         live.until(lambda: live.newest() == newest_of(trades))
         live.until(lambda: min(live.watermark) >= trades.ts.max() - 3 * SECOND_US)
         bars = bars_of([feed.trades for feed in live.feeds])
-    expected = bars_of([feed.trades for feed in replayed(settings, [trades])])
+    expected = bars_of([feed.trades for feed in replayed(settings, [trades])[0]])
     assert len(bars) > 2 * (SECONDS - 5) and {gap["cause"] for gap in live.gaps()} == {"disconnect"}
     assert bars == {key: expected[key] for key in bars}
 
@@ -516,49 +517,3 @@ def test_first_ids_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (settings.recovery.dir / f"binance-0.{FIRST_IDS}").write_text('{"BTCUSDT": 7}')
     with pytest.raises(UserError, match=r"first_ids\.json: cannot be read .*--fresh"):
         Running(settings)
-
-
-# recordings
-
-
-def replayed(settings: Settings, batches: list[Frames], speed: float | None = None) -> list[Feed]:
-    source = RecordingSource(settings, iter(batches), Stop(), speed)
-    partition = source.build_part("trades", "recording", None)
-    feeds = []
-    while True:
-        try:
-            feeds += [feed for _, feed in partition.next_batch()]
-        except StopIteration:
-            return feeds
-
-
-def test_a_recording_gives_the_same_whatever_its_batches_and_speed(recording: Path, trades: Frames, tmp_path: Path) -> None:
-    settings = settings_for(None, tmp_path)
-    rng = np.random.default_rng(1)
-    shuffled = trades.rows(np.argsort(np.arange(len(trades)) + rng.random(len(trades)) * 50))
-    doubled = join([trades, trades.rows(slice(0, None, 10))], 2)
-    for came in (trades, shuffled, doubled.rows(np.argsort(doubled.ts, kind="stable"))):
-        for size in (97, 10_000):
-            feeds = replayed(settings, [came.rows(slice(k, k + size)) for k in range(0, len(came), size)])
-            same_as(feeds, trades)
-            assert feeds[-1].trades.watermark.tolist() == [int(trades.ts[trades.symbol == code].max()) for code in range(2)]
-            assert sum(len(feed.gaps) for feed in feeds) == 0
-    same_as(replayed(settings, [trades], speed=200.0), trades)
-
-
-def test_a_stop_ends_a_recording(trades: Frames, tmp_path: Path) -> None:
-    stop = Stop()
-    source = RecordingSource(settings_for(None, tmp_path), iter([trades]), stop)
-    partition = source.build_part("trades", "recording", None)
-    stop.set()
-    with pytest.raises(StopIteration):
-        partition.next_batch()
-
-
-def test_what_a_recording_rejects_is_counted_once(trades: Frames, tmp_path: Path) -> None:
-    trades.rejected[:] = [3, 1]
-    try:
-        feeds = replayed(settings_for(None, tmp_path), [trades], speed=20.0)
-    finally:
-        trades.rejected[:] = 0
-    assert sum(int(np.sum(feed.health.columns["rejected"])) for feed in feeds) == 4  # type: ignore[arg-type]

@@ -306,6 +306,19 @@ def test_bars_that_come_again_leave_every_method_as_if_they_had_always_been_so(b
     assert found == rows(Measurer(SYMBOLS, STEP, SEVERAL).update(bars(closes, incomplete, everything())))
 
 
+def test_a_leg_that_comes_long_after_the_other_has_no_row_that_is_undefined_and_complete() -> None:
+    """A recording by symbol: the first leg's bars were forgotten when the second one's came, and rows on them said that they are complete."""
+    n = 1_200
+    closes = np.exp(0.01 * np.random.default_rng(3).normal(size=(SYMBOLS, n)).cumsum(axis=1))
+    measurer, good = Measurer(SYMBOLS, STEP, [replace(PAIR, adf_every=10_000)]), np.zeros((SYMBOLS, n), np.bool_)
+    for start in range(0, n, 100):
+        measurer.update(bars(closes, good, [(0, row) for row in range(start, start + 100)]))
+    signals = measurer.update(bars(closes, good, [(1, row) for row in range(n)])).signals
+    undefined = np.isnan(signals.hedge_ratio)
+    assert PAIR.hedge <= undefined.sum() < n and (signals.incomplete[undefined][PAIR.hedge :] > 0).all()
+    assert (signals.incomplete[~undefined] == 0).all()
+
+
 def test_activity_says_how_much_of_its_longest_window_is_incomplete() -> None:
     activity, (_, incomplete) = whole().activity, market()
     for symbol, ts, found in zip(activity.symbol.tolist(), activity.ts.tolist(), activity.incomplete.tolist(), strict=True):

@@ -98,3 +98,16 @@ def test_whatever_comes_and_is_pickled_the_cells_still_needed_are_there(batches:
         check(panel, cells, oldest)
         panel = pickle.loads(pickle.dumps(panel))
         check(panel, cells, oldest)
+
+
+def test_a_cell_that_was_forgotten_before_the_other_symbol_came_to_it_is_incomplete() -> None:
+    panel = Panel(SYMBOLS, STEP, KEEP)
+    for column in range(1, 41):
+        panel.append(bars([(0, column)]))
+    panel.append(bars([(1, column) for column in range(1, 41)]))
+    missing = np.isnan(panel.values[SYMBOLS])
+    first, last = (int((column * STEP - panel.origin) // STEP) for column in (1, 40))
+    there = slice(first, last + 1)
+    assert missing[there].any() and not missing[last]
+    assert (panel.incomplete[0, there] == (missing[there] | (np.arange(1, 41) % 3 == 0))).all()
+    assert not panel.incomplete[2].any()
