@@ -33,9 +33,7 @@ def merged(firsts: Sequence[int], batches: Callable[[int], Generator[Frames, Non
                     del heads[k]
                 elif n:
                     parts.append(head.rows(slice(0, n)))
-                    heads[k] = replace(
-                        head.rows(slice(n, None)), rejected=np.zeros(symbols, np.int64), unreadable=0, foreign=0, controls=[]
-                    )
+                    heads[k] = head.rows(slice(n, None)).uncounted()
                 times.append(reached[:n])
             if len(parts) == 1:
                 yield parts[0]

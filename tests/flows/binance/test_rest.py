@@ -1,21 +1,19 @@
 """REST against the local exchange, and against servers that are none."""
 
 import queue
-import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from flows.binance.messages import AGG_TRADE, TRADE, Frames, join
-from flows.binance.rest import Limits, Rest, check_symbols
+from flows.binance.rest import Limits, Rest
 from flows.binance.sequencer import Page, Request
-from flows.errors import UserError
 from flows.exchange import Background, background
 from flows.market import record
 from flows.replay.recordings import read
@@ -220,89 +218,3 @@ def test_a_symbol_that_the_exchange_does_not_know_any_more_is_named_once(
         rest.ask(from_id(int(eth.id[0])))
         page = answers.get(timeout=DEADLINE_S)
         assert page is not None and not page.unknown and len(page.ids)
-
-
-# check_symbols
-
-
-def test_known_symbols_cost_one_request(exchange: Background) -> None:
-    check_symbols(exchange.rest_url, SYMBOLS)
-    assert len(exchange.stats()["requests"]) == 1
-    check_symbols(exchange.rest_url + "/", SYMBOLS, TRADE)
-    check_symbols(exchange.rest_url, SYMBOLS[:1], AGG_TRADE)
-
-
-def refusal(base_url: str, symbols: Sequence[str] = SYMBOLS, stream: str | None = None) -> str:
-    with pytest.raises(UserError) as refused:
-        check_symbols(base_url, symbols, stream, QUICK)
-    message = str(refused.value)
-    assert "\n" not in message and message.startswith("exchange: ")
-    return re.sub(r"127\.0\.0\.1:\d+", "HOST", message)
-
-
-def test_unknown_symbols_are_all_named(exchange: Background) -> None:
-    assert refusal(exchange.rest_url, ["AUSDT", *SYMBOLS, "BUSDT"]) == (
-        "exchange: http://HOST does not trade AUSDT, BUSDT; correct pairs, alerts or source.symbols"
-    )
-
-
-def test_a_symbol_whose_trading_is_halted_is_not_traded() -> None:
-    body = b'{"symbols":[{"symbol":"BTCUSDT","status":"TRADING"},{"symbol":"ETHUSDT","status":"BREAK"}]}'
-    with server(http("200 OK", body)) as url:
-        assert "does not trade ETHUSDT;" in refusal(url)
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (
-            http("451 Unavailable For Legal Reasons", b"{}"),
-            "HTTP 451, it does not serve this country; give source.ws_url and source.rest_url other",
-        ),
-        (http("429 Too Many", b"{}", "Retry-After: 7"), "HTTP 429, too many requests from this address; try again in 7 s"),
-        (http("418 I'm a teapot", b"{}", "Retry-After: 120"), "HTTP 418, too many requests from this address; try again in 120 s"),
-        (http("503 Service Unavailable", b"be\n back"), "HTTP 503 and no list of symbols: be back; check the network, or source.rest_url"),
-        (http("200 OK", b"<html>\r\nWelcome"), "HTTP 200 and no list of symbols: <html> Welcome; check the network"),
-        (http("200 OK", b'{"symbols":null}'), "HTTP 200 and no list of symbols"),
-        (b"rubbish", "check the network, or source.rest_url in the configuration"),
-        (b"", "check the network, or source.rest_url in the configuration"),
-    ],
-)
-def test_what_is_no_exchange_for_us_is_said_in_one_line(answer: bytes, message: str) -> None:
-    with server(answer) as url:
-        assert message in refusal(url)
-
-
-def test_no_network_is_said_in_one_line(exchange: Background) -> None:
-    assert refusal("http://127.0.0.1:9") == (
-        "exchange: http://HOST: Connection refused; check the network, or source.rest_url in the configuration"
-    )
-    assert "no-such-host.invalid" in refusal("http://no-such-host.invalid")
-    assert "check the network" in refusal(exchange.rest_url.replace("http:", "https:"))
-
-
-def test_a_server_that_does_not_answer_is_said_in_one_line() -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as silent, pytest.raises(UserError, match="no answer in time; check"):
-        check_symbols(f"http://127.0.0.1:{silent.getsockname()[1]}", SYMBOLS, limits=Limits(read_s=0.2))
-
-
-def test_a_host_without_past_trades_is_refused() -> None:
-    listed = b'{"symbols":[{"symbol":"BTCUSDT","status":"TRADING"},{"symbol":"ETHUSDT","status":"TRADING"}]}'
-    answers = iter([http("200 OK", listed), http("404 Not Found", b"")])
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        for answer in answers:
-            client, _ = listener.accept()
-            with client:
-                client.recv(65_536)
-                client.sendall(answer)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        assert "does not serve /api/v3/historicalTrades, which fills holes; give source.rest_url another host" in refusal(url, stream=TRADE)
-    finally:
-        thread.join()
-        listener.close()
