@@ -235,11 +235,11 @@ class Spellings:
 
     def symbol(self, field: Field) -> str:
         name = symbol_name(field.content) if isinstance(field.content, str) else None
-        if name is None:
+        if name is None or field.content != str(field.content).strip():
             raise field.expected("a symbol such as BTCUSDT (2 to 40 letters, digits and _)")
         before = self._written.setdefault(name, str(field.content))
         if before != field.content:
-            raise field.wrong(f"{shown(field.content)} is {name}, which stands here as {shown(before)}, too: write it {name} everywhere")
+            raise field.wrong(f"{name} is written in two ways, {shown(before)} and {shown(field.content)}: write {name} everywhere")
         return name
 
 

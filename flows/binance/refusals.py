@@ -1,5 +1,6 @@
 """What an answer over HTTP that is not the one asked for means, in one line: what it is, and what to do. No sockets."""
 
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -79,7 +80,7 @@ def handshake_refusal(status: int) -> str:
 def of_another_kind(path: str, body: bytes, expected: str) -> Failed:
     """What to raise for an answer with status 200 that does not hold what was asked for."""
     if is_web_page(body):
-        why = f"{path}: a web page instead of {expected} ({shown(body)})"
+        why = f"{path}: a web page instead of the {expected} ({shown(body)})"
         return Refused(why, "is it a login page of this network? Else correct source.rest_url", OK)
     return Failed(f"{path}: no {expected}: {shown(body)}", status=OK)
 
@@ -143,4 +144,6 @@ def reason(error: BaseException) -> str:
     if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
         return "no answer in time"
     text = " ".join(str(error).split()).rsplit(": ", maxsplit=1)[-1] or type(error).__name__
+    if isinstance(error, OSError) and (number := re.search(r"\[Errno (\d+)\] Connect call failed", str(error))):
+        return os.strerror(int(number[1]))  # asyncio's words for it
     return re.sub(r"^\[Errno -?\d+\] |\s*\(_ssl\.c:\d+\)", "", text).rstrip(".")

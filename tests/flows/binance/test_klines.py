@@ -132,5 +132,5 @@ def test_an_answer_of_another_kind_is_said_to_be_one(body: bytes) -> None:
             lambda: klines(api, "BTCUSDT", SECOND_US, 0, SECOND_US),
             lambda: first_id_from(api, "BTCUSDT", TRADE, 0),
         ):
-            with pytest.raises(Failed, match=r"(a web page instead of|: no) (time|list of (candles|trades))"):
+            with pytest.raises(Failed, match=r"(a web page instead of the|: no) (time|list of (candles|trades))"):
                 ask()
