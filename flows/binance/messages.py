@@ -133,8 +133,8 @@ class Frames:
         return replace(self, **{name: getattr(self, name)[chosen] for name in COLUMNS})
 
     def uncounted(self) -> "Frames":
-        """The same rows without the counts: those that are left when others with all the counts have gone before."""
-        return replace(self, rejected=np.zeros_like(self.rejected), unreadable=0, foreign=0, off_market=0, controls=[])
+        """The same rows without the counts, which go with other rows."""
+        return replace(Frames.none(len(self.rejected)), **{name: getattr(self, name) for name in COLUMNS})
 
 
 COLUMNS: Final = tuple(f.name for f in fields(Frames))[:8]

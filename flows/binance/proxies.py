@@ -107,6 +107,8 @@ def parsed(variable: str, written: str) -> Proxy:
     sound = sound_host and port != 0 and parts.path in ("", "/") and not parts.query and not parts.fragment
     if scheme not in SCHEMES or not sound or any(not word.isprintable() for word in (user, password)):
         raise _wrong(variable, written)
+    if scheme in SOCKS and not (user + password).isascii():
+        raise UserError(f"environment: {variable}: user and password of a SOCKS proxy must be ASCII here: give it others, or an HTTP proxy")
     return Proxy(variable, scheme, ascii_host, port or PORTS[scheme], user, password)
 
 

@@ -147,6 +147,12 @@ def test_what_names_no_proxy_is_refused_in_a_line(written: str) -> None:
     assert str(refused.value).isprintable()
 
 
+def test_a_login_that_the_socks_library_cannot_send_is_refused_in_a_line() -> None:
+    assert parsed("X", "http://u:é@proxy:1").password == "é"
+    with pytest.raises(UserError, match=r"^environment: X: user and password of a SOCKS proxy must be ASCII"):
+        parsed("X", "socks5h://u:é@proxy:1")
+
+
 @given(st.text(max_size=40) | st.from_regex(r"\A(https?|socks5h?)://[ -~]{0,30}\Z"))
 def test_whatever_a_variable_holds_is_a_proxy_or_one_line(written: str) -> None:
     try:
