@@ -42,7 +42,7 @@ FAULTS: Final = {  # of the local exchange: what a value other than the default 
     "rest_status": "REST refused with this HTTP status",
     "rest_failures": "so many times",
     "rest_endpoint": "at this one only, such as historicalTrades",
-    "subscribe_failures": "so many SUBSCRIBE requests refused, -1: all",
+    "subscribe_failures": "so many SUBSCRIBE requests refused",
     "mute_refusals": "true: refused without an answer",
     "retry_after_s": "and its Retry-After",
 }
