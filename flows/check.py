@@ -8,12 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from websockets.exceptions import InvalidStatus, WebSocketException
-from websockets.sync.client import connect
-
 from flows import credentials, embedded, jar, keeper
-from flows.binance.rest import LEGAL, check_symbols, reason
-from flows.binance.stream import _local as is_local
+from flows.binance.names import stream_name
+from flows.binance.proxies import through
+from flows.binance.readiness import refuse_unready, refuse_unstreamed
 from flows.config import Settings, load
 from flows.errors import UserError
 from flows.questdb import Endpoint
@@ -112,26 +110,15 @@ def recovery(settings: Settings) -> str:
 def exchange(settings: Settings) -> str:
     if settings.source.exchange == "simulated":
         return "simulated, starts with the run"
-    check_symbols(settings.source.rest_url, settings.symbols, settings.source.stream)
-    return f"{settings.source.rest_url} trades all {len(settings.symbols)} symbols"
+    proxy = refuse_unready(settings.source.rest_url, settings.symbols, settings.source.stream)
+    return through(proxy, f"{settings.source.rest_url} trades all {len(settings.symbols)} symbols and answers what a run asks")
 
 
 def stream(settings: Settings) -> str:
-    """Whether a websocket to the first symbol's trades opens."""
+    """Whether a websocket opens and the exchange agrees to stream every symbol."""
     source = settings.source
     if source.exchange == "simulated":
         return "simulated, starts with the run"
-    url = f"{source.ws_url.rstrip('/')}/stream?streams={settings.symbols[0].lower()}@{source.stream}"
-    where = f"source.ws_url: {source.ws_url}"
-    try:
-        with connect(url, open_timeout=HANDSHAKE_S, close_timeout=0, proxy=None if is_local(url) else True):
-            pass
-    except TimeoutError:
-        raise UserError(f"{where}: no answer within {HANDSHAKE_S:g} s; check the network, or correct it") from None
-    except InvalidStatus as error:
-        status = error.response.status_code
-        country = ", it does not serve this country" if status == LEGAL else ""
-        raise UserError(f"{where}: HTTP {status}{country}; give it another host") from None
-    except (OSError, WebSocketException) as error:
-        raise UserError(f"{where}: {reason(error)}; check the network, or correct it") from None
-    return f"{source.ws_url} opens"
+    streams = [stream_name(symbol, source.stream) for symbol in settings.symbols]
+    proxy = refuse_unstreamed(source.ws_url, streams, HANDSHAKE_S)
+    return through(proxy, f"{source.ws_url} opens")

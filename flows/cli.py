@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import io
 import logging
-import re
 import shlex
 import sys
 import time
@@ -43,6 +42,9 @@ FAULTS: Final = {  # of the local exchange: what a value other than the default 
     "rest_lag_us": "late REST",
     "rest_status": "REST refused with this HTTP status",
     "rest_failures": "so many times",
+    "rest_endpoint": "at this one only, such as historicalTrades",
+    "subscribe_failures": "so many SUBSCRIBE requests refused",
+    "mute_refusals": "true: refused without an answer",
     "retry_after_s": "and its Retry-After",
 }
 
@@ -263,7 +265,9 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
     import threading
 
     from flows.audit import Auditor
-    from flows.binance.rest import Api, Budget, check_symbols
+    from flows.binance.proxies import proxy_for
+    from flows.binance.readiness import refuse_unready
+    from flows.binance.rest import Api, Budget
     from flows.embedded import running
     from flows.history import Beginning, left_open
     from flows.monitor import Monitor, Vitals
@@ -287,7 +291,8 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
     stop, tally = Stop(), Tally()
     with own_recovery(settings):
         refuse_unforgettable(settings) if fresh else compare_recovery(settings)
-        check_symbols(settings.source.rest_url, settings.symbols, settings.source.stream)
+        refuse_unready(settings.source.rest_url, settings.symbols, settings.source.stream)
+        proxy_for(settings.source.ws_url)  # refused here where its variable names none
         with running(settings.questdb, say) as endpoint:
             prepare(endpoint)
             set_retention(endpoint, **msgspec.to_builtins(settings.retention))
@@ -524,6 +529,15 @@ def answers(port_: int) -> bool:
     return True
 
 
+def named(symbol: str) -> str:
+    from flows.symbols import symbol_name
+
+    name = symbol_name(symbol)
+    if name is None:
+        raise UserError(f"exchange: --symbols: {symbol}: expected letters, digits and _, such as BTCUSDT")
+    return name
+
+
 def exchange(options: argparse.Namespace) -> int:
     import os
     import signal
@@ -540,14 +554,13 @@ def exchange(options: argparse.Namespace) -> int:
         if name not in FAULTS:
             raise UserError(f"exchange: --fault {fault}: there is no fault {name!r}: choose of {', '.join(FAULTS)}")
         try:
-            faults[name] = getattr(msgspec.convert({name: msgspec.json.decode(value)}, Faults), name)
+            written = value if name == "rest_endpoint" else msgspec.json.decode(value)
+            faults[name] = getattr(msgspec.convert({name: written}, Faults), name)
         except msgspec.MsgspecError as error:
             why = "a value after =" if not value else str(error).partition(" - at")[0].removeprefix("Expected ").replace("`", "")
             raise UserError(f"exchange: --fault {fault}: expected {why}, got {value!r}") from None
     injected = Faults(**faults)
-    for symbol in options.symbols or ():
-        if not re.fullmatch("[A-Z0-9]{2,30}", symbol):
-            raise UserError(f"exchange: --symbols: {symbol}: expected capital letters and digits, such as BTCUSDT")
+    symbols = list(dict.fromkeys(named(symbol) for symbol in options.symbols or DEFAULT_SYMBOLS))
     if options.until_eof:
 
         def watch() -> None:
@@ -563,7 +576,7 @@ def exchange(options: argparse.Namespace) -> int:
             speed=options.speed,
             since_us=options.since,
             begin=options.begin,
-            symbols=tuple(options.symbols or DEFAULT_SYMBOLS),
+            symbols=tuple(symbols),
             rate=options.rate,
             history_s=options.history,
             catch_up=options.catch_up,
