@@ -10,6 +10,7 @@ import numpy as np
 
 from flows.binance.messages import TIME, Frames
 from flows.replay.ids import Flags
+from flows.replay.packed import grouped
 from operators.columns import NEVER
 
 SLACK_US: Final = 2_000_000  # so far may the times of a recording go back: streams of several symbols do that by less than a second
@@ -51,7 +52,7 @@ class Facts:
             return
         newest = np.maximum(np.maximum.accumulate(frames.ts), self._newest)
         self.back_us, self._newest = max(self.back_us, int((newest - frames.ts).max())), int(newest[-1])
-        order = np.argsort(frames.symbol, kind="stable") if (frames.symbol != frames.symbol[0]).any() else np.arange(len(frames))
+        order = grouped(frames.symbol)
         symbol, ids, ts = frames.symbol[order], frames.id[order], frames.ts[order]
         start = np.flatnonzero(np.concatenate(([True], symbol[1:] != symbol[:-1])))
         for a, b in zip(start.tolist(), [*start[1:].tolist(), len(ids)], strict=True):

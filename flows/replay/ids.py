@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from flows.binance.messages import APART_US, TIME
 from flows.errors import UserError
-from flows.replay.packed import CONTENT, ROW, Longs, Packed
+from flows.replay.packed import CONTENT, ROW, Longs, Packed, join, select
 
 Flags = npt.NDArray[np.bool_]
 
@@ -49,11 +49,11 @@ class ById:
         """The rows that stay. `parts` are by id and content, all rows of one id in one part; what comes out does not depend on the parts."""
         before, held = np.empty(0, ROW), np.empty(0, ROW)
         for part in parts:
-            rows = np.concatenate((held, self._once(part)))
+            rows = join((held, self._once(part)))
             n = max(len(rows) - AROUND, 0)  # the last ones wait for those behind them
             if n:
                 yield self._in_line(before, rows[:n], rows[n:])
-                before = np.concatenate((before, rows[:n]))[-AROUND:]
+                before = join((before, rows[:n]))[-AROUND:]
             held = rows[n:]
         yield self._in_line(before, held, held[:0])
         self._refuse_contradicted()
@@ -63,17 +63,17 @@ class ById:
         again = np.zeros(len(rows), np.bool_)
         again[1:] = np.logical_and.reduce([rows[name][1:] == rows[name][:-1] for name in ("id", *CONTENT)])
         self.left_out[DUPLICATE] += int(np.count_nonzero(again))
-        return rows[~again]
+        return select(rows, ~again)
 
     def _in_line(self, before: Packed, rows: Packed, after: Packed) -> Packed:
-        around = np.concatenate((before, rows, after))
+        around = join((before, rows, after))
         here = slice(len(before), len(before) + len(rows))
         wrong_time, wrong_order = (flags[here] for flags in out_of_line(around["id"], around["ts"]))
         self.left_out[TIME] += int(np.count_nonzero(wrong_time))
         self.left_out[ORDER] += int(np.count_nonzero(wrong_order))
         if (wrong_time | wrong_order).any():
             self._note(rows, np.full(len(rows), np.median(around["ts"])), wrong_time | wrong_order)
-        return self._forward(rows[~(wrong_time | wrong_order)])
+        return self._forward(select(rows, ~(wrong_time | wrong_order)))
 
     def _forward(self, rows: Packed) -> Packed:
         """The rows without those whose time is an hour back, and one of each id."""
@@ -83,7 +83,7 @@ class ById:
             self._note(rows, reached, back)
             late = reached - APART_US > rows["ts"]
             self.left_out[TIME] += int(np.count_nonzero(late))
-            rows = rows[~late]
+            rows = select(rows, ~late)
         other = rows["id"] == np.concatenate(([self._last_id], rows["id"][:-1]))  # all differ: identical ones have gone
         if other.any():
             self.left_out[CONFLICT] += int(np.count_nonzero(other))
@@ -94,7 +94,7 @@ class ById:
             self._last_id = int(rows["id"][-1])
             self._reached = max(self._reached, int(rows["ts"].max()))
         self.kept += len(rows) - int(np.count_nonzero(other))
-        return rows[~other]
+        return select(rows, ~other)
 
     def _note(self, rows: Packed, reached: Longs, contradicted: Flags) -> None:
         if not self._contradicted:

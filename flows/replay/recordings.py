@@ -19,8 +19,8 @@ from flows.errors import UserError
 from flows.replay.facts import AHEAD_US, SLACK_US, Facts, Span, disorder, possible
 from flows.replay.files import File
 from flows.replay.formats import frames_of, looked, peek
-from flows.replay.merge import Stream, merged
-from flows.replay.packed import Longs, Packed, in_turn, pack, unpack
+from flows.replay.merge import Kind, Stream, merged
+from flows.replay.packed import Longs, grouped, pack, turn, unpack
 from flows.replay.sort import Sorter, refuse_without_room, room
 
 Progress = Callable[[int, int], None]  # bytes read so far, bytes in all
@@ -120,42 +120,44 @@ class Recording:
             self._sort(why, room(beside), say, sorting)
 
     def __iter__(self) -> Iterator[Frames]:
-        waiting: list[Packed] = []
-        for part in self._in_order() if self._sorter is None else self._sorter.in_turn():
+        waiting: list[Frames] = []
+        for part in self._in_order() if self._sorter is None else self._sorted(self._sorter):
             waiting.append(part)
             if sum(map(len, waiting)) >= BATCH:
                 yield self._batch(waiting)
                 waiting = []
         yield self._batch(waiting)
 
-    def _batch(self, parts: list[Packed]) -> Frames:
+    def _batch(self, parts: list[Frames]) -> Frames:
         left, self._left = self._left, Frames.none(len(self.symbols))
-        return join([*(unpack(part, len(self.symbols)) for part in parts), left], len(self.symbols))
+        return join([*parts, left], len(self.symbols))
 
-    def _in_order(self) -> Iterator[Packed]:
+    def _sorted(self, sorter: Sorter) -> Iterator[Frames]:
+        return (unpack(part, len(self.symbols)) for part in sorter.in_turn())
+
+    def _in_order(self) -> Iterator[Frames]:
         spans = [facts.of(self.symbols).values() for facts in self.look.facts]
-        streams = [
-            Stream(min(span.first_us for span in of), self._by_time(k), SLACK_US) if of else Stream(0, self._by_time(k))
-            for k, of in enumerate(spans)
-        ]
-        for rows, reached in merged(streams):
-            yield in_turn(rows, reached)
+        opens_at = [min((span.first_us for span in of), default=0) for of in spans]
+        streams = [Stream(first_us, self._by_time(k), SLACK_US) for k, first_us in enumerate(opens_at)]
+        for frames, reached in merged(streams, Kind(Frames.rows, lambda parts: join(parts, len(self.symbols)))):
+            order = turn(frames.symbol, frames.id, reached)
+            yield frames if order is None else frames.rows(order)
 
-    def _by_time(self, k: int) -> Generator[tuple[Packed, Longs], None, None]:
+    def _by_time(self, k: int) -> Generator[tuple[Frames, Longs], None, None]:
         """One file's trades and the newest time of each one's symbol so far."""
         newest = np.full(len(self.symbols), np.iinfo(np.int64).min)
         for frames in self._read(k, self._reading, 0, 1):
-            yield pack(frames), _reached(frames, newest)
+            yield frames, _reached(frames, newest)
 
     def _read(self, k: int, progress: Progress | None, done: int, times: int) -> Iterator[Frames]:
         """One file's trades; what is none is counted, and shown how far all files are, as a part of `times` as much work."""
         file, total = self.look.files[k], sum(each.size for each in self.look.files)
         for frames, position in possible(frames_of(file, self._codes, self.look.stream), self._latest_us):
-            self._left = join([self._left, frames.rows(slice(0, 0))], len(self.symbols))
+            self._left = join([self._left, frames.rows(slice(0, 0))], len(self.symbols))  # its counts
             self._positions[k] = position
             if progress:
                 progress(done + sum(self._positions), times * total)
-            yield frames
+            yield frames.uncounted()
         self._positions[k] = file.size
         if progress:
             progress(done + sum(self._positions), times * total)
@@ -187,7 +189,7 @@ def read(
 
 def _reached(frames: Frames, newest: Longs) -> Longs:
     """(n,) the newest time of each trade's symbol up to it; `newest` (symbols,) is carried on."""
-    order = np.argsort(frames.symbol, kind="stable") if len(newest) > 1 else np.arange(len(frames))
+    order = grouped(frames.symbol)
     symbol, ts = frames.symbol[order], frames.ts[order]
     start = np.flatnonzero(np.concatenate(([True], symbol[1:] != symbol[:-1])))[: len(frames)].tolist()
     reached = np.empty(len(frames), np.int64)

@@ -8,6 +8,7 @@ import numpy as np
 from flows.binance.messages import COLUMNS, Frames
 from flows.binance.sequencer import CAUSES, NONE, RECORDING, STATUSES, UNFILLABLE
 from flows.columns import Column, Rows, Symbols
+from flows.replay.packed import grouped
 from operators.columns import NEVER, Longs, Trades
 
 JUMPS_TOLD: Final = 10  # fewer jumps of ids are losses
@@ -36,7 +37,7 @@ class Sequence:
 
     def take(self, frames: Frames) -> tuple[Trades, Rows]:
         """The trades that come next, and the holes before them as rows of the ledger."""
-        order = np.argsort(frames.symbol, kind="stable")
+        order = grouped(frames.symbol)
         symbol, ids, ts = frames.symbol[order].astype(np.int64), frames.id[order], frames.ts[order]
         first = np.concatenate(([True], symbol[1:] != symbol[:-1]))[: len(ids)]  # of its symbol in these
         before = np.concatenate(([NONE], ids[:-1]))[: len(ids)]

@@ -18,13 +18,14 @@ import numpy as np
 from flows.binance.messages import TIME
 from flows.errors import UserError
 from flows.replay.ids import ORDER, ById
-from flows.replay.merge import Stream, merged
-from flows.replay.packed import ROW, Longs, Packed, by_content, by_time, in_turn
+from flows.replay.merge import Kind, Stream, merged
+from flows.replay.packed import ROW, Longs, Packed, by_content, by_time, join, select, turn
 
-RUN: Final = 1 << 19  # trades sorted in memory at once: 28 MB
+RUN: Final = 1 << 18  # trades sorted in memory at once: 14 MB
 IN_MEMORY: Final = RUN * ROW.itemsize  # bytes of each of the two files that stay in memory
-BUFFERED: Final = 32 << 20  # bytes of all heads of a merge
+BUFFERED: Final = 8 << 20  # bytes of all heads of a merge
 LEAST_READ: Final = 1 << 11  # trades read at once however many parts there are
+PACKED: Final = Kind(select, join)
 COPIES: Final = 2  # of all trades on the disk at the same time, at most
 
 
@@ -41,7 +42,7 @@ class Spill:
 
     def append(self, rows: Packed) -> None:
         try:
-            self._file.write(np.ascontiguousarray(rows).tobytes())
+            self._file.write(np.ascontiguousarray(rows).view(np.uint8).data)
         except OSError as error:
             raise cannot_sort(self.directory, error) from error
         self._rows += len(rows)
@@ -86,7 +87,7 @@ class Sorter:
         self._unsorted.append(rows)
         self._waiting += len(rows)
         while self._waiting >= RUN:
-            whole = np.concatenate(self._unsorted)
+            whole = join(self._unsorted)
             self._write_run(whole[:RUN])
             self._unsorted = [whole[RUN:].copy()]
             self._waiting = len(whole) - RUN
@@ -94,7 +95,7 @@ class Sorter:
     def order(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """All trades are there: put each symbol's in order. `progress` gets trades done and in all."""
         if self._waiting:
-            self._write_run(np.concatenate(self._unsorted))
+            self._write_run(join(self._unsorted))
         self._unsorted = []
         done, total = 0, len(self._file)
         for code in range(len(self._symbols)):
@@ -117,8 +118,9 @@ class Sorter:
             first = self._ordered.read(int(self._begin[code]), int(self._begin[code]) + 1)
             streams.append(Stream(int(first["ts"][0]), self._by_time(code, block)))
         try:
-            for rows, reached in merged(streams):
-                yield in_turn(rows, reached)
+            for rows, reached in merged(streams, PACKED):
+                order = turn(rows["symbol"], rows["id"], reached)
+                yield rows if order is None else select(rows, order)
         finally:
             self.close()
 
@@ -138,7 +140,7 @@ class Sorter:
         block = max(BUFFERED // ROW.itemsize // max(len(runs), 1), LEAST_READ)
         key = "ts" if self._numbered else "id"
         streams = [Stream(0, _blocks(self._file, start, stop, block, key)) for start, stop in runs]
-        parts = (_tied(rows, self._numbered) for rows, _ in merged(streams))
+        parts = (_tied(rows, self._numbered) for rows, _ in merged(streams, PACKED))
         if self._numbered:
             yield from _numbered(parts)
             return

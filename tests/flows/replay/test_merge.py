@@ -1,14 +1,21 @@
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.replay.merge import Keyed, Stream, merged
-from flows.replay.packed import ROW, Packed
+from flows.replay.merge import Stream
+from flows.replay.merge import merged as merged_of
+from flows.replay.packed import ROW, Longs, Packed
+from flows.replay.sort import PACKED
 
 LARGEST = 2**63 - 1
+Keyed = tuple[Packed, Longs]
+
+
+def merged(streams: list[Stream[Packed]]) -> Iterator[Keyed]:
+    return merged_of(streams, PACKED)
 
 
 def keyed(keys: list[int]) -> Keyed:
