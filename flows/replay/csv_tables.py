@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.csv
@@ -129,7 +129,6 @@ class _Lines:
         self._layout = layout
         self._block = block
         self._before = before  # unpacked bytes of the file before it
-        self._odd: Any = None  # a row with more or fewer cells than the table has columns
 
     def where(self, row: int) -> str:
         return f"line {self._first() + self._rows()[row][0]}"
@@ -154,7 +153,7 @@ class _Lines:
 
     def parsed(self, types: Mapping[str, pa.DataType], block: bytes | None = None) -> pa.Table | None:
         """The table, or None where a cell is of another type or a row of another width."""
-        layout, self._odd = self._layout, None
+        layout = self._layout
         kinds = {ours: types.get(ours, _WORDS if ours in _FEW_WORDS else pa.string()) for ours in layout.places}
         block = self._block if block is None else block
         try:
@@ -163,7 +162,7 @@ class _Lines:
                 read_options=pa.csv.ReadOptions(
                     column_names=[str(place) for place in range(layout.width)], use_threads=False, block_size=LONGEST_LINE + BLOCK
                 ),
-                parse_options=pa.csv.ParseOptions(delimiter=layout.delimiter.decode(), invalid_row_handler=self._of_other_width),
+                parse_options=pa.csv.ParseOptions(delimiter=layout.delimiter.decode()),
                 convert_options=pa.csv.ConvertOptions(
                     column_types={str(place): kinds[ours] for ours, place in layout.places.items()},
                     include_columns=[str(place) for place in layout.places.values()],
@@ -175,14 +174,8 @@ class _Lines:
             return None
         return table
 
-    def _of_other_width(self, row: Any) -> str:
-        if not row.text.strip() or row.text.lstrip().startswith("#"):
-            return "skip"
-        self._odd = self._odd or row
-        return "error"
-
     def _refused(self, rows: list[tuple[int, bytes]]) -> UserError:
-        first = self._first()
+        first, width, delimiter = self._first(), self._layout.width, self._layout.delimiter.decode()
         for number, line in rows:
             where = f"{self._path}: line {first + number}"
             try:
@@ -191,8 +184,6 @@ class _Lines:
                 return UserError(f"{where}: is not text in UTF-8: {line[:60]!r}")
             if line.count(b'"') % 2:
                 return UserError(f"{where}: a quotation mark is not closed: {text[:60]!r}")
-            if self._odd and text.strip() == self._odd.text.strip():
-                return UserError(f"{where}: expected {self._odd.expected_columns} columns, got {self._odd.actual_columns}: {text[:60]!r}")
-        return UserError(
-            f"{self._path}: line {first + rows[0][0]} and what follows cannot be read as a table of {self._layout.width} columns"
-        )
+            if (cells := len(re.sub(r'"[^"]*"', "", text).split(delimiter))) != width:
+                return UserError(f"{where}: expected {width} columns, got {cells}: {text[:60]!r}")
+        return UserError(f"{self._path}: line {first + rows[0][0]} and what follows cannot be read as a table of {width} columns")

@@ -168,6 +168,17 @@ def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "t.csv", content).startswith("line 2: is not text in UTF-8")
 
 
+def test_a_long_row_of_another_width_is_refused(tmp_path: Path) -> None:
+    says = refusal(tmp_path / "t.csv", table("1735689600") + '\n"' + "x" * 200_000 + '",2\n')
+    assert says.startswith("line 3: expected 6 columns, got 2: ") and len(says) < 150
+
+
+def test_a_row_of_another_width_that_is_no_text_is_refused_without_a_traceback(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    content = table("1735689600", "1735689601").encode() + b"\n\xff\xfe,\xff\n"
+    assert refusal(tmp_path / "t.csv", content).startswith("line 4: is not text in UTF-8")
+    assert capfd.readouterr().err == ""  # Arrow's own word on such a row would come from a callback, past every handler
+
+
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path / "t.csv", "ts,symbol,price,side\n1,2,3,4\n").startswith(
         "line 1: no column for the quantity among ts, symbol, price, side: name it"

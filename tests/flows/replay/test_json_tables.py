@@ -108,8 +108,8 @@ def test_numbers_are_exact(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (json.dumps(TRADES)[:-40], "the JSON is cut off or damaged after trade 29: 2 brackets are still open"),
-        (json.dumps(TRADES)[:-1], "the JSON is cut off or damaged after trade 30: 1 brackets are still open"),
+        (json.dumps(TRADES)[:-40], "the JSON is cut off or damaged after trade 29: its brackets do not close"),
+        (json.dumps(TRADES)[:-1], "the JSON is cut off or damaged after trade 30: its brackets do not close"),
         (json.dumps(TRADES) + "]]", "the JSON is damaged after trade 0: a bracket is closed that none opens"),
         (json.dumps(TRADES).replace('"id": 7,', '"id": NaN,'), "trade 7: is not JSON"),
         (json.dumps(TRADES).replace('"id": 7,', '"id": 7.5,'), "trade 7: column id: expected a whole number from 0, got '7.5'"),
