@@ -18,7 +18,7 @@ from tests.conftest import emptied
 from tests.flows.replay.recorded import SECOND_US, START_US, by_time, walk, write
 from tests.line import TABLES
 
-WHERE = "questdb: {{embedded: false, host: {0.host}, http_port: {0.http_port}, pg_port: {0.pg_port}}}\n"
+WHERE = 'questdb: {{dir: "{0.directory}", http_port: {0.http_port}, pg_port: {0.pg_port}}}\n'
 ONE = "source: {symbols: [BTCUSDT]}\nbars: {timeframes: [1m]}\npairs: []\n"
 PAIR = """
 bars: {timeframes: [1s, 1m]}
