@@ -14,6 +14,7 @@ from websockets.sync.client import connect
 from flows import embedded, keeper
 from flows.binance.rest import LEGAL, check_symbols, reason
 from flows.binance.stream import _local as is_local
+from flows.compiling import compiled_anew
 from flows.config import Settings, load
 from flows.errors import UserError
 from flows.running import compare_recovery, of_its_own, refuse_in_use
@@ -26,6 +27,7 @@ def report(path: Path) -> int:
     """Print the lines; 0 when everything is ready."""
     settings: list[Settings] = []
     ready = line("configuration", lambda: configuration(path, settings))
+    line("kernels", kernels)
     if settings:
         checks = (("database", database), ("disk", disk), ("recovery", recovery), ("exchange", exchange), ("stream", stream))
         ready = all([ready, *(line(name, lambda check=check: check(settings[0])) for name, check in checks)])  # type: ignore[misc]
@@ -47,6 +49,12 @@ def configuration(path: Path, into: list[Settings]) -> str:
     into.append(settings)
     rules = len({alert.rule for alert in settings.alerts})
     return f"{path}: {len(settings.symbols)} symbols, {len(settings.pairs)} pairs, {rules} alert rules ({len(settings.alerts)} alerts)"
+
+
+def kernels() -> str:
+    import operators.measures  # noqa: F401 - so that all of them have looked for their cache
+
+    return compiled_anew() or "compiled once on this machine, then kept"
 
 
 def database(settings: Settings) -> str:

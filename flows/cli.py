@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO
 import msgspec
 
 from flows.errors import UserError
-from flows.interrupts import interruptible
+from flows.interrupts import interruptible, stopping_on_signals
 
 REPORT_S: Final = 10.0
 REPLAY_EPOCH: Final = timedelta(seconds=10)
@@ -233,6 +233,7 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
 
     from flows.audit import Auditor
     from flows.binance.rest import Api, Budget, check_symbols
+    from flows.compiling import telling_of_compiling
     from flows.embedded import running
     from flows.history import Beginning, left_open
     from flows.monitor import Monitor, Vitals
@@ -246,8 +247,6 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
         open_recovery,
         own_recovery,
         refuse_unforgettable,
-        stopping_on_signals,
-        telling_of_compiling,
     )
     from flows.sink import QuestDBSink
     from flows.source import ExchangeSource, Options, Stop
@@ -307,11 +306,12 @@ def where_to_look(settings: Any, endpoint: Any) -> str:
 
 
 def replay(options: argparse.Namespace) -> int:
+    from flows.compiling import telling_of_compiling
     from flows.embedded import running
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, settle, ttl_would_drop
     from flows.recordings import read, symbols_in
-    from flows.running import Tally, execute, stopping_on_signals, telling_of_compiling
+    from flows.running import Tally, execute
     from flows.sink import QuestDBSink
     from flows.source import RecordingSource, Stop
 

@@ -239,7 +239,10 @@ def _share(field: Field) -> float:
 
 def _directory(field: Field, below: Path) -> Path:
     written = field.text("a directory", lambda name: name.strip() == name != "" and name.isprintable())
-    return below / (Path.home() / written[2:] if written.startswith("~/") else written)
+    try:
+        return below / (Path.home() / written[2:] if written.startswith("~/") else written)
+    except RuntimeError:
+        raise field.wrong(f"this user has no home directory: write all of the path, got {shown(written)}") from None
 
 
 # --- the sections -------------------------------------------------------------------------------------------------------------

@@ -46,7 +46,10 @@ def _silent(_: str) -> None:
 
 
 def cache_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "pairflow"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "pairflow"
+    except RuntimeError:  # a user without a home directory, as in many containers
+        raise UserError(f"QuestDB {VERSION}: this user has no home directory: set XDG_CACHE_HOME to a directory for its jar") from None
 
 
 def _is_the_jar(path: Path) -> bool:

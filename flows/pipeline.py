@@ -16,6 +16,7 @@ from flows.columns import Rows
 from flows.config import Pair, Settings, timeframe_us
 from flows.fatal import guarded
 from flows.history import States
+from flows.interrupts import step_at_work
 from flows.rows import Tables
 from flows.sink import PARTITION
 from flows.source import Feed
@@ -78,7 +79,8 @@ class Stateful(StatefulBatchLogic[Any, Any, bytes]):
             if self._snapshot is not None:
                 self._operator.resume(pickle.loads(self._snapshot))
                 self._snapshot = None
-        return [self._operator.update(value) for value in values], StatefulBatchLogic.RETAIN
+        with step_at_work():
+            return [self._operator.update(value) for value in values], StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> bytes:
         return pickle.dumps(self._operator, pickle.HIGHEST_PROTOCOL) if self._snapshot is None else self._snapshot

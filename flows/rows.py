@@ -9,6 +9,7 @@ from flows.columns import Column, Rows, Symbols
 from flows.config import TESTED_METRICS, Settings, timeframe_us
 from operators.columns import NEVER, Bars, Trades
 from operators.measures import Measures
+from operators.vwap import vwap
 from operators.watch import Watched
 
 SIDES: Final = ("buy", "sell")  # of the taker
@@ -63,7 +64,7 @@ class Tables:
                 "close": bars.close,
                 "volume": bars.volume,
                 "quote_volume": bars.quote_volume,
-                "vwap": np.divide(bars.quote_volume, bars.volume, out=np.full(len(bars), np.nan), where=bars.volume > 0),
+                "vwap": vwap(bars.quote_volume, bars.volume, bars.low, bars.high),
                 "trades": bars.trades,
                 "buy_volume": bars.buy_volume,
                 "complete": bars.complete,

@@ -24,9 +24,9 @@ References: Huber and Ronchetti, Robust Statistics (2009), ch. 7; Huber, "Robust
 """
 
 import numpy as np
-from numba import njit
 
 from operators.columns import Floats, Longs
+from operators.compiled import compiled
 from operators.rounding import ROUNDING, mean_of
 
 TUNING = 1.345  # 95 % of the efficiency of least squares on normal residuals
@@ -42,7 +42,7 @@ def rolling_huber(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs)
     return results[0], results[1], results[2], results[3]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _fit(ys: Floats, xs: Floats, weights: Floats) -> tuple[float, float]:
     """Weighted least squares: slope and constant."""
     total = weights.sum()
@@ -58,7 +58,7 @@ def _fit(ys: Floats, xs: Floats, weights: Floats) -> tuple[float, float]:
     return slope, mean_y - slope * mean_x
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _rho(residuals: Floats, scale: float) -> float:
     total = 0.0
     for residual in residuals:
@@ -67,7 +67,7 @@ def _rho(residuals: Floats, scale: float) -> float:
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _rolling_huber(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, results: Floats) -> None:
     for k in range(len(y)):
         rows = window[k]

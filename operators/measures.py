@@ -33,7 +33,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import numba
 import numpy as np
 
 from operators.activity import LONG_WINDOW, activity
@@ -41,6 +40,7 @@ from operators.adf import adf
 from operators.coint_share import CointShares
 from operators.cointegration import engle_granger
 from operators.columns import LATEST, NEVER, WARMING, Bars, Codes, Flags, Floats, Longs
+from operators.compiled import compiled
 from operators.correlation import rolling_correlation
 from operators.edge import edge_bps
 from operators.half_life import half_life
@@ -386,7 +386,7 @@ def _per_method(pair: Longs, end: Longs, width: Longs) -> tuple[Longs, Longs, Lo
     return pair[row], method, end[row]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _incomplete_share(incomplete: Flags, y: Longs, x: Longs, end: Longs, windows: Longs) -> Floats:
     """Share of a task's window in which the bar of either leg is incomplete, of its (windows, tasks) the one that has the largest.
 

@@ -23,10 +23,10 @@ Franses and Ooms, "Generalizations of the KPSS-test for stationarity" (2004).
 """
 
 import numpy as np
-from numba import njit
 
 from operators.cointegration import COLLINEAR_R2
 from operators.columns import Floats
+from operators.compiled import compiled
 from operators.hedge_ratio import rolling_ols
 
 CRITICAL_5 = 0.314
@@ -44,7 +44,7 @@ def shin(y: Floats, x: Floats) -> float:
     return float(_kpss(about[0] - slope * about[1]))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _kpss(residuals: Floats) -> float:
     rows = len(residuals)
     short, weighted = (residuals * residuals).sum() / rows, 0.0

@@ -21,9 +21,9 @@ selection" (1975).
 """
 
 import numpy as np
-from numba import njit
 
 from operators.columns import Floats, Longs
+from operators.compiled import compiled
 from operators.rounding import ROUNDING, mean_of
 
 SAMPLE = 1_024
@@ -37,7 +37,7 @@ def rolling_theil_sen(values: Floats, y: Longs, x: Longs, end: Longs, window: Lo
     return results[0], results[1], results[2]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _bracket(ys: Floats, xs: Floats) -> tuple[float, float]:
     """Two slopes that the median of all lies between, by a sample that is the same for the same rows."""
     rows = len(ys)
@@ -61,7 +61,7 @@ def _bracket(ys: Floats, xs: Floats) -> tuple[float, float]:
     return sample[SAMPLE // 2 - MARGIN], sample[SAMPLE // 2 + MARGIN]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _between(ys: Floats, xs: Floats, low: float, high: float, kept: Floats) -> tuple[int, int, int]:
     """Keep the slopes within [low, high]; returns how many slopes there are, how many are below, and how many were kept."""
     total, below, n = 0, 0, 0
@@ -82,7 +82,7 @@ def _between(ys: Floats, xs: Floats, low: float, high: float, kept: Floats) -> t
     return total, below, n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _median_slope(ys: Floats, xs: Floats) -> float:
     rows = len(ys)
     pairs = rows * (rows - 1) // 2
@@ -99,7 +99,7 @@ def _median_slope(ys: Floats, xs: Floats) -> float:
     return float(0.5 * (chosen[: upper - below].max() + chosen[upper - below]))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _rolling_theil_sen(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, results: Floats) -> None:
     for k in range(len(y)):
         rows = window[k]

@@ -36,9 +36,9 @@ def test_everything_ready_is_said_and_nothing_is_written(home: Path, capsys: pyt
     before = content(home.parent)
     assert report(home) == 0
     *lines, end = capsys.readouterr().out.splitlines()
-    names = ("configuration", "database", "disk", "recovery", "exchange", "stream")
+    names = ("configuration", "kernels", "database", "disk", "recovery", "exchange", "stream")
     assert [line.split(": ")[0] for line in lines] == [f"ok   {name}" for name in names]
-    assert lines[3].endswith("recovery will be made")
+    assert lines[4].endswith("recovery will be made")
     assert end == "ready: pairflow run"
     assert content(home.parent) == before
 
@@ -95,9 +95,9 @@ def test_a_websocket_that_does_not_answer_is_a_line_of_its_own(
     home.write_text(good.replace(exchange.ws_url, f"ws://127.0.0.1:{nobody}"))
     assert report(home) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[4].startswith("ok   exchange")
-    assert lines[5].startswith(f"NOT  stream: source.ws_url: ws://127.0.0.1:{nobody}: ") and "refused" in lines[5]
-    assert lines[6] == "not ready"
+    assert lines[5].startswith("ok   exchange")
+    assert lines[6].startswith(f"NOT  stream: source.ws_url: ws://127.0.0.1:{nobody}: ") and "refused" in lines[5]
+    assert lines[7] == "not ready"
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,12 @@ def test_a_simulated_market_is_ready_without_recovery_and_beside_the_real_databa
     assert report(home) == 0
     out = capsys.readouterr().out
     assert "db-simulated" in out and "recovery: off" in out
+
+
+def test_kernels_that_are_compiled_at_every_start_are_told_and_are_no_hindrance(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.compiling.uncached", lambda: "no directory for them can be written")
+    assert report(home) == 0
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ok   kernels: ")]
+    assert "set NUMBA_CACHE_DIR" in told

@@ -585,6 +585,15 @@ def test_a_rule_of_another_kind_needs_no_ols() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:adfuller currently returns:FutureWarning")
+def test_a_directory_at_home_of_a_user_without_one_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("flows.config.Path.home", homeless)
+    with pytest.raises(UserError, match=r"recovery\.dir: this user has no home directory: write all of the path, got '~/r'$"):
+        decode(SHORTEST + "recovery: {dir: ~/r}\n", "pipeline.yaml")
+
+
 @pytest.mark.parametrize("window", [30, 31, 60, 101])
 def test_as_many_lags_are_allowed_as_the_reference_can_fit(window: int) -> None:
     chance, walk = random.Random(2), [0.0]
