@@ -25,4 +25,5 @@ def vwap(quote_volume: Floats, volume: Floats, low: Floats, high: Floats) -> Flo
     """`vwap` of every bar."""
     defined = (volume > 0) & np.isfinite(quote_volume) & np.isfinite(volume)
     average = np.divide(quote_volume, volume, out=np.full(len(volume), np.nan), where=defined)
-    return np.clip(average, low, high)
+    within: Floats = np.clip(average, low, high)
+    return within

@@ -96,7 +96,7 @@ def test_a_websocket_that_does_not_answer_is_a_line_of_its_own(
     assert report(home) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[5].startswith("ok   exchange")
-    assert lines[6].startswith(f"NOT  stream: source.ws_url: ws://127.0.0.1:{nobody}: ") and "refused" in lines[5]
+    assert lines[6].startswith(f"NOT  stream: source.ws_url: ws://127.0.0.1:{nobody}: ") and "refused" in lines[6]
     assert lines[7] == "not ready"
 
 

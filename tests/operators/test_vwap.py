@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.bars import BarBuilder
@@ -25,6 +25,7 @@ def test_prices_of_a_small_coin_stay_within_their_bar() -> None:
     np.testing.assert_array_equal(vwap(price * qty, qty, price, price), price)
 
 
+@settings(deadline=None)  # the first example compiles a kernel
 @given(st.lists(st.tuples(PRICES, QUANTITIES), min_size=1, max_size=30))
 def test_of_any_trades_it_lies_within_the_bar_that_they_make(trades: list[tuple[float, float]]) -> None:
     price, qty = (np.array(column) for column in zip(*trades, strict=True))
