@@ -31,6 +31,7 @@ import numpy as np
 
 from operators.columns import Floats, Longs
 from operators.compiled import compiled
+from operators.selection import put_in_place
 
 ALL_PAIRS = 128  # points up to which looking at all pairs is cheaper
 PER_POINT = 8  # slopes a point that are cheaper listed than bracketed further
@@ -149,32 +150,8 @@ def _slope_of_rank(ys: Floats, xs: Floats, sample: Floats, total: int, rank: int
     _keys(ys, xs, high, high_parts, low_parts)
     kept = _slopes_between(ys, xs, high_parts, low_parts, order, under - below)
     at = min(max(rank - below, 0), len(kept) - 1)
-    _put_in_place(kept, at)
+    put_in_place(kept, at)
     return kept[at], (kept[:at].max() if at > 0 else np.nan)
-
-
-@compiled(error_model="numpy")
-def _put_in_place(values: Floats, at: int) -> None:
-    """Hoare's selection: what belongs at that place is put there, what is smaller before it. (np.partition takes 9 s to compile.)"""
-    first, last = 0, len(values) - 1
-    while first < last:
-        pivot = values[(first + last) // 2]
-        i, j = first, last
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if at <= j:
-            last = j
-        elif at >= i:
-            first = i
-        else:
-            return
 
 
 @compiled(error_model="numpy")
