@@ -58,7 +58,7 @@ def test_it_is_that_of_statsmodels_run_to_its_end(n: int, raw: bool) -> None:
 def test_windows_in_which_50_steps_are_not_enough_are_at_their_optimum_all_the_same() -> None:
     """Rows on two levels: which ones count less is decided slowly. The hedge ratio after 50 steps was off by more than its standard error."""
     short = 0
-    for seed in (4, 15, 27, 28, 31, 45):
+    for seed in (4, 15, 27, 28, 31):
         rng = np.random.default_rng(seed)
         x, level = np.cumsum(rng.normal(size=120)), (rng.random(120) < 0.4) * 1e5
         y = level + rng.normal(size=120)
