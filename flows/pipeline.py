@@ -13,7 +13,7 @@ from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import Sink
 
 from flows.columns import Rows
-from flows.config import Pair, Settings, timeframe_us
+from flows.config import Pair, Settings, stale_after, timeframe_us
 from flows.fatal import guarded
 from flows.history import States
 from flows.interrupts import step_at_work
@@ -128,7 +128,8 @@ def rows_of(convert: Callable[[Any], Iterable[Rows]]) -> Callable[[tuple[str, An
 def measurer(settings: Settings) -> Callable[[Bars], Measurer]:
     def build(bars: Bars) -> Measurer:
         length = int(bars.timeframe[0])
-        return Measurer(len(settings.symbols), length, pair_specs(settings, words(settings)[length]))
+        word = words(settings)[length]
+        return Measurer(len(settings.symbols), length, pair_specs(settings, word), stale_after(settings, word))
 
     return build
 

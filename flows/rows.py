@@ -92,7 +92,8 @@ class Tables:
                 "signals",
                 self._pair_keys(measures.timeframe, signals.pair, signals.method, signals.ts)
                 | found
-                | {"complete": signals.incomplete == 0, "hedge_ratio_se": signals.hedge_ratio_se, "innovation_z": signals.innovation_z},
+                | {"complete": signals.incomplete == 0, "hedge_ratio_se": signals.hedge_ratio_se, "innovation_z": signals.innovation_z}
+                | {"stale": signals.stale},
             ),
             Rows("cointegration", self._pair_keys(measures.timeframe, tests.pair, tests.method, tests.ts) | tested),
             Rows("activity", symbol | numbers),
@@ -118,6 +119,7 @@ class Tables:
                 "edge_bps": watched.edge_bps,
                 "side": symbols([alert.side for alert in of]),
                 "method": symbols([self._alert_methods[k] for k in watched.alert.tolist()]),
+                "stale": watched.stale,
             },
         )
 

@@ -39,7 +39,7 @@ STEPS: Final = (
     "rows",
     "questdb",
 )
-STATE_VERSION: Final = 3  # of what the operators pickle: raised with every change of it
+STATE_VERSION: Final = 4  # of what the operators pickle: raised with every change of it
 FINGERPRINT: Final = "fingerprint.json"
 PARTS: Final = "part-*.sqlite3"
 STORE_TABLES: Final = ("parts", "exs", "fronts", "commits", "snaps")

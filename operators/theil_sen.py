@@ -8,7 +8,7 @@ Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a t
 Undefined (NaN): the window begins before column 0 or has fewer than 2 rows, holds a NaN or infinity, or a leg has no variance.
 
 Equal to `scipy.stats.theilslopes(y, x)` to the last bit: no slope is left out (see median_slope.py, which does not compute them all). A window
-of 300 rows costs 0.05 ms, one of 1,800 rows 0.7 ms, one of MOST_ROWS 30 ms.
+of 300 rows costs 0.05 ms, one of 1,800 rows 0.7 ms, one of 30,000 rows 20 ms: the longest that is accepted (methods.py).
 
 Reference: Sen, "Estimates of the regression coefficient based on Kendall's tau" (1968).
 
@@ -24,8 +24,6 @@ from operators.columns import Floats, Longs
 from operators.compiled import compiled
 from operators.median_slope import median_slope
 from operators.rounding import ROUNDING, mean_of
-
-MOST_ROWS = 30_000  # of a window: what is measured every second must take less than 50 ms
 
 
 def rolling_theil_sen(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> tuple[Floats, Floats, Floats]:
