@@ -67,7 +67,7 @@ def huber(y: Floats, x: Floats) -> tuple[float, float, float, float] | None:
     if flat(y, x):
         return (NOTHING,) * 4
     with quietly():
-        fit = sm.RLM(y - y.mean(), sm.add_constant(x - x.mean()), M=sm.robust.norms.HuberT()).fit()
+        fit = sm.RLM(y - y.mean(), sm.add_constant(x - x.mean()), M=sm.robust.norms.HuberT()).fit(maxiter=5_000, tol=1e-14, conv="coefs")
         if not fit.scale > 1e-9 * np.std(y):
             return None
         slope, error = float(fit.params[1]), float(fit.bse[1])

@@ -12,6 +12,7 @@ from flows import credentials, embedded, jar, keeper
 from flows.binance.names import stream_name
 from flows.binance.proxies import through
 from flows.binance.readiness import refuse_unready, refuse_unstreamed
+from flows.compiling import compiled_anew
 from flows.config import Settings, load
 from flows.errors import UserError
 from flows.questdb import Endpoint
@@ -27,6 +28,7 @@ def report(path: Path) -> int:
     """Print the lines; 0 when everything is ready."""
     settings: list[Settings] = []
     ready = line("configuration", lambda: configuration(path, settings))
+    line("kernels", kernels)
     if settings:
         checks = (("database", database), ("disk", disk), ("recovery", recovery), ("exchange", exchange), ("stream", stream))
         ready = all([ready, *(line(name, lambda check=check: check(settings[0])) for name, check in checks)])  # type: ignore[misc]
@@ -48,6 +50,12 @@ def configuration(path: Path, into: list[Settings]) -> str:
     into.append(settings)
     rules = len({alert.rule for alert in settings.alerts})
     return f"{path}: {len(settings.symbols)} symbols, {len(settings.pairs)} pairs, {rules} alert rules ({len(settings.alerts)} alerts)"
+
+
+def kernels() -> str:
+    import operators.measures  # noqa: F401 - so that all of them have looked for their cache
+
+    return compiled_anew() or "compiled once on this machine, then kept"
 
 
 def database(settings: Settings) -> str:

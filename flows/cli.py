@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO
 import msgspec
 
 from flows.errors import UserError
-from flows.interrupts import interruptible
+from flows.interrupts import interruptible, stopping_on_signals
 
 REPORT_S: Final = 10.0
 REPLAY_EPOCH: Final = timedelta(seconds=10)
@@ -268,6 +268,7 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
     from flows.binance.proxies import proxy_for
     from flows.binance.readiness import refuse_unready
     from flows.binance.rest import Api, Budget
+    from flows.compiling import telling_of_compiling
     from flows.embedded import running
     from flows.history import Beginning, left_open
     from flows.monitor import Monitor, Vitals
@@ -281,8 +282,6 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
         open_recovery,
         own_recovery,
         refuse_unforgettable,
-        stopping_on_signals,
-        telling_of_compiling,
     )
     from flows.sink import QuestDBSink
     from flows.source import ExchangeSource, Options, Stop
@@ -345,11 +344,12 @@ def where_to_look(settings: Any, endpoint: Any) -> str:
 
 
 def replay(options: argparse.Namespace) -> int:
+    from flows.compiling import telling_of_compiling
     from flows.embedded import running
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, settle, ttl_would_drop
     from flows.replay.source import RecordingSource
-    from flows.running import Tally, execute, stopping_on_signals, telling_of_compiling
+    from flows.running import Tally, execute
     from flows.sink import AWAITED, QuestDBSink
     from flows.source import Stop
 

@@ -13,9 +13,9 @@ import msgspec
 from flows.errors import UserError
 from flows.strict_yaml import Field, either, parse, shown, suggested
 from flows.symbols import symbol_name
+from operators.methods import METHODS, MOST_LAGS, MOST_ROWS
 from operators.metrics import PAIR_METRICS, SYMBOL_METRICS
 
-METHODS = ("ols", "kalman", "huber", "theil_sen", "tls")  # hedge ratios that operators/ can compute
 TESTED_METRICS = ("coint_pvalue", "broken")  # of the Engle–Granger test
 SIGNED_METRICS = ("zscore", "correlation")  # `outside` means something for these only
 CONTIGUOUS = "contiguous"
@@ -27,6 +27,7 @@ TIMEFRAMES = ("1s", "5s", "10s", "30s", "1m", "5m")  # the default of bars.timef
 LONGEST_TIMEFRAME_S = 300
 USUAL_TIMEFRAME = "1m"  # what an alert rule watches unless it says otherwise
 LONGEST_WINDOW = 100_000  # bars: more than a day of 1s; a slip of the finger beyond
+LEAST_STALE_BARS = 3
 REACHABLE = 0.8  # of the largest |z| a window can give: the share an alert's threshold may ask for
 COST_BPS = 10_000  # a fee of the whole trade
 LONGEST_TTL_DAYS = 36_500
@@ -51,6 +52,7 @@ LEAST = {"hedge.window": 20, "zscore.window": 10, "correlation.window": 5, "adf.
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str = "binance"  # binance | simulated
     quiet_us: int = 3_000_000
+    stale_us: int = 60_000_000  # a leg without a trade for longer opens no episode of its pairs
     stream: str = "trade"  # trade | aggTrade
     ids: str = CONTIGUOUS  # contiguous | sparse
     ws_url: str = "wss://data-stream.binance.vision"
@@ -185,6 +187,11 @@ def timeframe_us(word: str) -> int:
     return int(word[:-1]) * UNITS_US[word[-1]]
 
 
+def stale_after(settings: Settings, timeframe: str) -> int:
+    """Bars of the timeframe without a trade, the newest among them, up to which a leg is not stale."""
+    return max(settings.source.stale_us // timeframe_us(timeframe), LEAST_STALE_BARS)
+
+
 def largest_zscore(window: int) -> float:
     """The bound of |z| over n values, the newest included: (n − 1)/√n."""
     return (window - 1) / math.sqrt(window)
@@ -249,19 +256,24 @@ def _share(field: Field) -> float:
 
 def _directory(field: Field, below: Path) -> Path:
     written = field.text("a directory", lambda name: name.strip() == name != "" and name.isprintable())
-    return below / (Path.home() / written[2:] if written.startswith("~/") else written)
+    try:
+        return below / (Path.home() / written[2:] if written.startswith("~/") else written)
+    except RuntimeError:
+        raise field.wrong(f"this user has no home directory: write all of the path, got {shown(written)}") from None
 
 
 # --- the sections -------------------------------------------------------------------------------------------------------------
 
 
 def _source(field: Field | None, spellings: Spellings) -> tuple[Source, tuple[str, ...]]:
-    keys = field.keys("exchange", "quiet", "stream", "ids", "ws_url", "rest_url", "symbols") if field else {}
+    keys = field.keys("exchange", "quiet", "stale", "stream", "ids", "ws_url", "rest_url", "symbols") if field else {}
     chosen: dict[str, Any] = {}
     if "exchange" in keys:
         chosen["exchange"] = keys["exchange"].one_of(("binance", "simulated"))
     if "quiet" in keys:
         chosen["quiet_us"] = _duration_us(keys["quiet"], "a duration from 1ms to 1h, such as 3s", UNITS_US["ms"], UNITS_US["h"])
+    if "stale" in keys:
+        chosen["stale_us"] = _duration_us(keys["stale"], "a duration from 1s to 1h, such as 60s", UNITS_US["s"], UNITS_US["h"])
     if "stream" in keys:
         chosen["stream"] = keys["stream"].one_of(("trade", "aggTrade"))
     if "ids" in keys:
@@ -456,6 +468,8 @@ def _lags(field: Field) -> str | int:
         return str(field.content)
     if isinstance(field.content, bool) or not isinstance(field.content, int) or not 0 <= field.content <= LONGEST_WINDOW:
         raise field.expected("aic, bic or an integer ≥ 0")
+    if field.content > MOST_LAGS:
+        raise field.expected(f"aic, bic or an integer ≤ {MOST_LAGS} (more take longer than there is time between bars)")
     return field.content
 
 
@@ -496,8 +510,15 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
         )
         for word in own
     )
-    lags = _lags(leaves["adf.lags"])
+    lags, methods = _lags(leaves["adf.lags"]), _listed_methods(leaves["hedge.method"])
     for window in windows:
+        for method in methods:
+            if window.hedge > MOST_ROWS.get(method, LONGEST_WINDOW):
+                length, by = leaves["hedge.window"], leaves["hedge.method"]
+                raise (length if length.rank >= by.rank else by).wrong(
+                    f"{method} bears a hedge.window of at most {MOST_ROWS[method]} (more rows take longer than there is time between bars), "
+                    f"got {window.hedge} at {window.timeframe}: shorten it, or choose another method"
+                )
         if window.zscore > window.hedge:
             zscore, hedge = leaves["zscore.window"], leaves["hedge.window"]
             if zscore.rank >= hedge.rank:
@@ -712,6 +733,7 @@ def settings_fingerprint(settings: Settings) -> dict[str, Any]:
     return {
         "source": {
             "exchange": source.exchange,
+            "stale": f"{source.stale_us / UNITS_US['s']:g}s",
             "stream": source.stream,
             "ids": source.ids,
             "ws_url": source.ws_url,

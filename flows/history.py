@@ -14,7 +14,7 @@ from flows.binance.klines import FIELDS, Klines, first_id_from, interval_us, kli
 from flows.binance.refusals import Failed, Refused
 from flows.binance.rest import Api
 from flows.binance.sequencer import OPEN, Gap
-from flows.config import Settings, timeframe_us
+from flows.config import Settings, stale_after, timeframe_us
 from flows.errors import Interrupted, UserError
 from flows.questdb import Endpoint, connect, settle
 from operators.activity import LONG_WINDOW
@@ -58,7 +58,8 @@ class Start:
 def rows_needed(settings: Settings, timeframe: str) -> int:
     """Bars of the timeframe that everything measured on it looks back to, the tests behind `coint_share` included."""
     windows = [window for pair in settings.pairs for window in pair.windows if window.timeframe == timeframe]
-    return max([LONG_WINDOW + 1, *(max(w.hedge, w.zscore, w.correlation + 1, w.adf + TESTS * w.adf_every) for w in windows)])
+    known_stale = stale_after(settings, timeframe) + 1
+    return max([LONG_WINDOW + 1, known_stale, *(max(w.hedge, w.zscore, w.correlation + 1, w.adf + TESTS * w.adf_every) for w in windows)])
 
 
 def left_open(settings: Settings, endpoint: Endpoint) -> tuple[Gap, ...]:

@@ -144,7 +144,13 @@ def test_check_says_what_is_ready_and_what_is_not(
         Path("pipeline.yaml").write_text(PAIRS.format(http=http, pg=pg, ws=exchange.ws_url, rest=exchange.rest_url))
         assert main(["check"]) == code
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines[:4]] == ["ok   configuration", "ok   database", "ok   disk", "ok   recovery"]
+    assert [line.split(":")[0] for line in lines[:5]] == [
+        "ok   configuration",
+        "ok   kernels",
+        "ok   database",
+        "ok   disk",
+        "ok   recovery",
+    ]
     assert lines[4].startswith("ok   exchange" if code == 0 else "NOT  exchange")
     assert ("ETHUSDT" in lines[4]) == (code == 1)
     assert lines[6] == ("ready: pairflow run" if code == 0 else "not ready")

@@ -98,6 +98,7 @@ def test_the_documented_example_is_understood() -> None:
         source=Source(
             exchange="binance",
             quiet_us=3_000_000,
+            stale_us=60_000_000,
             stream="trade",
             ws_url="wss://data-stream.binance.vision",
             rest_url="https://api.binance.com",
@@ -140,7 +141,7 @@ def test_the_file_users_edit_shows_every_key() -> None:
     assert isinstance(shown, dict)
     assert shown["defaults"] == BUILT_IN
     assert set(shown) == {"source", "bars", "defaults", "pairs", "alerts", "questdb", "recovery", "retention", "alerts_tolerate"}
-    assert set(shown["source"]) == {"exchange", "quiet", "stream", "ids", "ws_url", "rest_url", "symbols"}
+    assert set(shown["source"]) == {"exchange", "quiet", "stale", "stream", "ids", "ws_url", "rest_url", "symbols"}
 
 
 def test_the_demo_watches_two_simulated_pairs_at_1s_and_1m() -> None:
@@ -306,7 +307,7 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a merge key", "pairs: [{legs: [BTCUSDT, ETHUSDT], <<: {prices: raw}}]",
         ": pairs[0]: unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under defaults"),
     ("an empty section", SHORTEST + "source:\n",
-        ": source: expected a mapping with exchange, quiet, stream, ids, ws_url, rest_url or symbols, got nothing"),
+        ": source: expected a mapping with exchange, quiet, stale, stream, ids, ws_url, rest_url or symbols, got nothing"),
     ("a window that is no number", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: abc}}]",
         ": pairs[0].hedge.window: expected an integer ≥ 20, got 'abc'"),
     ("a window that is too short", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: 19}}]",
@@ -329,6 +330,13 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": pairs[0].hedge.window: nothing for 1m: expected a number, or one each for 1s, 1m; got 1s"),
     ("a default missing for a timeframe", "pairs: [{legs: [BTCUSDT, ETHUSDT], timeframes: [1s, 5m]}]",
         ": pairs[0].hedge.window: nothing for 5m: expected a number, or one each for 1s, 5m; got 1s, 1m by default"),
+    ("a window too long for its method", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, theil_sen], window: 30001}}]",
+        ": pairs[0].hedge.window: theil_sen bears a hedge.window of at most 30000 (more rows take longer than there is time between bars), "
+        "got 30001 at 1s: shorten it, or choose another method"),
+    ("a method for which the default window is too long", "defaults: {hedge: {window: 40000}}\n"
+        "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: theil_sen}}]",
+        ": pairs[0].hedge.method: theil_sen bears a hedge.window of at most 30000 (more rows take longer than there is time between bars), "
+        "got 40000 at 1s: shorten it, or choose another method"),
     ("a z-score over more than the hedge ratio", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: 100}}]",
         ": pairs[0].hedge.window: expected an integer ≥ zscore.window (300 at 1s), got 100"),
     ("a z-score over more than the hedge ratio, its own fault", "pairs: [{legs: [BTCUSDT, ETHUSDT], zscore: {window: 5000}}]",
@@ -358,6 +366,12 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": alerts[0]: BTCUSDT-ETHUSDT has no ols to be tested on: add it to its hedge.method, or set only_stationary: false"),
     ("a method twice", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, ols]}}]",
         ": pairs[0].hedge.method[1]: ols is listed twice"),
+    ("more lags than there is time for", "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 20000, lags: 201}}]",
+        ": pairs[0].adf.lags: expected aic, bic or an integer ≤ 200 (more take longer than there is time between bars), got 201"),
+    ("a leg stale at once", SHORTEST + "source: {stale: 500ms}",
+        ": source.stale: expected a duration from 1s to 1h, such as 60s, got '500ms'"),
+    ("a leg never stale", SHORTEST + "source: {stale: 2h}",
+        ": source.stale: expected a duration from 1s to 1h, such as 60s, got '2h'"),
     ("more lags than the window bears", "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 60, lags: 29}}]",
         ": pairs[0].adf.lags: expected aic, bic or an integer ≤ 28 (half of adf.window, 60 at 1s, less 2), got 29"),
     ("a negative cost", "pairs: [{legs: [BTCUSDT, ETHUSDT], costs: {fee_bps: -1}}]",
@@ -607,6 +621,15 @@ def test_a_rule_of_another_kind_needs_no_ols() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:adfuller currently returns:FutureWarning")
+def test_a_directory_at_home_of_a_user_without_one_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("flows.config.Path.home", homeless)
+    with pytest.raises(UserError, match=r"recovery\.dir: this user has no home directory: write all of the path, got '~/r'$"):
+        decode(SHORTEST + "recovery: {dir: ~/r}\n", "pipeline.yaml")
+
+
 @pytest.mark.parametrize("window", [30, 31, 60, 101])
 def test_as_many_lags_are_allowed_as_the_reference_can_fit(window: int) -> None:
     chance, walk = random.Random(2), [0.0]
@@ -615,11 +638,11 @@ def test_as_many_lags_are_allowed_as_the_reference_can_fit(window: int) -> None:
     most = window // 2 - 2
     text = "pairs: [{legs: [A1, B1], adf: {window: %d, lags: %d}}]"
     assert of(text % (window, most)).pairs[0].adf_lags == most
-    adfuller(walk, maxlag=most, autolag=None)
+    adfuller(walk, maxlag=most, autolag=None, result_object=False)
     with pytest.raises(UserError, match="expected aic, bic or an integer"):
         of(text % (window, most + 1))
     with pytest.raises(ValueError, match="maxlag"):
-        adfuller(walk, maxlag=most + 1, autolag=None)
+        adfuller(walk, maxlag=most + 1, autolag=None, result_object=False)
 
 
 @pytest.mark.parametrize("window", [10, 30, 240])

@@ -13,6 +13,16 @@ from flows.errors import UserError
 Ports = Callable[[int], list[int]]
 
 
+def test_a_user_without_a_home_directory_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("flows.jar.Path.home", homeless)
+    with pytest.raises(UserError, match=r"no home directory: set XDG_CACHE_HOME"):
+        jar.cache_dir()
+
+
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
