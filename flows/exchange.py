@@ -183,6 +183,8 @@ class Recording:
         self.tapes = {symbol: Tape() for symbol in look.symbols}
         self.speed = speed if np.isfinite(speed) else 0.0
         whole = messages.join(list(read(paths, look.symbols, progress, look.stream)), len(look.symbols))
+        if whole.is_buyer_maker.dtype != np.bool_:
+            raise UserError("exchange: the recordings do not say who took each trade, which every message must: add a column side")
         for code, tape in enumerate(self.tapes.values()):
             turn = np.flatnonzero(whole.symbol == code)
             turn = turn[np.unique(whole.id[turn], return_index=True)[1]]  # in id order, each once

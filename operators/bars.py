@@ -40,7 +40,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from operators.columns import LATEST, NEVER, SECOND_US, Bars, Codes, Flags, Floats, Longs, Trades
+from operators.columns import LATEST, NEVER, SECOND_US, Bars, Codes, Flags, Floats, Longs, Sides, Trades
 from operators.compiled import compiled
 
 # Columns of the sums: what a bar in progress holds.
@@ -179,7 +179,7 @@ def _seed(symbol: Codes, ts: Longs, sums: Floats, trades: Longs, complete: Flags
 
 @compiled()
 def _build(
-    symbol: Codes, ts: Longs, price: Floats, qty: Floats, is_buyer_maker: Flags, count: Longs, after_hole: Flags,
+    symbol: Codes, ts: Longs, price: Floats, qty: Floats, is_buyer_maker: Flags | Sides, count: Longs, after_hole: Flags,
     watermark: Longs, timeframes: Longs, emitted: Flags, now: Progress, traded: Progress, closed: Closed,
 ) -> int:  # fmt: skip
     """Apply trades, then the watermark; write the closed bars and return how many they are."""
@@ -215,8 +215,10 @@ def _build(
         bar[CLOSE] = price[i]
         bar[VOLUME] += qty[i]
         bar[QUOTE_VOLUME] += price[i] * qty[i]
-        if not is_buyer_maker[i]:
+        if is_buyer_maker[i] == 0:
             bar[BUY_VOLUME] += qty[i]
+        elif is_buyer_maker[i] != 1:
+            bar[BUY_VOLUME] = np.nan
         counts[0, s] += count[i]
     for s in range(len(watermark)):
         if now.ts[s] != NEVER and now.ts[s] + SECOND_US <= watermark[s]:

@@ -13,9 +13,9 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from flows.compiling import _compiled
 from flows.config import decode
 from flows.pipeline import warm_up
-from flows.running import _compiled
 from tests.forked import LENGTH, STATUS, STREAMS
 
 MODULES = (  # what verbs import when they are called

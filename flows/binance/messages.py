@@ -31,6 +31,7 @@ Codes = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Sides = npt.NDArray[np.int8]
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -111,7 +112,7 @@ class Frames:
     ts: Longs  # trade time, µs since the epoch
     price: Floats
     qty: Floats
-    is_buyer_maker: Flags  # True: the taker sold
+    is_buyer_maker: Flags | Sides  # True: the taker sold; or as int8, with UNKNOWN where a recording does not say it
     count: Longs  # trades in this row: 1, or last - first + 1 of an aggregate trade
     event_ts: Longs  # when the exchange sent it, µs since the epoch (REST and archives: the trade time)
     rejected: Longs  # (symbols,) trades that cannot be one: malformed, or price or quantity not finite and above 0
@@ -174,7 +175,7 @@ def sound(
     ts: Longs,
     price: Floats,
     qty: Floats,
-    is_buyer_maker: Flags,
+    is_buyer_maker: Flags | Sides,
     count: Longs,
     event_ts: Longs,
     side_known: Flags | None = None,

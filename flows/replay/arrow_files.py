@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from flows.binance.messages import AGG_TRADE, TRADE
 from flows.errors import UserError
 from flows.replay.files import File, Layout, Part
-from flows.replay.names import columns_of, symbol_of
+from flows.replay.names import columns_of, symbol_of, with_sides
 from flows.replay.unpack import opened
 
 BATCH: Final = 10_000  # rows of a part
@@ -52,7 +52,7 @@ def peek_arrow(path: Path, kind: str, packed: bool) -> File:
     names = columns_of(str(path), columns)
     aggregate = "first" in names
     symbol = None if "symbol" in names else symbol_of(path, aggregate)
-    return File(path, Arrow(kind, names), (AGG_TRADE if aggregate else TRADE,), symbol, "id" in names)
+    return File(path, Arrow(kind, names), (AGG_TRADE if aggregate else TRADE,), symbol, "id" in names, with_sides(names))
 
 
 def _damaged(path: Path, kind: str) -> UserError:

@@ -12,7 +12,7 @@ import pyarrow.csv
 from flows.binance.messages import AGG_TRADE, TRADE
 from flows.errors import UserError
 from flows.replay.files import File, Layout, Part, foreign
-from flows.replay.names import columns_of, known_columns, symbol_of
+from flows.replay.names import columns_of, known_columns, symbol_of, with_sides
 from flows.replay.unpack import BLOCK, BOM, LONGEST_LINE, blocks, line_at
 
 DELIMITERS: Final = (b",", b";", b"\t", b"|")
@@ -77,7 +77,7 @@ def peek_csv(path: Path, start: bytes) -> File:
     layout = replace(layout, newline=b"\n" if b"\n" in start else b"\r")
     aggregate = "first" in layout.names
     symbol = None if "symbol" in layout.names else symbol_of(path, aggregate)
-    return File(path, layout, (AGG_TRADE if aggregate else TRADE,), symbol, "id" in layout.names)
+    return File(path, layout, (AGG_TRADE if aggregate else TRADE,), symbol, "id" in layout.names, with_sides(layout.names))
 
 
 def _cells(line: bytes, delimiter: bytes) -> list[str]:

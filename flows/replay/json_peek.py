@@ -11,7 +11,7 @@ from flows.replay.files import File, Layout, foreign
 from flows.replay.frame_files import STAMP, FrameLines, FrameObjects, streams_in
 from flows.replay.json_scan import brackets, objects
 from flows.replay.json_tables import JsonLines, JsonObjects, names_symbol
-from flows.replay.names import columns_of, known_columns, symbol_of
+from flows.replay.names import columns_of, known_columns, symbol_of, with_sides
 from flows.replay.unpack import BLOCK, take
 
 TRIED: Final = 1_000  # lines, or objects within the same brackets, among which a trade is looked for
@@ -82,7 +82,7 @@ def _trade(text: bytes, near: list[str]) -> bool | dict[str, str]:
     if isinstance(event, dict) and event.get("e") in STREAMS and isinstance(event.get("s"), str):
         return True
     names = known_columns(list(value))
-    if {"time", "price", "qty"} <= names.keys() and names.keys() & {"side", "is_buyer_maker"}:
+    if {"time", "price", "qty"} <= names.keys():
         return columns_of("", list(value), "key")
     if not near and len(names) > 1 and names.keys() & {"price", "qty"}:
         near += list(value)
@@ -96,4 +96,4 @@ def _frames(path: Path, layout: Layout, text: bytes) -> File:
 def _table(path: Path, layout: Layout, names: Mapping[str, str], around: bool) -> File:
     aggregate = "first" in names
     symbol = None if around or "symbol" in names else symbol_of(path, aggregate)
-    return File(path, layout, (AGG_TRADE if aggregate else TRADE,), symbol, "id" in names)
+    return File(path, layout, (AGG_TRADE if aggregate else TRADE,), symbol, "id" in names, with_sides(names))

@@ -76,6 +76,11 @@ def known_columns(columns: Sequence[str]) -> dict[str, str]:
     return {ours: theirs for ours, theirs in names.items() if theirs}
 
 
+def with_sides(names: Mapping[str, str]) -> bool:
+    """Whether a table with these columns says who took a trade."""
+    return "is_buyer_maker" in names or "side" in names
+
+
 def columns_of(where: str, columns: Sequence[str], called: str = "column") -> dict[str, str]:
     """The same of a table that must hold trades: what is missing or open to doubt is refused by its name."""
     names = known_columns(columns)
@@ -83,8 +88,6 @@ def columns_of(where: str, columns: Sequence[str], called: str = "column") -> di
     for ours in ("time", "price", "qty"):
         if ours not in names:
             raise UserError(f"{where}: no {called} for {MEANINGS[ours]} among {shown}: name it {_offered(ours)}")
-    if "is_buyer_maker" not in names and "side" not in names:
-        raise UserError(f"{where}: no {called} says who took the trade, among {shown}: add side (buy or sell) or is_buyer_maker")
     for theirs in names.values():
         if list(columns).count(theirs) > 1:
             raise UserError(f"{where}: more than one {called} has the name {theirs[:40]}: leave one of them")

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.binance.messages import COLUMNS, Frames
+from operators.columns import UNKNOWN
 
 Packed = npt.NDArray[np.void]  # of dtype ROW
 Longs = npt.NDArray[np.int64]
@@ -18,7 +19,7 @@ ROW: Final = np.dtype(  # the columns of Frames: 53 bytes a trade
         ("ts", np.int64),
         ("price", np.float64),
         ("qty", np.float64),
-        ("is_buyer_maker", np.bool_),
+        ("is_buyer_maker", np.int8),
         ("count", np.int64),
         ("event_ts", np.int64),
     ]
@@ -38,6 +39,8 @@ def pack(frames: Frames) -> Packed:
 def unpack(rows: Packed, symbols: int) -> Frames:
     """Frames of these rows; `symbols` is the size of the universe."""
     columns: dict[str, Any] = {name: np.ascontiguousarray(rows[name]) for name in COLUMNS}
+    if (columns["is_buyer_maker"] != UNKNOWN).all():
+        columns["is_buyer_maker"] = columns["is_buyer_maker"].view(np.bool_)
     return Frames(**columns, rejected=np.zeros(symbols, np.int64))
 
 

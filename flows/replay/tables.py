@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from flows.replay import cells
 from flows.replay.cells import CellError
 from flows.replay.files import File, Part
 from flows.symbols import LONGEST, symbol_name
+from operators.columns import UNKNOWN
 
 T = TypeVar("T")
 
@@ -35,11 +36,20 @@ def frames(file: File, part: Part, codes: Mapping[str, int], counted: int) -> Fr
         ts=ts,
         price=column.read("price", cells.numbers),
         qty=column.read("qty", cells.numbers),
-        is_buyer_maker=column.read("is_buyer_maker", cells.flags) if "is_buyer_maker" in part.columns else column.read("side", cells.sells),
+        is_buyer_maker=_is_buyer_maker(column, part),
         count=count,
         event_ts=ts,
     )
     return replace(found, foreign=found.foreign + part.foreign, unreadable=found.unreadable + part.unreadable)
+
+
+def _is_buyer_maker(column: "_Columns", part: Part) -> Any:
+    """Whether the taker sold; UNKNOWN in every row of a table that does not say it."""
+    if "is_buyer_maker" in part.columns:
+        return column.read("is_buyer_maker", cells.flags)
+    if "side" in part.columns:
+        return column.read("side", cells.sells)
+    return np.full(len(part), UNKNOWN, np.int8)
 
 
 def symbols(file: File, part: Part) -> list[str]:

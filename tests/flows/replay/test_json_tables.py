@@ -115,10 +115,6 @@ def test_numbers_are_exact(tmp_path: Path) -> None:
         (json.dumps(TRADES).replace('"id": 7,', '"id": 7.5,'), "trade 7: column id: expected a whole number from 0, got '7.5'"),
         (json.dumps([{"ts": MS, "symbol": "BTCUSDT", "price": 1, "side": "buy"}]), "no key for the quantity among ts, symbol, price, side"),
         (
-            json.dumps([{"ts": MS, "symbol": "BTCUSDT", "price": 1, "size": 1}]),
-            "no key says who took the trade, among ts, symbol, price, size",
-        ),
-        (
             "\n".join(map(json.dumps, TRADES)).replace('"id": 7,', '"id": "x",'),
             "line 7: column id: expected a whole number from 0, got 'x'",
         ),
@@ -132,3 +128,13 @@ def test_an_array_larger_than_a_block_is_read_a_block_at_a_time(tmp_path: Path) 
     text = json.dumps([trade | {"id": k, "note": "{[" * 50} for k, trade in enumerate(TRADES * 600)])
     found = read(tmp_path / "BTCUSDT-trades.json", text)
     assert found.id.tolist() == list(range(18_000))
+
+
+def test_trades_without_a_side_are_read_and_their_side_is_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "logged.ndjson"
+    rows = [{"symbol": "BTCUSDT", "ts": MS + k, "price": 60_000.5, "size": 0.5} for k in range(3)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    file = peek(path)
+    assert (file.sides, file.ids) == (False, False)
+    (found,) = frames_of(file, {"BTCUSDT": 0}, file.streams[0])
+    assert found[0].is_buyer_maker.tolist() == [UNKNOWN] * 3

@@ -97,10 +97,6 @@ def test_the_better_name_wins_where_a_table_has_several() -> None:
         ("symbol,price,qty,side", "no column for the time among symbol, price, qty, side: name it ts (or time, timestamp"),
         ("ts,symbol,qty,side", "no column for the price among ts, symbol, qty, side: name it price (or trade_price"),
         ("ts,symbol,price,side", "no column for the quantity among ts, symbol, price, side: name it qty (or quantity"),
-        (
-            "ts,symbol,price,qty",
-            "no column says who took the trade, among ts, symbol, price, qty: add side (buy or sell) or is_buyer_maker",
-        ),
         ("ts,price,amount,volume,side", "amount and volume may each be the quantity: name the one of the base currency qty"),
         ("ts,price,qty,qty,side", "more than one column has the name qty: leave one of them"),
     ],
