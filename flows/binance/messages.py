@@ -255,7 +255,7 @@ def _counts(first: Longs, last: Longs) -> Longs:
 def _trade_columns(events: list[Any], codes: Mapping[str, int], stream: str, symbols: int) -> Frames:
     code = codes.get
     off_market = 0
-    if any(e.X != MARKET for e in events):
+    if [e.X for e in events].count(MARKET) != len(events):
         known = [e for e in events if e.X == MARKET or e.s not in codes]
         off_market, events = len(events) - len(known), known
     n = len(events)

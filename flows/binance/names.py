@@ -1,4 +1,7 @@
-"""Symbols in addresses and requests. A symbol may have letters of any script: Binance takes them as UTF-8, percent-encoded in an address."""
+"""Symbols in addresses and requests.
+
+A symbol may have letters of any script: Binance takes them as UTF-8, percent-encoded in an address.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final

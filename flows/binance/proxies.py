@@ -7,8 +7,9 @@
 | `ws://` | WS_PROXY, SOCKS_PROXY, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY |
 | `http://` | SOCKS_PROXY, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY |
 
-In lower case they go before those in upper case. This machine itself is never reached through a proxy, nor is what NO_PROXY names: hosts,
-domains with all below them (`binance.com`, `.binance.com`), either with a port, addresses, networks (`10.0.0.0/8`), or `*` for everything.
+In lower case they go before those in upper case. This machine itself is never reached through a proxy, nor is what
+NO_PROXY names: hosts, domains with all below them (`binance.com`, `.binance.com`), either with a port, addresses,
+networks (`10.0.0.0/8`), or `*` for everything.
 """
 
 import ipaddress
@@ -58,7 +59,10 @@ class Proxy:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy for connections to an address, None: none. Raises UserError when the variable names no proxy."""
+    """The proxy for connections to an address; None where it is reached directly.
+
+    Raises UserError when the variable holds something else than the address of a proxy.
+    """
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme in TLS
     if is_loopback(host):

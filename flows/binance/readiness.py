@@ -28,7 +28,10 @@ SHORTEST: Final = min(INTERVALS_US, key=INTERVALS_US.__getitem__)  # the candles
 
 
 def refuse_unready(base_url: str, symbols: Sequence[str], stream: str, limits: Limits | None = None) -> Proxy | None:
-    """Raise UserError unless the exchange trades all these symbols and answers all that a run asks; the proxy that it is asked through."""
+    """Raise UserError unless the exchange trades all these symbols and answers all that a run asks.
+
+    Returns the proxy that it was asked through.
+    """
     api = Api(base_url, limits)
     try:
         wanted = list(dict.fromkeys(symbols))
@@ -44,9 +47,9 @@ def refuse_unready(base_url: str, symbols: Sequence[str], stream: str, limits: L
 
 
 def refuse_unstreamed(ws_url: str, streams: Sequence[str], within_s: float) -> Proxy | None:
-    """Raise UserError unless a websocket opens and brings these streams; the proxy that it goes through.
+    """Raise UserError unless a websocket opens and brings these streams. Returns the proxy that it went through.
 
-    It is the socket of a run that tries, for as long as it may have to send its requests and wait for their answers.
+    The socket of a run tries, for as long as it may take to send its requests and to wait for their answers.
     """
     proxy = proxy_for(ws_url)
     timing = Timing(connect_s=within_s)
@@ -78,7 +81,7 @@ class _Trial(Stream):
         self.complaints.append(why)
 
     def streams(self) -> bool:
-        """Whether it is sure that the streams come: some did, or for a while nothing was said against those in the address."""
+        """Whether the streams come: some did, or for a while nothing was said against those in the address."""
         for entry in self.inbox.drain(0.0, HELD):
             if entry == Subscribed():
                 self._open_until = time.monotonic() + LINGER_S

@@ -1,4 +1,4 @@
-"""What an answer over HTTP that is not the one asked for means, in one line: what it is, and what to do. No sockets."""
+"""Answers over HTTP that are not what was asked for: in one line what each is, and what to do. No sockets."""
 
 import os
 import re
@@ -21,7 +21,8 @@ SHOWN: Final = 100  # bytes of an answer
 
 CHECK_NETWORK: Final = "check the network, or source.rest_url in the configuration"
 ANOTHER_HOST: Final = "give source.rest_url another host"
-ANOTHER_COUNTRY: Final = "it does not serve this country; give source.ws_url and source.rest_url other hosts"
+COUNTRY: Final = "it does not serve this country"
+OTHER_HOSTS: Final = "give source.ws_url and source.rest_url other hosts"
 
 
 class Failed(Exception):
@@ -33,7 +34,7 @@ class Failed(Exception):
 
 
 class Refused(Failed):
-    """An answer that asking again will hardly change: an API key is wanted, the path is not served, the country is blocked, a web page."""
+    """An answer that asking again will hardly change: it wants an API key, does not serve the path or country, is a web page."""
 
 
 class Unknown(Refused):
@@ -46,7 +47,7 @@ def refusal(path: str, status: int, headers: Mapping[str, str], body: bytes) -> 
     if status in REDIRECTS:
         return Refused(f"{what}, it redirects to {_place(headers.get('Location', ''))}", "give source.rest_url that address", status)
     if status == LEGAL:
-        return Refused(f"{path}: HTTP {status}, {ANOTHER_COUNTRY.partition(';')[0]}", ANOTHER_COUNTRY.partition("; ")[2], status)
+        return Refused(f"{path}: HTTP {status}, {COUNTRY}", OTHER_HOSTS, status)
     if status in (UNAUTHORIZED, FORBIDDEN):
         why = "it asks for an API key there" if status == UNAUTHORIZED else "it refuses this address, or asks for an API key there"
         instead = "set source.stream: aggTrade, or " if path.endswith("/historicalTrades") else ""
@@ -67,7 +68,7 @@ def refusal(path: str, status: int, headers: Mapping[str, str], body: bytes) -> 
 def handshake_refusal(status: int) -> str:
     """What an HTTP status means with which a websocket is refused, and what to do."""
     meaning = {
-        LEGAL: "it does not serve this country: give source.ws_url another host",
+        LEGAL: f"{COUNTRY}: give source.ws_url another host",
         UNAUTHORIZED: "it asks for a login: give source.ws_url another host",
         FORBIDDEN: "it refuses this address: give source.ws_url another host",
         NOT_FOUND: "it streams nothing there: correct source.ws_url",
@@ -135,7 +136,7 @@ def shown(body: bytes) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """The innermost cause in a few words, without addresses of objects; of an exception that is no error of a connection with its class."""
+    """The innermost cause in a few words, without addresses of objects."""
     while True:
         inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
         if not isinstance(inner, BaseException):

@@ -199,7 +199,7 @@ def trades_from(
     api: Api, stream: str, symbol: str, from_id: int | None, limit: int, code: int = 0, symbols: int = 1
 ) -> tuple[Frames, np.ndarray[Any, np.dtype[np.int64]]]:
     """The symbol's trades from an id on (None: the newest ones), and the ids of all that the answer lists; raises Failed."""
-    query = {"symbol": symbol, "limit": str(limit)} | ({} if from_id is None else {"fromId": str(from_id)})
+    query = {"symbol": symbol} | ({} if from_id is None else {"fromId": str(from_id)}) | {"limit": str(limit)}
     body = api.get(PATHS[stream], query, WEIGHTS[stream])
     frames = decode_rest(body, code, stream, symbols)
     if frames.unreadable or frames.controls:

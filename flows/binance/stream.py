@@ -248,7 +248,7 @@ class Link:
         return f"{self._stream.ws_url}/stream?{first}timeUnit=MICROSECOND"
 
     def _refused(self, status: int) -> str:
-        """What an HTTP status other than that of a websocket means; the next connection names no stream where the names may be why."""
+        """What a refusal with an HTTP status means. Where the streams in the address may be why, the next one names none."""
         why = handshake_refusal(status)
         if status not in ADDRESS_REFUSED:
             return why
@@ -290,7 +290,7 @@ class Link:
             self._stream.subscribed(self, subscriptions.refused)
 
     async def _subscribe(self, connection: ClientConnection) -> None:
-        """Send the requests one after the other, again those that are refused, and have the connection replaced where that goes on."""
+        """Send the requests one after the other, and again those that are refused; when that goes on, open another connection."""
         stream, subscriptions, timing = self._stream, self._subscriptions, self._timing
         refused_since = loop_s = asyncio.get_running_loop().time()
         found_out = False

@@ -1,4 +1,4 @@
-"""What one connection asks the exchange to stream, and what it answers. No sockets and no clock: `now` is passed in, in seconds.
+"""What one connection asks the exchange to stream, and what it answers. No sockets, no clock: `now` is passed in, s.
 
 | a request is | and then | it becomes |
 |---|---|---|
@@ -33,7 +33,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The exchange's answer to a request: `why` it refuses, None: it agrees. `number`: of the request, None where it does not say."""
+    """The exchange's answer to a request, by its `number` (None: it does not say): `why` it refuses, None: it agrees."""
 
     number: int | None
     why: str | None
@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of some streams: they come now although they were `refused` before, or they are refused, and why."""
+    """What became of some streams: they are refused, and `why`; None: they come, although they were refused before."""
 
     streams: tuple[str, ...]
     why: str | None
@@ -97,7 +97,7 @@ class Subscriptions:
         return self._number, request.streams
 
     def answered(self, answer: Answer, now: float) -> Outcome | None:
-        """Take an answer; what there is to say about it. One without a number is that to the oldest request."""
+        """Take an answer; returns what there is to say about it. One without a number is that to the oldest request."""
         number = answer.number if answer.number is not None else min(self._asked, default=0)
         request = self._asked.pop(number, None)
         if request is None:
@@ -136,7 +136,7 @@ class Subscriptions:
 
 
 def answer_in(message: bytes) -> Answer | None:
-    """The answer to a request that a message is; None for any other message, which costs no more than a look at its beginning."""
+    """The answer that a message is to a request; None for any other. A trade costs a look at its first letters."""
     if message.startswith(TRADES):
         return None
     try:

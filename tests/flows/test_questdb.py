@@ -166,7 +166,7 @@ def test_a_table_that_would_lose_rows_is_refused(database: Endpoint, table: str,
 
 
 def test_a_table_of_an_earlier_version_gets_the_columns_that_were_appended_since(database: Endpoint) -> None:
-    late = ("skew_ms", "wal_pending", "suspended", "audited", "mismatched", "mismatch_rate")
+    late = ("skew_ms", "wal_pending", "suspended", "audited", "mismatched", "mismatch_rate", "refused")
     symbol = Symbols(np.zeros(1, np.int32), ("BTCUSDT",))
     with connect(database) as connection:
         for column in late:
@@ -179,7 +179,7 @@ def test_a_table_of_an_earlier_version_gets_the_columns_that_were_appended_since
     written(database, after)
     with connect(database) as connection:
         found = connection.execute(f"SELECT trades, {', '.join(late)} FROM health ORDER BY ts").fetchall()
-    assert found == [(3, *[None] * 6), (None, 1.5, None, None, 7, None, None)]
+    assert found == [(3, *[None] * 7), (None, 1.5, None, None, 7, None, None, None)]
 
 
 def test_alerts_of_an_earlier_version_have_no_edge_and_those_to_come_do(database: Endpoint) -> None:

@@ -256,8 +256,8 @@ def far(exchange: Background, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("variable", "scheme", "how"),
     [
-        ("HTTP_PROXY", "http", "GET http://{host}/api/v3/historicalTrades?symbol=ETHUSDT&limit=1000&fromId=7"),
-        ("ALL_PROXY", "http", "GET http://{host}/api/v3/historicalTrades?symbol=ETHUSDT&limit=1000&fromId=7"),
+        ("HTTP_PROXY", "http", "GET http://{host}/api/v3/historicalTrades?symbol=ETHUSDT&fromId=7&limit=1000"),
+        ("ALL_PROXY", "http", "GET http://{host}/api/v3/historicalTrades?symbol=ETHUSDT&fromId=7&limit=1000"),
         ("HTTPS_PROXY", "http", "CONNECT {host}"),
         ("HTTPS_PROXY", "socks5h", "SOCKS5 {host}"),
         ("SOCKS_PROXY", "http", "SOCKS5 {host}"),
