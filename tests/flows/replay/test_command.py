@@ -124,8 +124,8 @@ def test_ids_that_start_anew_are_one_line_before_anything_is_written(replay: Rep
 
 def exported(endpoint: Endpoint, directory: Path) -> dict[str, str]:
     for table in TABLES:
-        export(endpoint, table, "csv", str(directory / f"{table}.out"))
-    return {table: (directory / f"{table}.out").read_text() for table in TABLES}
+        export(endpoint, table, "csv", str(directory / f"{table}.csv"))
+    return {table: (directory / f"{table}.csv").read_text() for table in TABLES}
 
 
 def test_the_same_rows_in_any_order_give_the_same_tables_byte_for_byte(database: Endpoint, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.replay.formats import peek
+from flows.replay.formats import frames_of, peek
+from operators.columns import UNKNOWN
 from tests.flows.replay.reading import found_symbols, read, refusal
 
 MS = 1_723_161_600_000
