@@ -98,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
         "Event time only: the speed changes no row, and a second replay changes none.",
     )
     replay_.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="recorded frames (.ndjson[.gz]), trade archives (.csv, .zip), Parquet"
+        "files", nargs="+", type=Path, metavar="FILE", help="recorded trades: frames, JSON, CSV, Parquet, Feather, packed or not"
     )
     replay_.add_argument("--speed", type=positive, metavar="N", help="times the market's own speed (default: as fast as possible)")
     add_dir(replay_)

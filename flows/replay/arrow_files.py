@@ -72,15 +72,17 @@ def _schema(path: Path, kind: str) -> pa.Schema:
 
 def arrow_parts(file: File, layout: Arrow) -> Iterator[Part]:
     """The rows of a table, 10,000 at a time."""
-    done = 0
+    done, wanted = 0, list(layout.names.values())
     batches = {_PARQUET: _parquet, _FEATHER: _feather, _STREAM: _stream}[layout.kind](file, layout)
     while True:
         try:
             batch, position = next(batches, (None, 0))
+            if batch is None:
+                return
+            batch = batch.select(wanted)
+            batch.validate(full=True)  # Arrow trusts the offsets and codes that a file holds
         except _BROKEN as e:
             raise _damaged(file.path, layout.kind) from e
-        if batch is None:
-            return
         columns = {ours: batch.column(theirs) for ours, theirs in layout.names.items()}
         yield Part(columns, position, partial(_where, done), layout.names)
         done += len(batch)

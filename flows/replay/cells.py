@@ -237,14 +237,11 @@ def _of_text(column: pa.Array) -> Longs:
         pass
     found = np.full(len(column), -1, np.int64)
     null = column.is_null().to_numpy(zero_copy_only=False)
-    number = pc.fill_null(pc.match_substring_regex(column, _NUMBER), False).to_numpy(zero_copy_only=False)
-    if number.any():
-        text = column.filter(pa.array(number))
-        digits = pc.match_substring_regex(text, r"^[0-9]{1,18}$").to_numpy(zero_copy_only=False)  # floats are exact to 2^53 only
-        of_text = np.empty(len(text), np.int64)
-        of_text[digits] = _of_whole(text.filter(pa.array(digits)).cast(pa.int64()).to_numpy(zero_copy_only=False))
-        of_text[~digits] = _long_or_broken(text.filter(pa.array(~digits)))
-        found[number] = of_text
+    whole, number = (_matching(column, pattern) for pattern in (r"^[0-9]{1,19}$", _NUMBER))
+    if whole.any():
+        found[whole] = _of_digits(column.filter(pa.array(whole)))
+    if (broken := number & ~whole).any():
+        found[broken] = _of_broken(column.filter(pa.array(broken)).cast(pa.float64()).to_numpy(zero_copy_only=False))
     rest = ~(number | null)
     if rest.any():
         rows = np.flatnonzero(rest)
@@ -256,18 +253,13 @@ def _of_text(column: pa.Array) -> Longs:
     return found
 
 
-def _long_or_broken(text: pa.Array) -> Longs:
-    """Nanoseconds of 19 digits as whole numbers, everything else as floats."""
-    try:
-        return _of_whole(text.cast(pa.int64()).to_numpy(zero_copy_only=False))
-    except pa.ArrowException:
-        return np.array([_of_one_number(value) for value in text.to_pylist()], np.int64)
+def _matching(column: pa.Array, pattern: str) -> Flags:
+    return pc.fill_null(pc.match_substring_regex(column, pattern), False).to_numpy(zero_copy_only=False)
 
 
-def _of_one_number(text: str) -> int:
-    if text.isdigit():
-        return int(_of_whole(np.array([min(int(text), 2**63 - 1)]))[0])
-    return int(_of_broken(np.array([float(text)]))[0])
+def _of_digits(text: pa.Array) -> Longs:
+    """Numbers of up to 19 digits, all of which are exact as whole numbers: nanoseconds are not as floats."""
+    return _of_whole(text.cast(pa.uint64()).to_numpy(zero_copy_only=False).astype(np.int64))
 
 
 def _of_dates(text: pa.Array) -> Longs:

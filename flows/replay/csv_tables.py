@@ -20,6 +20,7 @@ HEADERLESS: Final = {  # of Binance's archives: the place of their first flag to
     5: ("id", "price", "qty", "quote_qty", "time", "is_buyer_maker", "is_best_match"),
     6: ("agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id", "transact_time", "is_buyer_maker", "is_best_match"),
 }
+LONGEST_HEADER: Final = 1 << 16  # bytes
 
 _PREAMBLE = re.compile(rb"\s*(?:#|//|https?:|sep=)", re.IGNORECASE)  # a comment, a URL, or Excel's word on the delimiter
 _NUMBER = re.compile(rb"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}.*")
@@ -57,6 +58,8 @@ def preamble(start: bytes) -> int:
 
 def is_table(line: bytes) -> bool:
     """Whether a line can be the first of a table."""
+    if len(line) > LONGEST_HEADER:
+        return False
     return bool(_headerless(line, 0)) or any(len(known_columns(_cells(line, delimiter))) > 1 for delimiter in DELIMITERS)
 
 
@@ -66,6 +69,8 @@ def peek_csv(path: Path, start: bytes) -> File:
     lines = [line for line in start.splitlines()[skip:] if line.strip()]
     if not lines:
         raise UserError(f"{path}: is empty: give a file that holds recorded trades")
+    if not is_table(lines[0]):
+        raise foreign(path, skip + 1, lines[0])
     layout = _headerless(lines[0], skip) or _with_header(path, lines[0], skip)
     if layout.header and len(lines) == 1:
         raise UserError(f"{path}: holds no trades: only a header")
@@ -93,7 +98,7 @@ def _headerless(line: bytes, skip: int) -> Csv | None:
 def _with_header(path: Path, line: bytes, skip: int) -> Csv:
     delimiter = max(DELIMITERS, key=lambda delimiter: len(known_columns(_cells(line, delimiter))))
     columns = _cells(line, delimiter)
-    if len(known_columns(columns)) < 2 or any(_NUMBER.fullmatch(cell.encode()) for cell in columns):
+    if any(_NUMBER.fullmatch(cell.encode()) for cell in columns):
         raise foreign(path, skip + 1, line)
     names = columns_of(f"{path}: line {skip + 1}", columns)
     return replace(_table(columns, names, delimiter, skip + 1), header=line.strip())
@@ -151,9 +156,10 @@ class _Lines:
         """The table, or None where a cell is of another type or a row of another width."""
         layout, self._odd = self._layout, None
         kinds = {ours: types.get(ours, _WORDS if ours in _FEW_WORDS else pa.string()) for ours in layout.places}
+        block = self._block if block is None else block
         try:
-            return pa.csv.read_csv(
-                pa.BufferReader(self._block if block is None else block),
+            table = pa.csv.read_csv(
+                pa.BufferReader(block),
                 read_options=pa.csv.ReadOptions(
                     column_names=[str(place) for place in range(layout.width)], use_threads=False, block_size=LONGEST_LINE + BLOCK
                 ),
@@ -165,6 +171,9 @@ class _Lines:
             )
         except pa.ArrowException:
             return None
+        if b'"' in block and len(table) != len(self._rows()):  # one that is not closed takes the lines behind it into its cell
+            return None
+        return table
 
     def _of_other_width(self, row: Any) -> str:
         if not row.text.strip() or row.text.lstrip().startswith("#"):

@@ -94,6 +94,4 @@ def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
         left = brackets(rest, within)
         open_at_end = within + int(np.where(left.opening, 1, -1).sum())
         if open_at_end:
-            raise UserError(
-                f"{path}: the JSON is cut off or damaged after trade {count:,}: {open_at_end} brackets are still open: fetch or repair it"
-            )
+            raise UserError(f"{path}: the JSON is cut off or damaged after trade {count:,}: its brackets do not close: fetch or repair it")

@@ -18,7 +18,6 @@ from flows.replay.names import NAMES
 from flows.replay.unpack import blocks, line_at
 
 _BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)
-_NEEDED: Final = ("time", "price", "qty")  # an object without any of these is another message
 _STRUCTURE: Final = b" \t\r\n,[]"
 
 # The symbol of all trades in an object around them: `{"symbol":"BTCUSDT","trades":[…]}`
@@ -86,8 +85,8 @@ def _array(values: list[Any]) -> pa.Array:
 
 
 def is_other(row: Any) -> bool:
-    """Whether a decoded object holds nothing of a trade."""
-    return all(getattr(row, name) is None for name in _NEEDED)
+    """Whether a decoded object is another message: it has neither a price nor a quantity."""
+    return row.price is None and row.qty is None
 
 
 def json_line_parts(file: File, layout: JsonLines) -> Iterator[Part]:

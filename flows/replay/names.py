@@ -49,6 +49,7 @@ MEANINGS: Final[Mapping[str, str]] = {
 # Exchanges use these for the quantity of the base currency, and some for the turnover: two of them in one table leave it open which is which.
 _EITHER: Final = ("amount", "size", "volume", "vol", "sz", "v")
 
+SHORTEST_ALONE: Final = 5  # characters of a symbol that is a whole name
 QUOTES: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "BTC", "ETH", "BNB", "EUR", "GBP", "TRY", "JPY", "BRL", "DAI")
 _SUFFIXES: Final = r"(?:\.(?:csv|tsv|txt|log|dat|json|jsonl|ndjson|parquet|pq|feather|arrow|ipc|gz|gzip|bz2|xz|lzma|zst|zstd|lz4|zip))+$"
 _KIND: Final = r"(?:agg_?trades?|trades?)"
@@ -110,14 +111,14 @@ def symbol_of_file(name: str) -> str | None:
     [None, None, None, None]
     """
     stem = re.sub(_SUFFIXES, "", name, flags=re.IGNORECASE)
-    if behind := _KIND_BEHIND.match(stem) or _DATE_BEHIND.match(stem):
-        return symbol_name(behind[1])
-    stem = _PART_BEHIND.sub("", stem)
-    symbol = symbol_name(stem)
-    if symbol is None or len(symbol) < 5 or re.fullmatch(_KIND, stem, re.IGNORECASE):
+    behind = _KIND_BEHIND.match(stem) or _DATE_BEHIND.match(stem)
+    named = behind[1] if behind else _PART_BEHIND.sub("", stem)
+    symbol = symbol_name(named)
+    if symbol is None or re.fullmatch(_KIND, named, re.IGNORECASE):
         return None
-    capitals = stem == stem.upper() and stem != stem.lower()
-    return symbol if capitals or symbol.endswith(QUOTES) else None
+    capitals = named == named.upper() and named != named.lower()
+    certain = behind or (len(symbol) >= SHORTEST_ALONE and (capitals or symbol.endswith(QUOTES)))
+    return symbol if certain else None
 
 
 def symbol_of(path: Path, aggregate: bool) -> str:
