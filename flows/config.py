@@ -12,6 +12,7 @@ import msgspec
 
 from flows.errors import UserError
 from flows.strict_yaml import Field, either, parse, shown, suggested
+from flows.symbols import symbol_name
 from operators.metrics import PAIR_METRICS, SYMBOL_METRICS
 
 METHODS = ("ols", "kalman", "huber", "theil_sen", "tls")  # hedge ratios that operators/ can compute
@@ -137,7 +138,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, directory: Path | 
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: name one with --config, or copy pipeline.yaml from the project") from None
+        raise UserError(f"{path}: no such file: name one with --config, or let `pairflow init` write one") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8 text: is this the configuration?") from None
     except (OSError, ValueError) as error:
@@ -156,8 +157,9 @@ def decode(text: str, where: str, directory: Path | None = None, environ: Mappin
     directory = directory or Path()
     bars = keys["bars"].keys("timeframes") if "bars" in keys else {}
     timeframes = _timeframes(bars["timeframes"]) if "timeframes" in bars else TIMEFRAMES
-    pairs = _pairs(top, keys, timeframes)
-    source, extra = _source(keys.get("source"))
+    spellings = Spellings()
+    pairs = _pairs(top, keys, timeframes, spellings)
+    source, extra = _source(keys.get("source"), spellings)
     symbols = tuple(sorted({leg for pair in pairs for leg in (pair.y, pair.x)} | set(extra)))
     if not symbols:
         raise top.wrong("nothing to stream: give pairs, for example `pairs: [[BTCUSDT, ETHUSDT]]`, or source.symbols")
@@ -225,12 +227,20 @@ def _timeframes(field: Field, among: Sequence[str] | None = None, among_name: st
     return tuple(sorted(words, key=timeframe_us))
 
 
-def _symbol(field: Field) -> str:
-    if isinstance(field.content, str) and re.fullmatch(r"[A-Za-z0-9]{2,30}", field.content):
-        if field.content != field.content.upper():
-            raise field.wrong(f"symbols are in upper case: write {field.content.upper()}, got {shown(field.content)}")
-        return field.content
-    raise field.expected("a symbol such as BTCUSDT (2 to 30 letters and digits)")
+class Spellings:
+    """The symbols of one configuration: btcusdt and BTC/USDT are read as BTCUSDT, but one symbol is written in one way."""
+
+    def __init__(self) -> None:
+        self._written: dict[str, str] = {}  # by symbol
+
+    def symbol(self, field: Field) -> str:
+        name = symbol_name(field.content) if isinstance(field.content, str) else None
+        if name is None or field.content != str(field.content).strip():
+            raise field.expected("a symbol such as BTCUSDT (2 to 40 letters, digits and _)")
+        before = self._written.setdefault(name, str(field.content))
+        if before != field.content:
+            raise field.wrong(f"{name} is written in two ways, {shown(before)} and {shown(field.content)}: write {name} everywhere")
+        return name
 
 
 def _share(field: Field) -> float:
@@ -245,7 +255,7 @@ def _directory(field: Field, below: Path) -> Path:
 # --- the sections -------------------------------------------------------------------------------------------------------------
 
 
-def _source(field: Field | None) -> tuple[Source, tuple[str, ...]]:
+def _source(field: Field | None, spellings: Spellings) -> tuple[Source, tuple[str, ...]]:
     keys = field.keys("exchange", "quiet", "stream", "ids", "ws_url", "rest_url", "symbols") if field else {}
     chosen: dict[str, Any] = {}
     if "exchange" in keys:
@@ -262,7 +272,7 @@ def _source(field: Field | None) -> tuple[Source, tuple[str, ...]]:
         chosen["rest_url"] = _url(keys["rest_url"], ("http", "https"))
     symbols: list[str] = []
     for element in keys["symbols"].elements("a list of symbols such as [BNBUSDT, SOLUSDT]") if "symbols" in keys else ():
-        symbol = _symbol(element)
+        symbol = spellings.symbol(element)
         if symbol in symbols:
             raise element.wrong(f"{symbol} is listed twice")
         symbols.append(symbol)
@@ -346,7 +356,7 @@ def _retention(field: Field | None) -> Retention:
 # --- pairs --------------------------------------------------------------------------------------------------------------------
 
 
-def _pairs(top: Field, keys: Mapping[str, Field], timeframes: tuple[str, ...]) -> tuple[Pair, ...]:
+def _pairs(top: Field, keys: Mapping[str, Field], timeframes: tuple[str, ...], spellings: Spellings) -> tuple[Pair, ...]:
     defaults = _leaves(Field(top.where, "defaults", BUILT_IN, BY_DEFAULT))
     if "defaults" in keys:
         written = _leaves(keys["defaults"].ranked(BY_USER))
@@ -354,7 +364,7 @@ def _pairs(top: Field, keys: Mapping[str, Field], timeframes: tuple[str, ...]) -
         defaults |= written
     pairs: dict[str, Pair] = {}
     for field in keys["pairs"].elements("a list of pairs such as [BTCUSDT, ETHUSDT]") if "pairs" in keys else ():
-        pair = _pair(field, defaults, timeframes)
+        pair = _pair(field, defaults, timeframes, spellings)
         if pair.name in pairs:
             raise field.wrong(f"the pair {pair.name} is listed twice")
         pairs[pair.name] = pair
@@ -393,7 +403,7 @@ def _verify(leaves: Mapping[str, Field], timeframes: tuple[str, ...]) -> None:
                 _counts(field, LEAST[leaf])
 
 
-def _pair(field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ...]) -> Pair:
+def _pair(field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ...], spellings: Spellings) -> Pair:
     legs, what = field, "a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}"
     own: dict[str, Field] = {}
     if isinstance(field.content, dict):
@@ -404,7 +414,7 @@ def _pair(field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ..
     elements = legs.elements(what)
     if len(elements) != 2:
         raise legs.expected(what)
-    y, x = (_symbol(element) for element in elements)
+    y, x = (spellings.symbol(element) for element in elements)
     if y == x:
         raise legs.wrong(f"the legs of a pair differ, got {y} twice")
     leaves = {**defaults, **own}
@@ -655,7 +665,7 @@ def _subjects(rule: Field, metric: str, keys: Mapping[str, Field], kind: str, kn
         return known
     chosen: set[str] = set()
     for field in [one] if one else many.elements(f"a list of {kind}s") if many else []:
-        subject = field.text(f"a {kind} such as {known[0] if known else 'BTCUSDT-ETHUSDT'}")
+        subject = _subject(field.text(f"a {kind} such as {known[0] if known else 'BTCUSDT-ETHUSDT'}"), kind, known)
         if subject not in known:
             raise field.wrong(f"unknown {kind} {shown(subject)}" + (f", {suggested(subject, known)}" if known else ": there are no pairs"))
         if subject in chosen:
@@ -664,6 +674,18 @@ def _subjects(rule: Field, metric: str, keys: Mapping[str, Field], kind: str, kn
     if not chosen:
         raise rule.wrong(f"expected at least one of {kind}s, or leave the key out for all")
     return tuple(subject for subject in known if subject in chosen)
+
+
+def _subject(written: str, kind: str, known: Sequence[str]) -> str:
+    """The pair or symbol that is meant, whatever way its symbols are written; what was written where none is."""
+    if written in known:
+        return written
+    if kind == "symbol":
+        return symbol_name(written) or written
+    # BTC-USDT-ETH-USDT is a pair, too: of the ways to divide it, one is known.
+    divided = [(written[:k], written[k + 1 :]) for k, character in enumerate(written) if character == "-"]
+    named = {f"{symbol_name(y)}-{symbol_name(x)}" for y, x in divided} & set(known)
+    return named.pop() if len(named) == 1 else written
 
 
 def _watched(own: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[str, ...]:

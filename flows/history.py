@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from flows.binance.klines import FIELDS, Klines, first_id_from, interval_us, klines, server_time_us
-from flows.binance.rest import Api, Failed
+from flows.binance.refusals import Failed, Refused
+from flows.binance.rest import Api
 from flows.binance.sequencer import OPEN, Gap
 from flows.config import Settings, timeframe_us
 from flows.errors import Interrupted, UserError
@@ -92,9 +93,7 @@ class Beginning:
             try:
                 self._start = self._searched(decided)
             except Failed as error:
-                raise UserError(
-                    f"exchange: {self._api.base_url}: no history to begin with ({error}); try again, or correct source.rest_url"
-                ) from None
+                raise UserError(f"exchange: {self._api.base_url}: no history to begin with: {error}; {error.advice}") from None
         return self._start
 
     def _searched(self, decided: tuple[int, bool] | None) -> Start:
@@ -185,7 +184,7 @@ class Beginning:
             try:
                 return question()
             except Failed as error:
-                if attempt == TRIES - 1:
+                if attempt == TRIES - 1 or isinstance(error, Refused):
                     raise
                 log.warning("%s: %s; asking again", self._api.base_url, error)
                 self._api.pause(PAUSE_S * 2**attempt)

@@ -49,5 +49,6 @@ CREATE TABLE IF NOT EXISTS audits (
 
 CREATE TABLE IF NOT EXISTS health (
     ts TIMESTAMP, symbol SYMBOL CAPACITY 1024 CACHE, trades LONG, lag_ms DOUBLE, queued LONG, duplicates LONG, rejected LONG,
-    reconnects LONG, skew_ms DOUBLE, wal_pending LONG, suspended LONG, audited LONG, mismatched LONG, mismatch_rate DOUBLE
+    reconnects LONG, skew_ms DOUBLE, wal_pending LONG, suspended LONG, audited LONG, mismatched LONG, mismatch_rate DOUBLE,
+    refused LONG
 ) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, symbol);

@@ -1,18 +1,49 @@
-"""One real QuestDB for the whole session, and a proxy that fails on request."""
+"""How the tests are spread over processes; one real QuestDB for each of them, and a proxy that fails on request."""
 
 import contextlib
+import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from flows.config import QuestDB
+from flows.credentials import server_environment
 from flows.embedded import running
 from flows.market import record
 from flows.questdb import Endpoint, connect, prepare
-from tests.line import REAL, Ports, configure, pairflow, tables
+from tests import forked
+from tests.line import REAL, configure, pairflow, tables
+
+PROCESSES = 2
+ROOT = Path(__file__).parents[1]
+ONE_THREAD = "OPENBLAS_NUM_THREADS"  # of numpy's linear algebra, for matrices of a few columns; more would spin beside the other process
+JAVA_OPTIONS = "JDK_JAVA_OPTIONS"
+QUICK_JAVA = "-XX:TieredStopAtLevel=1"  # halves what a server of a few minutes costs
+
+# How busy the machine is decides nothing: no example has a deadline, and none is too slow to be drawn.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("unhurried")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """All tests run in two processes; what is named on the command line in one, which begins at once."""
+    return PROCESSES if config.args == config.getini("testpaths") else 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault(ONE_THREAD, "1")
+    os.environ.setdefault(JAVA_OPTIONS, QUICK_JAVA)
+    if getattr(config.option, "numprocesses", None):  # this process has others run the tests
+        forked.serve()
+        if not any((ROOT / "operators").rglob("*.nbi")):  # a fresh clone: what each of them would compile is compiled once before
+            print("compiling the numerical kernels: once, about a minute", file=sys.stderr)
+            forked.run([sys.executable, "-c", ""], check=True)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -71,6 +102,14 @@ def emptied(questdb: Endpoint) -> Endpoint:
 def database(questdb: Endpoint) -> Endpoint:
     """The session's QuestDB with empty tables."""
     return emptied(questdb)
+
+
+@pytest.fixture
+def logins(questdb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session's QuestDB may be used as a server of somebody else's (embedded: false): its passwords are in the environment."""
+    assert questdb.directory is not None
+    for name, text in server_environment(questdb.directory).items():
+        monkeypatch.setenv(name, text)
 
 
 class Proxy:
@@ -147,8 +186,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def replayed(tmp_path_factory: pytest.TempPathFactory, recording: Path, free_ports: Ports) -> tuple[Path, dict[str, str]]:
-    """A home in which the recording was replayed, and its tables: what every other way must lead to."""
-    home = configure(tmp_path_factory.mktemp("line") / "replayed", free_ports)
+def replayed(tmp_path_factory: pytest.TempPathFactory, recording: Path, questdb: Endpoint) -> tuple[Path, dict[str, str]]:
+    """A home in which the recording was replayed, and its tables then: what every other way must lead to. Later tests empty the database."""
+    home = configure(tmp_path_factory.mktemp("line") / "replayed", emptied(questdb))
     pairflow(home, "replay", str(recording))
     return home, tables(home)

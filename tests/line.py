@@ -9,12 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from flows.config import Settings, load
 from flows.embedded import running as database
 from flows.export import export
+from flows.questdb import Endpoint, connect
 from flows.running import open_recovery
+from tests import forked
 
+LAST_S = 200.0  # what has not come by then never comes; no test expects how soon it does
 Ports = Callable[[int], list[int]]
 TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
 REAL = Path(__file__).parents[2] / "shared" / "data" / "binance_spot_trade_btcusdt_ethusdt_20240808T2354Z_20240809T0005Z.ndjson.gz"
@@ -29,23 +33,29 @@ pairs:
     adf: {{window: {{1s: 120, 1m: 30}}, every: {{1s: 30, 1m: 1}}}}
 alerts:
   - {{name: z, metric: zscore, outside: 2, exit: 1, timeframes: [1s]}}
-questdb: {{dir: db, http_port: {http}, pg_port: {pg}}}
+questdb: {{{where}, http_port: {http}, pg_port: {pg}}}
 recovery: {{dir: recovery}}
 """
 
 
 def pairflow(home: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments], cwd=home, capture_output=True, text=True, timeout=240, check=False
-    )
+    done = forked.run([sys.executable, "-m", "flows.cli", *arguments], cwd=home, capture_output=True, text=True, timeout=LAST_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def configure(home: Path, ports: Ports, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> Path:
+def configuration(on: Endpoint | Ports, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> str:
+    """On a server that runs, or (free ports) on an embedded one in `db` that each command starts: some seconds, so only where that matters."""
+    if isinstance(on, Endpoint):
+        where, http, pg = f'dir: "{on.directory}"', on.http_port, on.pg_port
+    else:
+        where, (http, pg) = "dir: db", on(2)
+    return CONFIGURATION.format(ws=ws, rest=rest, where=where, http=http, pg=pg)
+
+
+def configure(home: Path, on: Endpoint | Ports, *urls: str, **url: str) -> Path:
     home.mkdir()
-    http, pg = ports(2)
-    (home / "pipeline.yaml").write_text(CONFIGURATION.format(ws=ws, rest=rest, http=http, pg=pg))
+    (home / "pipeline.yaml").write_text(configuration(on, *urls, **url))
     return home
 
 
@@ -72,9 +82,9 @@ def rows(text: str, **of: str) -> list[dict[str, str]]:
 
 
 @contextmanager
-def running(home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def running(home: Path, *options: str) -> Iterator[Any]:
     """`pairflow run`, for the length of the block."""
-    run = subprocess.Popen([sys.executable, "-m", "flows.cli", "run", *options], cwd=home, stderr=subprocess.PIPE, text=True)
+    run = forked.start([sys.executable, "-m", "flows.cli", "run", *options], cwd=home, stderr=subprocess.PIPE, text=True)
     assert run.stderr is not None
     try:
         yield run
@@ -84,10 +94,10 @@ def running(home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
         run.stderr.close()
 
 
-def follow(run: "subprocess.Popen[str]", wanted: str) -> None:
+def follow(run: Any, wanted: str) -> None:
     """Read what the run says until a line holds `wanted`."""
     assert run.stderr is not None
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + LAST_S
     for line in run.stderr:
         if wanted in line:
             return
@@ -95,14 +105,18 @@ def follow(run: "subprocess.Popen[str]", wanted: str) -> None:
     raise AssertionError(f"the run ended before it said {wanted!r}")
 
 
-def finish(run: "subprocess.Popen[str]") -> None:
+def finish(run: Any) -> None:
     assert run.stderr is not None
     run.send_signal(signal.SIGTERM)
-    run.stderr.read()
-    assert run.wait(timeout=30) == 0
+    said = run.stderr.read()
+    assert run.wait(timeout=LAST_S) == 0, said
 
 
-def written(home: Path) -> int:
-    """Trades in the database."""
-    pairflow(home, "export", "trades", "-o", "trades.csv")
-    return len(rows((home / "trades.csv").read_text()))
+def has(home: Path, trades: int, run: Any) -> None:
+    """Wait until the run has written so many trades."""
+    deadline = time.monotonic() + LAST_S
+    with database(load(home / "pipeline.yaml").questdb) as endpoint, connect(endpoint) as connection:
+        while (found := connection.execute("SELECT count() FROM trades").fetchone()[0]) < trades:
+            assert run.poll() is None, run.stderr.read()
+            assert time.monotonic() < deadline, f"{found} of {trades} trades"
+            time.sleep(0.05)

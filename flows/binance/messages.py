@@ -12,6 +12,7 @@ import numpy.typing as npt
 TRADE: Final = "trade"
 AGG_TRADE: Final = "aggTrade"
 STREAMS: Final = (TRADE, AGG_TRADE)
+MARKET: Final = "MARKET"  # the only X of trades between traders in the order book: others are the exchange's own, and in no candle
 
 MICROSECONDS_FROM: Final = 10**14  # a time below it counts milliseconds (until the year 5138), one above it microseconds (since 1973)
 LATEST_US: Final = 10**17
@@ -41,6 +42,7 @@ class _Trade(msgspec.Struct, gc=False):
     q: float
     T: Time
     m: bool
+    X: Any = MARKET  # of futures and options: what kind of trade it is
 
 
 class _AggTrade(msgspec.Struct, gc=False):
@@ -54,6 +56,7 @@ class _AggTrade(msgspec.Struct, gc=False):
     l: Id  # noqa: E741 - Binance's name for the last trade's id
     T: Time
     m: bool
+    X: Any = MARKET
 
 
 class _Combined(msgspec.Struct, gc=False):
@@ -114,6 +117,7 @@ class Frames:
     rejected: Longs  # (symbols,) trades that cannot be one: malformed, or price or quantity not finite and above 0
     unreadable: int = 0  # frames that are no message: half a message, bad JSON, an event without a known symbol
     foreign: int = 0  # sound messages that nobody asked for: other symbols, other events
+    off_market: int = 0  # events of known symbols that are no trades of the market: insurance fund, deleveraging (X is not MARKET)
     controls: list[dict[str, Any]] = field(default_factory=list)  # serverShutdown, answers to subscriptions, errors
     reasons: Counter[str] = field(default_factory=Counter)  # of `rejected`, all symbols: one of REASONS, or of flows/replay/order.py
 
@@ -151,6 +155,7 @@ def join(parts: Sequence[Frames], symbols: int) -> Frames:
         rejected=np.sum([part.rejected for part in parts], axis=0),
         unreadable=sum(part.unreadable for part in parts),
         foreign=sum(part.foreign for part in parts),
+        off_market=sum(part.off_market for part in parts),
         controls=[control for part in parts for control in part.controls],
         reasons=sum((part.reasons for part in parts), Counter()),
     )
@@ -247,8 +252,12 @@ def _counts(first: Longs, last: Longs) -> Longs:
 
 
 def _trade_columns(events: list[Any], codes: Mapping[str, int], stream: str, symbols: int) -> Frames:
-    n = len(events)
     code = codes.get
+    off_market = 0
+    if any(e.X != MARKET for e in events):
+        known = [e for e in events if e.X == MARKET or e.s not in codes]
+        off_market, events = len(events) - len(known), known
+    n = len(events)
     symbol = np.fromiter([code(e.s, -1) for e in events], np.int32, n)
     if stream == TRADE:
         ids = np.fromiter([e.t for e in events], np.int64, n)
@@ -264,7 +273,8 @@ def _trade_columns(events: list[Any], codes: Mapping[str, int], stream: str, sym
     apart = np.abs(microseconds(ts) - microseconds(event_ts)) > APART_US
     if apart.any():
         ts[apart] = 0  # which no trade has
-    return sound(symbol, symbols, id=ids, ts=ts, price=price, qty=qty, is_buyer_maker=is_buyer_maker, count=count, event_ts=event_ts)
+    found = sound(symbol, symbols, id=ids, ts=ts, price=price, qty=qty, is_buyer_maker=is_buyer_maker, count=count, event_ts=event_ts)
+    return replace(found, off_market=off_market) if off_market else found
 
 
 def _joined(frames: Sequence[bytes], decoders: _Decoders) -> list[Any] | None:
@@ -284,7 +294,7 @@ def _one_by_one(frames: Sequence[bytes], codes: Mapping[str, int], stream: str, 
     decoders = _DECODERS[stream]
     events: list[Any] = []
     rejected = np.zeros(symbols, np.int64)
-    unreadable = foreign = 0
+    unreadable = foreign = off_market = 0
     controls: list[dict[str, Any]] = []
     for frame in frames:
         try:
@@ -310,7 +320,9 @@ def _one_by_one(frames: Sequence[bytes], codes: Mapping[str, int], stream: str, 
         else:
             name = event.get("s")
             code = codes.get(name, -1) if isinstance(name, str) else -1
-            if event.get("e") == stream and code >= 0:
+            if event.get("e") == stream and code >= 0 and event.get("X", MARKET) != MARKET:
+                off_market += 1
+            elif event.get("e") == stream and code >= 0:
                 rejected[code] += 1
             elif isinstance(event.get("e"), str) and isinstance(name, str):
                 foreign += 1
@@ -318,7 +330,8 @@ def _one_by_one(frames: Sequence[bytes], codes: Mapping[str, int], stream: str, 
                 unreadable += 1
     found = _trade_columns(events, codes, stream, symbols)
     reasons = Counter({MALFORMED: int(rejected.sum())} if rejected.any() else {})
-    counted = replace(Frames.none(symbols), rejected=rejected, unreadable=unreadable, foreign=foreign, controls=controls, reasons=reasons)
+    counts: dict[str, Any] = {"unreadable": unreadable, "foreign": foreign, "off_market": off_market, "controls": controls}
+    counted = replace(Frames.none(symbols), rejected=rejected, reasons=reasons, **counts)
     return join([found, counted], symbols)
 
 

@@ -1,6 +1,6 @@
 """Ids to an unbroken sequence of trades: order, duplicates, holes, watermarks. No sockets and no clock: `now` is passed in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ class Patience:
     pace_s: float = 1.0  # between such questions: with many quiet symbols they must not use up what holes need
     overdue_s: float = 5.0  # of market time: a younger trade the socket may be about to bring
     unknown_s: float = 300.0  # before the exchange is asked again about a symbol that it does not know any more
+    refused_s: float = 30.0  # of refusals, `tries` of them at least, until missing ids are given up: live trades wait behind them
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Page:
     ids: Longs
     full: bool  # there may be more
     unknown: bool = False  # instead of an answer: the exchange does not have the symbol
+    refused: bool = False  # instead of an answer: it will not tell, and asking again may not help (an API key, the country)
 
 
 @dataclass(slots=True)
@@ -99,6 +101,7 @@ class Backlog:
     next_try: float = 0.0
     attempts: int = 0  # answers in a row that did not help
     denials: int = 0  # of them, those that say the ids do not exist
+    refusals: int = 0  # answers in a row that refuse to tell
     asking_since: float = np.inf
     checked: bool = False  # the exchange has said what came since the last connect
     due: float = np.inf  # when to ask it that; then, when it said so
@@ -108,6 +111,11 @@ class Backlog:
     @property
     def unended(self) -> Hole | None:
         return self.holes[-1] if self.holes and self.holes[-1].last_id is None else None
+
+    def begin_asking(self) -> None:
+        """Forget the tries so far: what is missing now is something else."""
+        self.attempts = self.denials = self.refusals = 0
+        self.asking_since = np.inf
 
     @property
     def idle(self) -> bool:
@@ -200,17 +208,30 @@ class Sequencer:
         for s in np.flatnonzero((self.last != NONE) | self._waits).tolist():
             self._doubt(s, now, cause)
 
-    def subscribed(self, now: float) -> None:
-        """All symbols stream: from now on nothing is missed. Once more when another connection takes over: the one before may be silent."""
+    def subscribed(self, now: float, refused: Sequence[int] = ()) -> None:
+        """All symbols stream but those `refused`: from now on nothing of them is missed.
+
+        Once more when another connection takes over: the one before may be silent.
+        """
         if self.connected:
             self._connections += 1
             for s in np.flatnonzero((self.last != NONE) | self._waits).tolist():
                 self._doubt(s, now, LOST)
         self.connected = True
-        settle_s = 0.0 if self.patience is None else self.patience.settle_s
-        for backlog in self._backlogs.values():
-            if not backlog.checked:
-                backlog.due = now + settle_s
+        for s, backlog in self._backlogs.items():
+            if not backlog.checked and s not in refused:
+                backlog.due = now + self._settle_s
+
+    def joined(self, symbols: Sequence[int], now: float) -> None:
+        """These symbols stream now, too."""
+        for s in symbols:
+            if self.last[s] != NONE or self._waits[s]:
+                self._doubt(s, now, LOST)
+                self._backlogs[s].due = now + self._settle_s
+
+    @property
+    def _settle_s(self) -> float:
+        return 0.0 if self.patience is None else self.patience.settle_s
 
     def disconnect(self, now: float) -> None:
         """The socket is closed."""
@@ -263,10 +284,11 @@ class Sequencer:
         if page is None:
             self._retry_later(backlog, now)
             return
-        if page.unknown:
-            backlog.next_try = now + self.patience.unknown_s
+        if page.unknown or page.refused:
+            self._take_refusal(backlog, page, now)
             return
         self._merge(s, backlog)
+        backlog.refusals = 0
         self._accept(s, backlog, request, page, now)
         helped = bool(self.last[s] >= request.from_id or (page.ids == request.from_id).any() or backlog.known_to >= request.from_id)
         caught_up = request.to_id is None and not page.full and not request.probe
@@ -274,7 +296,7 @@ class Sequencer:
             backlog.checked, backlog.due = True, now + self.patience.settle_s
         self._advance(s, backlog, now)
         if helped or (caught_up and not len(page.ids)):
-            backlog.attempts, backlog.denials, backlog.asking_since = 0, 0, np.inf
+            backlog.begin_asking()
             backlog.next_try = now if page.full else now + self.patience.backoff_s
         else:
             backlog.denials += len(page.ids) > 0 or now - backlog.asking_since >= self.patience.lag_s
@@ -327,9 +349,9 @@ class Sequencer:
                     self._merge(s, backlog)
                     self._begin(s, backlog)
                     self._advance(s, backlog, now)
-            elif backlog.size and backlog.denials >= self.patience.tries:
+            elif backlog.size and self._is_vain(backlog, now):
                 self._merge(s, backlog)
-                backlog.attempts, backlog.denials, backlog.asking_since = 0, 0, np.inf
+                backlog.begin_asking()
                 denied = self.last[s]
                 if self._advance(s, backlog, now) and len(backlog.rows) and self.last[s] == denied:
                     self._skip(s, backlog)
@@ -497,7 +519,7 @@ class Sequencer:
                 self.last_ts[s] = max(int(self.last_ts[s]), int(trades.ts.max()))
                 self._released.append((trades, after_hole))
             self._keep(backlog, rows.rows(slice(run, None)), backlog.arrived[run:])
-            backlog.attempts, backlog.denials, backlog.asking_since = 0, 0, np.inf
+            backlog.begin_asking()
         self._close_holes(s, backlog)
         if self.patience is not None and len(backlog.rows) > self._most():
             self._drop_newest(backlog, now)
@@ -599,6 +621,24 @@ class Sequencer:
             np.full(n, s, np.int32), ids, ts, nothing, nothing, np.zeros(n, np.bool_), zeros, ts, np.zeros(self.symbols, np.int64)
         )
 
+    def _take_refusal(self, backlog: Backlog, page: Page, now: float) -> None:
+        """The exchange does not tell. While trades wait, it is asked again until they have waited for long; else now and then."""
+        assert self.patience is not None
+        if backlog.size:
+            backlog.refusals += 1
+            self._retry_later(backlog, now)
+        elif page.unknown:
+            backlog.next_try = now + self.patience.unknown_s
+        else:
+            backlog.begin_asking()
+            backlog.due = now + self.patience.refused_s
+
+    def _is_vain(self, backlog: Backlog, now: float) -> bool:
+        """Whether the missing ids have been asked for often enough: the exchange says that they do not exist, or refuses to tell."""
+        assert self.patience is not None
+        refused = backlog.refusals >= self.patience.tries and now - backlog.asking_since >= self.patience.refused_s
+        return refused or backlog.denials >= self.patience.tries
+
     def _retry_later(self, backlog: Backlog, now: float) -> None:
         assert self.patience is not None
         backlog.next_try = now + min(self.patience.backoff_s * 2.0 ** min(backlog.attempts, 30), self.patience.backoff_cap_s)
@@ -672,7 +712,7 @@ class Sequencer:
         s = request.symbol
         backlog = self._backlogs.get(s)
         stale = request.connection != self._connections or self.last[s] != request.from_id - 1
-        if page is None or stale or (backlog is not None and not backlog.idle):
+        if page is None or page.refused or stale or (backlog is not None and not backlog.idle):
             return False
         overdue = page.frames.ts <= self._heard_ts - int(self.patience.overdue_s * SECOND_US)
         if not page.unknown and not overdue.any():

@@ -26,6 +26,7 @@ class Summary:
 
     reasons: Counter[str] = field(default_factory=Counter)  # trades that were left out
     foreign: int = 0  # sound messages and rows of other symbols and other events
+    off_market: int = 0  # events that are no trades of the market: their X is not MARKET
     unreadable: int = 0  # lines
     unfinished: Counter[str] = field(default_factory=Counter)  # bars, by timeframe
     advice: str | None = None  # what the ids of the trades suggest
@@ -34,6 +35,7 @@ class Summary:
         """These frames' counts."""
         self.reasons += frames.reasons
         self.foreign += frames.foreign
+        self.off_market += frames.off_market
         self.unreadable += frames.unreadable
 
     def left_out(self) -> str:
@@ -44,6 +46,7 @@ class Summary:
         told += [f"{self.reasons[DUPLICATE]:,} duplicates"] * bool(self.reasons[DUPLICATE])
         told += [f"{self.reasons[CONFLICT]:,} with the id of another trade"] * bool(self.reasons[CONFLICT])
         told += [f"{self.foreign:,} foreign (other symbols or events)"] * bool(self.foreign)
+        told += [f"{self.off_market:,} not of the market (X is not MARKET)"] * bool(self.off_market)
         told += [f"{self.unreadable:,} unreadable lines"] * bool(self.unreadable)
         return f" (left out: {'; '.join(told)})" if told else ""
 

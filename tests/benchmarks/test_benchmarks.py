@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.long
 def test_a_quick_run_agrees_with_its_peer_and_writes_its_results(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     root = Path(__file__).parents[2]

@@ -13,6 +13,7 @@ SOON = timedelta(hours=1)
 UNTIL = datetime(2026, 1, 2, tzinfo=UTC)
 
 
+@pytest.mark.long
 def test_a_quick_run_gets_through_every_statement(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--quick"]) == 0
     printed = capsys.readouterr().out.splitlines()

@@ -37,6 +37,7 @@ def perturbed(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *arguments, **named: off(function(*arguments, **named))
 
 
+@pytest.mark.long
 def test_a_quick_run_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--quick"]) == 0
     printed = capsys.readouterr()

@@ -34,6 +34,8 @@ from flows.sink import QuestDBSink
 from flows.source import ExchangePartition, ExchangeSource, Options, Stop
 from grafana.queries import rules
 from operators.columns import SECOND_US
+from tests import forked
+from tests.line import LAST_S
 
 Row = tuple[Any, ...]
 Tables = dict[str, list[Row]]
@@ -42,7 +44,6 @@ START_US = 1_763_799_900_000_000  # a whole minute
 SYMBOLS = ("BTCUSDT", "ETHUSDT")  # in the order of their codes
 SECONDS, RATE = 120, 25.0
 SPEED = 60.0  # of the market that is played
-DEADLINE_S = 60.0
 COMPARED = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
 EPOCH = timedelta(seconds=0.2)
 QUICK = Options(
@@ -78,7 +79,7 @@ def settings_for(exchange: Background | None, endpoint: Endpoint, directory: Pat
     return decode(configuration(exchange, endpoint), "pipeline.yaml", directory)
 
 
-def eventually(condition: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
+def eventually(condition: Callable[[], Any], deadline_s: float = LAST_S) -> Any:
     """What the condition answers, when that is true."""
     deadline = time.monotonic() + deadline_s
     while not (found := condition()):
@@ -191,7 +192,7 @@ class Line:
         except BaseException as error:
             self.error = error
 
-    def until(self, condition: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
+    def until(self, condition: Callable[[], Any], deadline_s: float = LAST_S) -> Any:
         def alive() -> Any:
             assert self.thread.is_alive(), f"the line has ended: {self.error}"
             return condition()
@@ -207,7 +208,7 @@ class Line:
 
     def end(self) -> None:
         self.stop.set()
-        self.thread.join(DEADLINE_S)
+        self.thread.join(LAST_S)
         assert not self.thread.is_alive()
         if self.error is not None:
             raise self.error
@@ -243,7 +244,7 @@ def live(settings: Settings, endpoint: Endpoint, **options: Any) -> Iterator[Lin
     except BaseException:
         line.stop.set()
         line.writer._post = lambda *_: None  # type: ignore[method-assign] # the database may be away: what is under way need not arrive
-        line.thread.join(DEADLINE_S)
+        line.thread.join(LAST_S)
         raise
     line.end()
 
@@ -294,8 +295,8 @@ class Home:
     path: Path
     endpoint: Endpoint
 
-    def command(self, *arguments: str, module: str = "flows.cli", **environment: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
+    def command(self, *arguments: str, module: str = "flows.cli", **environment: str) -> Any:
+        return forked.start(
             [sys.executable, "-m", module, *arguments],
             cwd=self.path,
             stdout=subprocess.DEVNULL,
@@ -320,7 +321,7 @@ class Home:
 class Process:
     """A running command, and what it said so far."""
 
-    def __init__(self, popen: "subprocess.Popen[str]") -> None:
+    def __init__(self, popen: Any) -> None:
         self.popen = popen
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read)
@@ -334,7 +335,7 @@ class Process:
     def said(self) -> str:
         return "".join(self.lines)
 
-    def until(self, condition: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
+    def until(self, condition: Callable[[], Any], deadline_s: float = LAST_S) -> Any:
         def alive() -> Any:
             assert self.popen.poll() is None, f"ended with {self.popen.returncode}: {self.said}"
             return condition()
@@ -345,7 +346,7 @@ class Process:
         """Wait until every table has as many rows as R: those that were there before a crash are not enough, all must have been derived."""
         self.until(lambda: "connected" in self.said and all(count(endpoint, name) >= len(rows) for name, rows in r.items()))
 
-    def ends(self, deadline_s: float = DEADLINE_S) -> int:
+    def ends(self, deadline_s: float = LAST_S) -> int:
         """Wait for its end; its exit code."""
         code = self.popen.wait(deadline_s)
         self._reader.join()
@@ -359,7 +360,7 @@ class Process:
         assert self.popen.stderr is not None
         self.popen.stderr.close()
 
-    def terminate(self, number: int = signal.SIGTERM, within_s: float = DEADLINE_S) -> int:
+    def terminate(self, number: int = signal.SIGTERM, within_s: float = LAST_S) -> int:
         self.popen.send_signal(number)
         return self.ends(within_s)
 

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from flows.audit import MOST, Auditor, Pace, audited_timeframe, differences
 from flows.binance.klines import FIELDS, Klines, klines
 from flows.binance.rest import Api
 from flows.columns import Rows, Symbols
-from flows.config import decode, load
+from flows.config import decode
 from flows.exchange import Background, background
 from flows.market import record
 from flows.monitor import Vitals
 from flows.questdb import Endpoint, connect, settle
 from tests.flows.test_questdb import eventually, written
-from tests.line import Ports, configure, finish, follow, running
+from tests.line import configure, finish, follow, running
 
 START_US = 1_763_799_960_000_000  # a whole minute
 MINUTE_US = 60_000_000
@@ -251,7 +252,7 @@ def test_a_database_that_is_away_is_asked_again(
     written(database, *ours(exchange))
     between = proxy(database.pg_port)
     between.fault = "drop"
-    with auditing(Endpoint(database.host, database.http_port, between.port), exchange) as vitals:
+    with auditing(replace(database, pg_port=between.port), exchange) as vitals:
         eventually(lambda: between.faults > 3)
         between.fault = None
         eventually(lambda: counted(vitals)[0] == [MINUTES] * 2)
@@ -263,7 +264,7 @@ def test_an_entry_waits_for_a_database_that_takes_no_rows(database: Endpoint, ex
     exchange.control("misreport", symbol=BTC, interval="1m", open_us=START_US, field="low", value=1)
     between = proxy(database.http_port)
     between.fault = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
-    with auditing(Endpoint(database.host, between.port, database.pg_port), exchange) as vitals:
+    with auditing(replace(database, http_port=between.port), exchange) as vitals:
         eventually(lambda: between.faults > 1)
         assert counted(vitals)[1] == [0, 0]
         between.fault = None
@@ -286,7 +287,7 @@ def test_a_database_that_hangs_does_not_hold_up_the_end(
     monkeypatch.setattr("flows.beside.STOP_S", 0.1)
     between = proxy(database.pg_port)
     between.fault = "hang"
-    auditor = Auditor(SETTINGS, Endpoint(database.host, database.http_port, between.port), Api(exchange.rest_url), Vitals(SYMBOLS), QUICK)
+    auditor = Auditor(SETTINGS, replace(database, pg_port=between.port), Api(exchange.rest_url), Vitals(SYMBOLS), QUICK)
     with auditor:
         eventually(lambda: between.faults)
     between.close()
@@ -311,18 +312,16 @@ def test_a_request_asks_for_many_bars_and_is_one_page() -> None:
 
 
 def test_a_kline_misreported_to_a_running_pipeline_is_the_one_entry(
-    recording: Path, tmp_path: Path, free_ports: Ports, monkeypatch: pytest.MonkeyPatch
+    recording: Path, tmp_path: Path, database: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAIRFLOW_HEARTBEAT", str(tmp_path / "heartbeat"))
-    with background(paths=[recording], speed=20.0) as exchange:
+    with background(paths=[recording], speed=60.0) as exchange:
         wrong = exchange.exchange.source.first_us // MINUTE_US * MINUTE_US + 4 * MINUTE_US
         exchange.control("misreport", symbol=ETH, interval="1m", open_us=wrong, field="close", value=1.5)
-        home = configure(tmp_path / "audited", free_ports, exchange.ws_url, exchange.rest_url)
-        wanted = load(home / "pipeline.yaml").questdb
-        endpoint = Endpoint("127.0.0.1", wanted.http_port, wanted.pg_port)
+        home = configure(tmp_path / "audited", database, exchange.ws_url, exchange.rest_url)
         with running(home) as run:
             follow(run, "audit: bars that differ")
-            with connect(endpoint) as connection:
+            with connect(database) as connection:
 
                 def done() -> bool:
                     found = connection.execute("SELECT symbol, max(audited), max(mismatched) FROM health ORDER BY symbol").fetchall()
@@ -333,7 +332,7 @@ def test_a_kline_misreported_to_a_running_pipeline_is_the_one_entry(
                 close = connection.execute(f"SELECT close FROM bars WHERE {bar}", (wrong,)).fetchone()
                 rate = connection.execute("SELECT max(mismatch_rate) FROM health WHERE symbol = 'ETHUSDT'").fetchone()
             assert close is not None and rate is not None
-            assert entered(endpoint) == [(wrong, ETH, "1m", "close", close[0], 1.5)]
+            assert entered(database) == [(wrong, ETH, "1m", "close", close[0], 1.5)]
             assert 0 < rate[0] <= 1
             assert (tmp_path / "heartbeat").exists()
             finish(run)

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from flows.check import report
-from flows.config import load
+from flows.check import database, report
+from flows.config import QuestDB, Settings, load
 from flows.exchange import Background, background
+from flows.questdb import Endpoint
 from flows.running import FINGERPRINT, own_recovery
-from tests.line import CONFIGURATION, used_store
+from flows.server_settings import server_settings
+from tests.line import configuration, used_store
 
 Ports = Callable[[int], list[int]]
 
@@ -22,9 +26,8 @@ def exchange() -> Iterator[Background]:
 
 @pytest.fixture
 def home(tmp_path: Path, exchange: Background, free_ports: Ports) -> Path:
-    http, pg = free_ports(2)
     path = tmp_path / "pipeline.yaml"
-    path.write_text(CONFIGURATION.format(ws=exchange.ws_url, rest=exchange.rest_url, http=http, pg=pg))
+    path.write_text(configuration(free_ports, exchange.ws_url, exchange.rest_url))
     return path
 
 
@@ -75,7 +78,7 @@ def test_a_directory_that_cannot_be_made_is_told(home: Path, capsys: pytest.Capt
 
 
 def test_a_jar_that_is_yet_to_be_fetched_is_told(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.embedded.cache_dir", lambda: home.parent / "cache")
+    monkeypatch.setattr("flows.jar.cache_dir", lambda: home.parent / "cache")
     assert report(home) == 0
     assert "; its jar will be fetched once over the network" in capsys.readouterr().out
 
@@ -120,3 +123,17 @@ def test_a_simulated_market_is_ready_without_recovery_and_beside_the_real_databa
     assert report(home) == 0
     out = capsys.readouterr().out
     assert "db-simulated" in out and "recovery: off" in out
+
+
+def test_an_external_server_that_lacks_the_settings_is_named_with_them(
+    questdb: Endpoint, logins: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert questdb.directory is not None
+    external = QuestDB(embedded=False, host=questdb.host, http_port=questdb.http_port, pg_port=questdb.pg_port, dir=questdb.directory)
+    settings = cast(Settings, SimpleNamespace(questdb=external))
+    assert database(settings) == f"QuestDB at {questdb.host}:{questdb.http_port} answers"
+    monkeypatch.setitem(server_settings(), "QDB_CAIRO_O3_PARTITION_SPLIT_MIN_SIZE", "3m")
+    monkeypatch.setitem(server_settings(), "QDB_SHARED_WORKER_NAP_THRESHOLD", "11")
+    said = database(settings)
+    assert said.endswith("set QDB_CAIRO_O3_PARTITION_SPLIT_MIN_SIZE=3m QDB_SHARED_WORKER_NAP_THRESHOLD=11")
+    assert "2 of its settings make a day of running dear" in said

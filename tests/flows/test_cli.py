@@ -1,6 +1,8 @@
 """The command's own mistakes: one line, exit code not 0, nothing half-written; and `check`, line by line."""
 
 import contextlib
+import gzip
+import io
 import signal
 import socket
 import subprocess
@@ -17,11 +19,13 @@ import pytest
 
 from flows.cli import FAULTS, erase, main
 from flows.config import QuestDB, load
+from flows.credentials import passwords_file
 from flows.errors import UserError
 from flows.exchange import Faults, Ids, Misreport, background
 from flows.questdb import Endpoint, connect, set_retention, tables
 from flows.running import own_recovery
-from tests.line import Ports, configure, finish, follow, pairflow, running, used_store
+from tests import forked
+from tests.line import LAST_S, Ports, configure, finish, follow, pairflow, running, used_store
 
 PAIRS = (
     "pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{dir: db, http_port: {http}, pg_port: {pg}}}\nsource: {{ws_url: '{ws}', rest_url: '{rest}'}}\n"
@@ -37,9 +41,33 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return last
 
 
+def test_a_locale_without_our_letters_gets_them_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    to = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(to, encoding="ascii"))
+    assert main(["--config", "ü.yaml", "init"]) == 0
+    sys.stdout.flush()
+    assert to.getvalue().startswith(b"\\xfc.yaml: written. ")
+
+
 def test_a_missing_configuration_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     assert "pipeline.yaml: no such file" in refusal(capsys, "run")
+
+
+def test_init_writes_a_configuration_that_is_right_and_never_over_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init"]) == 0
+    assert load(Path("pipeline.yaml")).pairs
+    assert capsys.readouterr().out.startswith("pipeline.yaml: written. ")
+    Path("pipeline.yaml").write_text("mine")
+    assert "pipeline.yaml is there already: edit it" in refusal(capsys, "init")
+    assert Path("pipeline.yaml").read_text() == "mine"
+    assert main(["--config", "other.yaml", "init"]) == 0 and load(Path("other.yaml")).pairs
+    capsys.readouterr()
+    assert "cannot be written (No such file or directory)" in refusal(capsys, "--config", "nowhere/p.yaml", "init")
 
 
 def test_a_foreign_recording_is_named_and_starts_nothing(
@@ -150,6 +178,7 @@ def test_a_recording_that_is_broken_in_the_middle_is_named_and_starts_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "pipeline.yaml"])
 
 
+@pytest.mark.usefixtures("logins")
 def test_a_recording_longer_than_the_database_keeps_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Endpoint
 ) -> None:
@@ -221,7 +250,45 @@ def test_an_export_looks_at_its_arguments_before_it_starts_anything(
     assert "expected a time" in refusal(capsys, "export", "signals", "-o", "-", "--start", "soon")
     for place in ("nowhere", "."):
         assert "no database is there" in refusal(capsys, "export", "signals", "-o", "-", "--dir", place)
+    assert "a file that ends in .xlsx cannot be written" in refusal(capsys, "export", "signals", "-o", "signals.xlsx")
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline.yaml"]
+
+
+def test_verbs_with_a_directory_need_no_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_ports: Ports, questdb: Endpoint
+) -> None:
+    """On the session's server, which the command finds running."""
+    monkeypatch.chdir(tmp_path)
+    where = str(questdb.directory)
+    assert main(["export", "trades", "-o", "trades.csv.gz", "--dir", where]) == 0
+    assert gzip.decompress(Path("trades.csv.gz").read_bytes()).startswith(b"ts,symbol,id,")
+    capsys.readouterr()
+    served: list[QuestDB] = []
+    monkeypatch.setattr("flows.embedded.serve", lambda database, _: served.append(database) or 0)
+    assert main(["questdb", "--dir", "db"]) == 0
+    assert served[-1].dir == tmp_path / "db" and served[-1].embedded
+    http, pg = free_ports(2)
+    Path("pipeline.yaml").write_text(f"pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{http_port: {http}, pg_port: {pg}}}\n")
+    assert main(["questdb", "--dir", "db"]) == 0
+    assert (served[-1].http_port, served[-1].pg_port) == (http, pg)
+    Path("pipeline.yaml").write_text("pairs: nonsense\n")
+    assert main(["questdb", "--dir", "db"]) == 0
+    assert "pipeline.yaml is left out, so its ports are not used: pipeline.yaml: " in capsys.readouterr().err
+    for verb in (["questdb", "--dir", "db"], ["export", "trades", "-o", "-", "--dir", where], ["exchange"]):
+        assert "missing.yaml: no such file" in refusal(capsys, "--config", "missing.yaml", *verb)
+    assert "pipeline.yaml: pairs" in refusal(capsys, "export", "trades", "-o", "-")
+    assert "pipeline.yaml: pairs" in refusal(capsys, "questdb")
+    with pytest.raises(SystemExit):
+        main(["questdb", "--dir", ""])
+    assert capsys.readouterr().err.splitlines()[-1] == "pairflow questdb: error: argument --dir: expected a directory, got ''"
+
+
+def test_the_local_exchange_needs_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    played: list[object] = []
+    monkeypatch.setattr("flows.exchange.serve", lambda options, _: played.append(options))
+    assert main(["exchange"]) == 0
+    assert len(played) == 1
 
 
 def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_ports: Ports) -> None:
@@ -236,9 +303,7 @@ def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_
     assert len(pairflow(home, "export", "trades", "-o", "-", "--dir", "day").splitlines()) == 99
     pairflow(home, "export", "trades", "-o", "trades.parquet", "--dir", "day")  # the ending says the format
     assert len(pq.read_table(home / "trades.parquet")) == 98
-    refused = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "replay", "BTCUSDT-trades-2.csv"], cwd=home, capture_output=True, text=True, check=False
-    )
+    refused = forked.run([sys.executable, "-m", "flows.cli", "replay", "BTCUSDT-trades-2.csv"], cwd=home, capture_output=True, text=True)
     assert refused.returncode == 1 and "BTCUSDT-trades-2.csv: holds no trade" in refused.stderr
 
 
@@ -269,6 +334,12 @@ def test_a_directory_that_is_not_a_databases_is_never_emptied(tmp_path: Path) ->
     (precious / "run").mkdir()
     (precious / "run" / "users.lock").touch()
     (precious / "db").mkdir()
+    (precious / "run" / "server.json").touch()
+    passwords_file(precious).write_text("kept")
+    erase(QuestDB(dir=precious))
+    assert sorted(str(path.relative_to(precious)) for path in precious.rglob("*")) == ["run", "run/passwords", "run/users.lock"]
+    erase(QuestDB(dir=precious))
+    passwords_file(precious).unlink()
     erase(QuestDB(dir=precious))
     assert not precious.exists()
     erase(QuestDB(dir=precious))
@@ -288,11 +359,11 @@ def test_a_simulated_run_runs_again_and_touches_neither_the_real_database_nor_it
 
 def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_ports: Ports) -> None:
     http, pg = free_ports(2)
-    endpoint = Endpoint("127.0.0.1", http, pg)
+    endpoint = Endpoint("127.0.0.1", http, pg, tmp_path / ".pairflow" / "demo" / "questdb")
     command = [sys.executable, "-m", "flows.cli", "demo", "--seconds", "50", "--http-port", str(http), "--pg-port", str(pg)]
     with (
         (tmp_path / "said").open("w") as said,
-        subprocess.Popen(command, cwd=tmp_path, stderr=said, stdout=subprocess.DEVNULL) as demo,
+        forked.start(command, cwd=tmp_path, stderr=said, stdout=subprocess.DEVNULL) as demo,
     ):
         try:
             while "connected to" not in (tmp_path / "said").read_text():
@@ -305,7 +376,7 @@ def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_
                     lacking = {name: query for name, query in lacking.items() if not connection.execute(query).fetchone()}
             assert not lacking
             demo.send_signal(signal.SIGINT)
-            assert demo.wait(30) == 0
+            assert demo.wait(LAST_S) == 0
         finally:
             demo.kill()
     told = (tmp_path / "said").read_text()

@@ -151,6 +151,20 @@ def test_the_demo_watches_two_simulated_pairs_at_1s_and_1m() -> None:
     assert max(window.hedge for pair in demo.pairs for window in pair.windows if window.timeframe == "1m") <= 90  # minutes of history
 
 
+def test_symbols_may_have_letters_of_any_script_and_an_underscore() -> None:
+    settings = of("pairs: [[测试币USDT, BTCUSDT_250328]]\nsource: {symbols: [BTCUSD_PERP, ΩUSDT]}\n")
+    assert settings.symbols == ("BTCUSDT_250328", "BTCUSD_PERP", "ΩUSDT", "测试币USDT")
+    assert settings.pairs[0].name == "测试币USDT-BTCUSDT_250328"
+
+
+@pytest.mark.parametrize("pair", ["btcusdt-ethusdt", "BTC-USDT-ETH-USDT", "BTCUSDT-ETHUSDT"])
+def test_a_symbol_is_the_same_in_lower_case_and_with_what_others_write_between_its_parts(pair: str) -> None:
+    rules = f"alerts: [{{name: p, metric: price, above: 1, symbol: btc/usdt}}, {{name: z, metric: zscore, above: 2, pair: {pair}}}]"
+    settings = of(f"pairs: [[btcusdt, ETH-USDT]]\n{rules}\n")
+    assert settings == of(f"pairs: [[BTCUSDT, ETHUSDT]]\n{rules}\n")
+    assert {alert.subject for alert in settings.alerts} == {"BTCUSDT", "BTCUSDT-ETHUSDT"}
+
+
 def test_a_pair_overrides_key_by_key_and_a_window_as_a_whole() -> None:
     text = "defaults: {hedge: {window: 500}, correlation: {of: prices}}\npairs: [{legs: [A1, B1], timeframes: [1m, 5s], prices: raw, %s}]"
     pair = of(text % "zscore: {window: {5s: 60, 1m: 40}}, correlation: {window: 9}, adf: {window: 50, every: 2, lags: 3}").pairs[0]
@@ -360,18 +374,26 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": pairs[1]: the pair BTCUSDT-ETHUSDT is listed twice"),
     ("a pair without legs", "pairs: [{prices: raw}]",
         ": pairs[0]: expected legs, for example legs: [BTCUSDT, ETHUSDT]"),
-    ("a lower-case symbol", "pairs: [[btcusdt, ETHUSDT]]",
-        ": pairs[0][0]: symbols are in upper case: write BTCUSDT, got 'btcusdt'"),
+    ("two spellings of a symbol", "pairs: [[btcusdt, ETHUSDT], [BTCUSDT, BNBUSDT]]",
+        ": pairs[1][0]: BTCUSDT is written in two ways, 'btcusdt' and 'BTCUSDT': write BTCUSDT everywhere"),
+    ("two spellings as one pair", "pairs: [[BTCUSDT, btc/usdt]]",
+        ": pairs[0][1]: BTCUSDT is written in two ways, 'BTCUSDT' and 'btc/usdt': write BTCUSDT everywhere"),
+    ("two spellings, one of source.symbols", SHORTEST + "source: {symbols: [ethusdt]}",
+        ": source.symbols[0]: ETHUSDT is written in two ways, 'ETHUSDT' and 'ethusdt': write ETHUSDT everywhere"),
+    ("a symbol with a dash at its end", "pairs: [[BTC-, ETHUSDT]]",
+        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got 'BTC-'"),
+    ("a symbol that is too long", f"pairs: [[{'A' * 41}, ETHUSDT]]",
+        f": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got '{'A' * 41}'"),
     ("SQL for a symbol", 'pairs: [["x\' OR 1=1--", ETHUSDT]]',
-        ': pairs[0][0]: expected a symbol such as BTCUSDT (2 to 30 letters and digits), got "x\' OR 1=1--"'),
+        ': pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got "x\' OR 1=1--"'),
     ("SQL for a pair", 'pairs: ["x\' OR 1=1--"]',
         ': pairs[0]: expected a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}, got "x\' OR 1=1--"'),
     ("a symbol that is a number", "pairs: [[123, ETHUSDT]]",
-        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 30 letters and digits), got 123"),
+        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got 123"),
     ("a symbol with a line feed", 'pairs: [["BTCUSDT\\n", ETHUSDT]]',
-        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 30 letters and digits), got 'BTCUSDT\\n'"),
+        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got 'BTCUSDT\\n'"),
     ("a symbol that is NO", SHORTEST + "source: {symbols: [NO!]}",
-        ": source.symbols[0]: expected a symbol such as BTCUSDT (2 to 30 letters and digits), got 'NO!'"),
+        ": source.symbols[0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got 'NO!'"),
     ("a timeframe in seconds", SHORTEST + "bars: {timeframes: [1s, 60s]}",
         ": bars.timeframes[1]: write 1m, got '60s'"),
     ("a timeframe too long", SHORTEST + "bars: {timeframes: [1s, 1h]}",

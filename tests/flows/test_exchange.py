@@ -21,6 +21,7 @@ from flows.errors import UserError
 from flows.exchange import Background, Exchange, Options, Simulation, background
 from flows.market import record
 from flows.replay.recordings import read
+from tests import forked
 
 START_US = 1_763_800_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -536,9 +537,7 @@ def test_serve_says_where_it_is_and_ends_well(recording: Path, number: signal.Si
         "import sys; from pathlib import Path; from flows.exchange import Options, serve\n"
         "serve(Options(paths=[Path(sys.argv[1])]), lambda text: print(text, flush=True))"
     )
-    running = subprocess.Popen(
-        [sys.executable, "-c", code, str(recording)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    )
+    running = forked.start([sys.executable, "-c", code, str(recording)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     assert running.stdout is not None
     with running, running.stdout as out:
         try:

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests import forked
+
 PROGRAM = """
 import sys
 from flows.errors import UserError
@@ -21,7 +23,7 @@ print("went on")
 
 
 def run(error: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-c", PROGRAM.format(error=error)], capture_output=True, text=True, timeout=60, check=False)
+    return forked.run([sys.executable, "-c", PROGRAM.format(error=error)], capture_output=True, text=True, timeout=60)
 
 
 def test_a_user_error_is_one_line_and_exit_code_1() -> None:

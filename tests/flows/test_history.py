@@ -1,5 +1,6 @@
 """A pipeline that begins in the middle of things has the rows of one that had been running: from the exchange's past, and from the database."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from flows.config import decode
 from flows.exchange import background
 from flows.history import left_open, merged, resampled, without_holes
 from flows.market import record
-from flows.questdb import Endpoint, Writer, settle
+from flows.questdb import Endpoint, Writer, connect, settle
 from flows.replay.recordings import read
 from flows.source import gap_rows
 from operators.bars import BarBuilder
 from operators.columns import Trades
-from tests.line import Ports, configure, finish, follow, rows, running, tables, written
+from tests.line import configure, finish, follow, has, rows, running, tables
 
 SECOND_US = 1_000_000
 NUMBERS = ("signals", "cointegration", "activity", "alerts")
@@ -38,21 +39,27 @@ def same(ours: list[dict[str, str]], theirs: list[dict[str, str]]) -> None:
                 assert float(our[name]) == pytest.approx(float(text), rel=1e-12), (name, our, their)
 
 
+def newest(database: Endpoint) -> dict[str, int]:
+    """The last id of each symbol's trades."""
+    with connect(database) as connection:
+        return dict(connection.execute("SELECT symbol, max(id) FROM trades").fetchall())
+
+
 def test_a_warm_start_has_the_rows_of_a_pipeline_that_had_been_running(
     replayed: tuple[Path, dict[str, str]],
     recording: Path,
     tmp_path: Path,
-    free_ports: Ports,
+    database: Endpoint,
 ) -> None:
     _, expected = replayed
     everything = expected["trades"].count("\n")
-    with background(paths=[recording], speed=20.0, since_us=400 * SECOND_US) as exchange:  # it goes on when somebody listens
-        home = configure(tmp_path / "warm", free_ports, exchange.ws_url, exchange.rest_url)
+    with background(paths=[recording], speed=50.0, since_us=400 * SECOND_US) as exchange:  # it goes on when somebody listens
+        home = configure(tmp_path / "warm", database, exchange.ws_url, exchange.rest_url)
         with running(home) as run:
             follow(run, "history: from the exchange")
-            while not exchange.call(exchange.exchange.clock)["ended"]:
-                follow(run, "alert episodes")
-            follow(run, "alert episodes")
+            while newest(database) != {row["symbol"]: int(row["id"]) for row in rows(expected["trades"])}:
+                assert run.poll() is None
+                time.sleep(0.05)
             finish(run)
     found = tables(home)
     begun = rows(found["trades"])[0]["ts"]
@@ -70,19 +77,18 @@ def test_a_fresh_start_goes_on_where_the_database_ends_and_counts_nothing_twice(
     replayed: tuple[Path, dict[str, str]],
     recording: Path,
     tmp_path: Path,
-    free_ports: Ports,
+    database: Endpoint,
 ) -> None:
     _, expected = replayed
     everything = expected["trades"].count("\n") - 1
-    with background(paths=[recording], speed=40.0) as exchange:
-        home = configure(tmp_path / "fresh", free_ports, exchange.ws_url, exchange.rest_url)
+    with background(paths=[recording], speed=100.0) as exchange:
+        home = configure(tmp_path / "fresh", database, exchange.ws_url, exchange.rest_url)
         with running(home) as run:
-            follow(run, "alert episodes")
+            has(home, everything // 3, run)
             finish(run)
         with running(home, "--fresh") as again:
             follow(again, "history: going on where the database ends")
-            while written(home) < everything:
-                follow(again, "alert episodes")
+            has(home, everything, again)
             finish(again)
     found = tables(home)
     for table, text in expected.items():

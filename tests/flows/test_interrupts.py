@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 
-from flows import embedded
+from flows import embedded, jar
 from flows.errors import Interrupted
 from flows.exchange import background
 from flows.interrupts import interruptible
 from flows.market import record
 from flows.questdb import Endpoint
-from tests.line import CONFIGURATION, Ports, configure, follow
+from tests import forked
+from tests.line import Ports, configuration, configure, follow
 
 AT_ONCE_S = 6  # the start of an interpreter's own end, on a loaded machine; what was ignored before went on for minutes
 WITHIN_S = 12  # 10, and the interpreter's end
@@ -32,8 +33,8 @@ LINE = "pairflow: interrupted; nothing is left half-written"
 
 
 @contextmanager
-def command(home: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(
+def command(home: Path, *arguments: str) -> Iterator[Any]:
+    process = forked.start(
         [sys.executable, "-m", "flows.cli", *arguments], cwd=home, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     try:
@@ -45,7 +46,7 @@ def command(home: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
         process.stderr.close()
 
 
-def ended(process: "subprocess.Popen[str]", within_s: float = AT_ONCE_S) -> tuple[int, str]:
+def ended(process: Any, within_s: float = AT_ONCE_S) -> tuple[int, str]:
     """Its exit code and its last line."""
     _, said = process.communicate(timeout=within_s)
     return process.returncode, said.strip().splitlines()[-1]
@@ -62,7 +63,7 @@ def test_a_signal_raises_and_the_handlers_go_back(number: int) -> None:
 def test_a_second_signal_ends_a_cleaning_up_that_does_not_end(tmp_path: Path) -> None:
     program = "import time\nfrom flows.interrupts import interruptible\nwith interruptible():\n    try:\n        print('up', flush=True)\n"
     program += "        time.sleep(99)\n    finally:\n        print('up', flush=True)\n        time.sleep(99)\n"
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = forked.start([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     for _ in range(2):
         assert process.stdout.readline() == "up\n"
@@ -144,7 +145,7 @@ def test_a_fetch_of_the_jar_is_interrupted_and_leaves_nothing(tmp_path: Path, mo
         monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{server.server_port}"})
         try:
             with pytest.raises(Interrupted), interruptible():
-                embedded.jar()
+                jar.jar()
         finally:
             done.set()
             server.shutdown()
@@ -213,6 +214,7 @@ def test_a_check_that_is_interrupted_is_not_ready(tmp_path: Path, free_ports: Po
 # inside it
 
 
+@pytest.mark.usefixtures("logins")
 @pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
 def test_the_loading_of_history_is_interrupted(tmp_path: Path, free_ports: Ports, questdb: Endpoint, workers: str, number: int) -> None:
     with background(symbols=("BTCUSDT", "ETHUSDT"), history_s=3_600.0, begin="now") as exchange:
@@ -229,13 +231,12 @@ def test_the_loading_of_history_is_interrupted(tmp_path: Path, free_ports: Ports
 
 def external(home: Path, questdb: Endpoint, http_port: int, ws: str, rest: str) -> Path:
     """A home whose database is the session's, over another port."""
-    text = CONFIGURATION.format(ws=ws, rest=rest, http=http_port, pg=questdb.pg_port)
-    (home / "pipeline.yaml").write_text(text.replace("questdb: {dir: db, ", "questdb: {embedded: false, host: 127.0.0.1, "))
+    (home / "pipeline.yaml").write_text(configuration(Endpoint(questdb.host, http_port, questdb.pg_port), ws, rest))
     return home
 
 
 @contextmanager
-def writing(home: Path, database: Endpoint, between: Any) -> Iterator["subprocess.Popen[str]"]:
+def writing(home: Path, database: Endpoint, between: Any) -> Iterator[Any]:
     """A run that writes through the proxy."""
     with background(symbols=("BTCUSDT", "ETHUSDT"), rate=200.0) as exchange:
         external(home, database, between.port, exchange.ws_url, exchange.rest_url)
@@ -244,6 +245,7 @@ def writing(home: Path, database: Endpoint, between: Any) -> Iterator["subproces
             yield process
 
 
+@pytest.mark.usefixtures("logins")
 @pytest.mark.parametrize("fault", ["hang", "gone"])
 def test_a_run_ends_while_the_database_is_away_and_says_how_many_rows_wait(
     tmp_path: Path, database: Endpoint, proxy: Callable[[int], Any], fault: str
@@ -264,6 +266,7 @@ def test_a_run_ends_while_the_database_is_away_and_says_how_many_rows_wait(
     assert " rows not written: start again when it answers" in said
 
 
+@pytest.mark.usefixtures("logins")
 def test_a_second_signal_does_not_wait_for_the_database(tmp_path: Path, database: Endpoint, proxy: Callable[[int], Any]) -> None:
     between = proxy(database.http_port)
     with writing(tmp_path, database, between) as process:

@@ -3,7 +3,6 @@
 import gzip
 import random
 import resource
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +10,29 @@ import pytest
 import statsmodels.api as sm
 from statsmodels.tsa.stattools import adfuller, coint
 
-from flows.exchange import background
-from tests.line import Ports, configure, finish, follow, pairflow, rows, running, tables, written
+from flows.exchange import Faults, background
+from flows.questdb import Endpoint
+from tests.line import LAST_S, Ports, configure, finish, follow, has, pairflow, rows, running, tables
+
+SPEED = 100.0  # of the market that is played
 
 
-def test_a_second_replay_changes_no_row(replayed: tuple[Path, dict[str, str]], recording: Path) -> None:
+def test_a_second_replay_changes_no_row(replayed: tuple[Path, dict[str, str]], database: Endpoint, recording: Path) -> None:
     home, first = replayed
-    pairflow(home, "replay", str(recording))
+    for _ in range(2):
+        pairflow(home, "replay", str(recording))
     assert tables(home) == first
 
 
 def test_shuffled_and_doubled_lines_give_the_same_tables(
-    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, free_ports: Ports
+    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, database: Endpoint
 ) -> None:
     rng = random.Random(5)
     lines = gzip.decompress(recording.read_bytes()).splitlines(keepends=True)
     lines = [line for number, line in enumerate(lines) for line in ([line, line] if number % 10 == 0 else [line])]
     lines = [lines[i] for i in sorted(range(len(lines)), key=lambda i: i + rng.uniform(0, 50))]
     (tmp_path / "spoiled.ndjson.gz").write_bytes(gzip.compress(b"".join(lines)))
-    home = configure(tmp_path / "spoiled", free_ports)
+    home = configure(tmp_path / "spoiled", database)
     pairflow(home, "replay", str(tmp_path / "spoiled.ndjson.gz"))
     assert tables(home) == replayed[1]
 
@@ -87,54 +90,54 @@ def test_every_signal_and_test_equals_a_fresh_fit_on_its_window(replayed: tuple[
 
 
 def test_a_live_run_gives_the_rows_of_the_replay(
-    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, free_ports: Ports
+    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, database: Endpoint
 ) -> None:
-    with background(paths=[recording], speed=40.0) as exchange:
-        home = configure(tmp_path / "live", free_ports, exchange.ws_url, exchange.rest_url)
+    with background(paths=[recording], speed=SPEED) as exchange:
+        home = configure(tmp_path / "live", database, exchange.ws_url, exchange.rest_url)
         with running(home) as run:
-            follow(run, f"{len(rows(replayed[1]['trades'])):,} trades")
+            has(home, len(rows(replayed[1]["trades"])), run)
             finish(run)
     assert tables(home) == replayed[1]
 
 
 def test_an_exchange_restarted_and_a_pipeline_killed_in_between_change_no_row(
-    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, free_ports: Ports
+    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, database: Endpoint, free_ports: Ports
 ) -> None:
     (port,) = free_ports(1)
     everything = len(rows(replayed[1]["trades"]))
-    with background(paths=[recording], speed=40.0, port=port) as exchange:
-        home = configure(tmp_path / "live", free_ports, exchange.ws_url, exchange.rest_url)
+    with background(paths=[recording], speed=SPEED, port=port) as exchange:
+        home = configure(tmp_path / "live", database, exchange.ws_url, exchange.rest_url)
         with running(home) as run:
-            follow(run, "alert episodes")  # ten seconds in
+            has(home, everything // 3, run)
             exchange.stop()
             follow(run, "connecting again")
-            with background(paths=[recording], speed=40.0, port=port):
+            with background(paths=[recording], speed=SPEED, port=port, faults=Faults(paused=True)) as restarted:
                 follow(run, "connected again")
                 run.kill()
+                restarted.control("faults", paused=False)
                 with running(home) as again:
-                    deadline = time.monotonic() + 180
-                    while written(home) < everything:
-                        assert time.monotonic() < deadline
+                    follow(again, "connected to")
+                    has(home, everything, again)
                     finish(again)
     assert tables(home) == replayed[1]
 
 
 def test_a_full_disk_under_the_recovery_store_is_one_line_and_a_run_with_space_again_changes_no_row(
-    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, free_ports: Ports
+    replayed: tuple[Path, dict[str, str]], recording: Path, tmp_path: Path, database: Endpoint
 ) -> None:
-    with background(paths=[recording], speed=40.0) as exchange:
-        home = configure(tmp_path / "full", free_ports, exchange.ws_url, exchange.rest_url)
+    everything = len(rows(replayed[1]["trades"]))
+    with background(paths=[recording], speed=SPEED) as exchange:
+        home = configure(tmp_path / "full", database, exchange.ws_url, exchange.rest_url)
         with running(home) as run:
             assert run.stderr is not None
-            follow(run, "alert episodes")  # ten seconds in
+            has(home, everything // 3, run)
             store = sum(path.stat().st_size for path in (home / "recovery").glob("part-*"))
             resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (store // 2, resource.RLIM_INFINITY))
             *_, last = run.stderr.read().splitlines()
-            assert run.wait(timeout=30) == 1
+            assert run.wait(timeout=LAST_S) == 1
             assert last.startswith(f"pairflow: recovery: {home}/recovery: the store cannot be written (")
         with running(home) as again:
-            deadline = time.monotonic() + 180
-            while written(home) < len(rows(replayed[1]["trades"])):
-                assert time.monotonic() < deadline
+            follow(again, "connected to")
+            has(home, everything, again)
             finish(again)
     assert tables(home) == replayed[1]

@@ -11,8 +11,10 @@ from statsmodels.robust.norms import HuberT
 from statsmodels.tsa.stattools import adfuller, coint
 from statsmodels.tsa.vector_ar.vecm import coint_johansen
 
+from flows.questdb import Endpoint
 from operators.columns import Floats
-from tests.line import Ports, configure, pairflow, rows, tables
+from tests.conftest import emptied
+from tests.line import configure, pairflow, rows, tables
 
 METHODS = ("ols", "kalman", "huber", "theil_sen", "tls")
 WINDOW, ZSCORE = 120, 60  # of the 1s bars, as configured
@@ -20,9 +22,9 @@ Rows = list[dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, recording: Path, free_ports: Ports) -> dict[str, str]:
+def found(tmp_path_factory: pytest.TempPathFactory, recording: Path, questdb: Endpoint) -> dict[str, str]:
     """The tables after a replay with every method."""
-    home = configure(tmp_path_factory.mktemp("methods") / "home", free_ports)
+    home = configure(tmp_path_factory.mktemp("methods") / "home", emptied(questdb))
     text = (home / "pipeline.yaml").read_text()
     assert text.count("hedge: {window") == 1
     (home / "pipeline.yaml").write_text(text.replace("hedge: {window", f"hedge: {{method: [{', '.join(METHODS)}], window"))

@@ -33,7 +33,8 @@ from flows.running import (
     telling_of_compiling,
 )
 from flows.source import Stop
-from tests.line import used_store
+from tests import forked
+from tests.line import LAST_S, used_store
 
 PAIRS = "pairs: [[BTCUSDT, ETHUSDT]]\ndefaults: {{zscore: {{window: {window}}}}}\n"
 
@@ -197,7 +198,7 @@ except UserError as error:
 )
 def test_a_store_that_fails_the_runtime_is_one_line_without_its_stack_trace(tmp_path: Path, spoil: str, told: str, workers: int) -> None:
     command = [sys.executable, "-c", RUNNING, str(tmp_path), str(workers), spoil]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = forked.run(command, capture_output=True, text=True, timeout=LAST_S)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"pairflow: recovery: {tmp_path}") and told in line
@@ -216,7 +217,7 @@ with own_recovery(decode(sys.argv[1], "pipeline.yaml", Path(sys.argv[2]))):
 
 def test_a_recovery_directory_is_one_runs_until_that_one_is_gone_however_it_ends(tmp_path: Path) -> None:
     mine = settings(tmp_path)
-    holder = subprocess.Popen(
+    holder = forked.start(
         [sys.executable, "-c", HOLDING, PAIRS.format(window=100), str(tmp_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flows.binance.inbox import Broken
 from flows.binance.messages import Frames, join
 from flows.binance.rest import Limits
 from flows.binance.sequencer import Gap, Patience
 from flows.binance.stream import Timing
+from flows.binance.subscriptions import Pace
 from flows.columns import Rows
 from flows.config import Settings, decode
 from flows.errors import UserError
@@ -388,6 +390,48 @@ def test_a_symbol_that_is_delisted_is_named_once_and_holds_no_other(
         assert live.watermark[1] == stood < live.watermark[0] == trades.ts[trades.symbol == 0].max()
         named = [record.getMessage() for record in caplog.records if "ETHUSDT" in record.getMessage()]
         assert named == [f"{played.rest_url}: ETHUSDT: the exchange does not know it any more; the others go on"]
+
+
+def test_trades_flow_on_behind_a_hole_that_the_exchange_refuses_to_fill(
+    played: Background, trades: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = replace(QUICK, patience=replace(QUICK.patience, refused_s=0.5))
+    with running(settings_for(played, tmp_path), options=options) as live:
+        live.until(lambda: min(live.newest()) > 0)
+        played.control("faults", rest_status=401, rest_endpoint="historicalTrades")
+        played.call(played.exchange.disconnect)
+        live.until(lambda: len(live.gaps()) and all(gap["status"] == "unfillable" for gap in live.gaps()))
+        live.until(lambda: all(live.ids(code)[-1] == trades.id[trades.symbol == code][-1] for code in (0, 1)))
+        lost = {(gap["symbol"], id_) for gap in live.gaps() for id_ in range(gap["first_id"], gap["last_id"] + 1)}
+        for code, symbol in enumerate(SYMBOLS):
+            told = trades.id[trades.symbol == code].tolist()
+            kept = [id_ for id_ in told if (symbol, id_) not in lost]
+            assert live.ids(code) == kept
+    assert "HTTP 401 (injected), it asks for an API key there; set source.stream: aggTrade, or" in caplog.text
+    assert "trades that the exchange does not give: their bars are not complete, table gaps has their ids" in caplog.text
+
+
+def test_a_symbol_whose_stream_is_refused_says_so_in_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.binance.stream.STREAMS_PER_REQUEST", 1)
+    options = replace(QUICK, timing=replace(QUICK.timing, silence_s=30.0, subscribe_s=0.25, answers=Pace(again_s=0.2, again_cap_s=0.5)))
+    with background(symbols=SYMBOLS) as exchange:
+        exchange.exchange.faults.unstreamed.append("ETHUSDT")
+        with running(settings_for(exchange, tmp_path), options=options) as live:
+
+            def refused(symbol: str) -> list[int]:
+                return [line["refused"] for feed in live.feeds for line in lines_of(feed.health) if line["symbol"] == symbol]
+
+            live.until(lambda: 1 in refused("ETHUSDT") and live.ids(0))
+            exchange.exchange.faults.unstreamed.clear()
+            live.until(lambda: refused("ETHUSDT")[-1] == 0 and live.ids(1))
+            assert not any(refused("BTCUSDT"))
+
+
+def test_an_error_that_ends_the_connections_thread_ends_the_run_in_a_line(tmp_path: Path) -> None:
+    with running(settings_for(None, tmp_path)) as live:
+        live.partition._inbox.put(Broken(RuntimeError("the loop\nis gone")))
+        with pytest.raises(UserError, match=r"^binance-0: the connection's thread has ended \(RuntimeError: the loop is gone\)"):
+            live.until(lambda: False)
 
 
 def test_a_clock_that_is_wrong_and_steps_changes_no_trade_and_no_watermark(played: Background, trades: Frames, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from datetime import datetime
@@ -13,6 +12,7 @@ import pytest
 
 from flows.questdb import Endpoint
 from grafana.rules import KEEP_FIRING
+from tests import forked
 from tests.grafana.installed import HEAR_S, NEEDED, READER, Database, eventually, grafana_on, post_office
 from tests.line import Ports
 
@@ -35,9 +35,9 @@ def test_a_z_score_beyond_3_is_told_within_25_s_and_is_over_once(tmp_path: Path,
     http, pg = free_ports(2)
     (tmp_path / "pipeline.yaml").write_text(CONFIGURATION.format(http=http, pg=pg))
     database = Database(tmp_path, http, pg)
-    assert database.endpoint == Endpoint("127.0.0.1", http, pg)
+    assert database.endpoint == Endpoint("127.0.0.1", http, pg, tmp_path)
     with (tmp_path / "said").open("wb") as said, post_office() as post, grafana_on(tmp_path / "grafana", database, free_ports) as grafana:
-        flow = subprocess.Popen(
+        flow = forked.start(
             [sys.executable, "-m", "flows.cli", "run"],
             cwd=tmp_path,
             env={**os.environ, "QDB_PG_READONLY_PASSWORD": READER},

@@ -10,6 +10,7 @@ from statsmodels.tsa.stattools import adfuller
 
 from operators.adf import adf
 from operators.columns import Floats
+from tests.answers import kept
 
 Lags = int | str
 
@@ -22,6 +23,7 @@ def walk(seed: int, rows: int, pull: float = 0.0, echo: float = 0.0) -> Floats:
     return series
 
 
+@kept
 def reference(series: Floats, lags: Lags) -> tuple[float, float, int]:
     fixed = isinstance(lags, int)
     with warnings.catch_warnings():

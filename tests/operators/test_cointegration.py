@@ -11,6 +11,7 @@ from statsmodels.tsa.stattools import coint
 from operators.coint_share import PASSED_PVALUE
 from operators.cointegration import engle_granger
 from operators.columns import Floats
+from tests.answers import kept
 
 
 def legs(seed: int, rows: int, pull: float, sd: float = 1.0) -> tuple[Floats, Floats]:
@@ -22,6 +23,7 @@ def legs(seed: int, rows: int, pull: float, sd: float = 1.0) -> tuple[Floats, Fl
     return sd * (0.8 * x + spread), sd * x
 
 
+@kept
 def reference(y: Floats, x: Floats) -> tuple[float, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

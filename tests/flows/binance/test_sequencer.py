@@ -794,6 +794,75 @@ def test_a_symbol_that_falls_silent_because_it_is_gone_waits(live: Feed) -> None
     assert live.watermark[1] > stood
 
 
+REFUSED = replace(UNKNOWN, unknown=False, refused=True)
+
+
+def refusals(feed: Feed, answer: Page, seconds: float) -> int:
+    """Answer every request in this way for so long; how many there were."""
+    until, asked = feed.now + seconds, 0
+    while feed.now < until:
+        for request in feed.pass_time(0.25):
+            asked += 1
+            feed.answer(request, answer)
+    return asked
+
+
+@pytest.mark.parametrize("answer", [REFUSED, UNKNOWN], ids=["refused", "unknown"])
+@pytest.mark.parametrize("contiguous", [True, False])
+def test_ids_that_the_exchange_refuses_to_tell_are_given_up_so_that_live_trades_flow(answer: Page, contiguous: bool) -> None:
+    feed = begun(Feed(contiguous=contiguous))
+    feed.sequencer.disconnect(feed.now)
+    feed.connect()
+    feed.feed(run(0, 15, 20))
+    assert refusals(feed, answer, PATIENCE.refused_s - 1) >= PATIENCE.tries and feed.released[0][-1] == 10, "for a while it may pass"
+    refusals(feed, answer, PATIENCE.backoff_cap_s + 2)
+    assert feed.released[0][10:] == [15, 16, 17, 18, 19, 20] and feed.after_hole[0] == [1, 15]
+    assert feed.ledger() == [(0, 11, 14, "disconnect", "unfillable")]
+    assert feed.feed(run(0, 21, 25))[0] == [21, 22, 23, 24, 25], "and go on flowing"
+
+
+def test_a_refusal_that_passes_in_time_costs_nothing(live: Feed) -> None:
+    live.feed(run(0, 13, 14))
+    refusals(live, REFUSED, PATIENCE.refused_s / 2)
+    (request,) = live.pass_time(PATIENCE.backoff_cap_s)
+    live.answer(request, page(0, 11, 12, 13))
+    assert live.released[0][10:] == [11, 12, 13, 14] and live.ledger() == [(0, 11, 12, "lost", "filled")]
+    live.feed(run(0, 16, 16))
+    assert refusals(live, REFUSED, PATIENCE.refused_s - 1) and live.released[0][-1] == 14, "refusals of before do not count"
+
+
+def test_a_symbol_that_waits_for_nothing_is_asked_about_now_and_then_while_that_is_refused(live: Feed) -> None:
+    live.sequencer.disconnect(live.now)
+    live.connect()
+    assert refusals(live, REFUSED, 10 * PATIENCE.refused_s) <= 2 * 10, "two symbols"
+    assert live.feed(run(0, 11, 12))[0] == [11, 12] and live.gaps == []
+
+
+def test_a_symbol_whose_stream_is_refused_stands_still_until_it_streams_and_is_then_filled(live: Feed) -> None:
+    live.sequencer.disconnect(live.now)
+    live.sequencer.connect(live.now, "disconnect")
+    live.sequencer.subscribed(live.now, refused=[1])
+    live.feed(run(0, 11, 60))
+    stood = live.watermark[1]
+    asked = {request.symbol for _ in range(100) for request in live.pass_time(1.0)}
+    assert 1 not in asked and live.watermark[1] == stood and live.watermark[0] > stood
+    live.sequencer.joined([1], live.now)
+    requests = [request for request in live.pass_time(PATIENCE.settle_s) if request.symbol == 1]
+    live.feed(run(1, 41, 41))
+    live.answer(requests[0], page(1, *range(11, 41)))
+    assert live.released[1][10:] == list(range(11, 42))
+
+
+def test_a_symbol_that_has_not_begun_begins_when_its_stream_is_no_longer_refused() -> None:
+    feed = Feed()
+    feed.sequencer.connect(feed.now, "restart")
+    feed.sequencer.subscribed(feed.now, refused=[1])
+    feed.sequencer.joined([1], feed.now)
+    feed.feed(run(1, 5, 7))
+    feed.now += PATIENCE.grace_s
+    assert feed.take()[1] == [5, 6, 7] and feed.gaps == []
+
+
 # recordings
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.binance.messages import Frames
 from flows.config import Settings, load
-from flows.replay.source import BARS_AT_ONCE, RecordingSource
+from flows.replay.source import BARS_AT_ONCE, RecordingSource, Summary
 from flows.source import Feed, Stop
 from tests.flows.replay.recorded import SECOND_US, START_US, SYMBOLS, by_time, of, replayed, walk
 
@@ -114,3 +115,9 @@ def test_a_recording_that_waits_for_its_time_does_not_spin(settings: Settings, m
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     feeds, _ = replayed(settings, [walk(3)], speed=10.0)
     assert len(told(feeds)) == 3 and len(waits) <= 20 and max(waits) <= 0.05
+
+
+def test_what_is_no_trade_of_the_market_is_counted_apart() -> None:
+    summary = Summary()
+    summary.count(replace(Frames.none(2), off_market=2, unreadable=1))
+    assert summary.left_out() == " (left out: 2 not of the market (X is not MARKET); 1 unreadable lines)"

@@ -1,0 +1,165 @@
+"""The process that forks: `python -m tests.forking FD`, FD a listening Unix socket, until its standard input ends. See `tests/forked.py`."""
+
+import gc
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import sys
+import warnings
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+from flows.config import decode
+from flows.pipeline import warm_up
+from flows.running import _compiled
+from tests.forked import LENGTH, STATUS, STREAMS
+
+MODULES = (  # what verbs import when they are called
+    "flows.audit",
+    "flows.binance.rest",
+    "flows.check",
+    "flows.embedded",
+    "flows.exchange",
+    "flows.export",
+    "flows.history",
+    "flows.market",
+    "flows.monitor",
+    "flows.questdb",
+    "flows.replay.recordings",
+    "flows.sink",
+    "flows.source",
+)
+AGAIN = "again"
+EVERY_KERNEL = """
+pairs:
+  - legs: [ETHUSDT, BTCUSDT]
+    timeframes: [1s, 1m]
+    hedge: {method: [ols, kalman, huber, theil_sen, tls]}
+alerts:
+  - {name: z, metric: zscore, outside: 2, exit: 1}
+"""
+
+
+def ready() -> None:
+    """Import all and load all kernels. After a compilation begin again: children must find kernels that were loaded, not compiled."""
+    for module in MODULES:
+        import_module(module)
+    warm_up(decode(EVERY_KERNEL, "pipeline.yaml"))
+    if _compiled() and AGAIN not in sys.argv:
+        os.execv(sys.executable, [sys.executable, "-m", "tests.forking", *sys.argv[1:], AGAIN])
+    gc.collect()
+    gc.freeze()  # the pages of what is loaded stay shared
+
+
+class Forking:
+    """Answers each connection with one child; `serve` returns in the children alone, with what they shall run."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._children: dict[int, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+        self._listener = listener
+        self._woken, self._wake = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the tests' to obey; this process ends with them
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake.fileno())
+        self._selector.register(self._listener, selectors.EVENT_READ, self._asked)
+        self._selector.register(self._woken, selectors.EVENT_READ, self._ended)
+        self._selector.register(0, selectors.EVENT_READ, self._leave)
+
+    def serve(self) -> dict[str, Any]:
+        while True:
+            for key, _ in self._selector.select():
+                if (asked := key.data(key.fileobj)) is not None:
+                    return asked  # type: ignore[no-any-return]
+
+    def _asked(self, listener: socket.socket) -> dict[str, Any] | None:
+        connection, _ = listener.accept()
+        head, fds, _, _ = socket.recv_fds(connection, LENGTH.size, STREAMS)
+        (length,) = LENGTH.unpack(head)
+        asked: dict[str, Any] = json.loads(connection.recv(length, socket.MSG_WAITALL))
+        if pid := os.fork():
+            for fd in fds:
+                os.close(fd)
+            self._children[pid] = connection
+            self._selector.register(connection, selectors.EVENT_READ, self._abandoned)
+            connection.sendall(STATUS.pack(pid))
+            return None
+        connection.close()
+        self._become_child(fds)
+        return asked
+
+    def _become_child(self, fds: list[int]) -> None:
+        """Only what a process has at its start: the streams, and Python's own signal handlers."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._selector.close()
+        for each in (self._listener, self._woken, self._wake, *self._children.values()):
+            each.close()
+        for own, fd in enumerate(fds):
+            os.dup2(fd, own)
+        for fd in fds:
+            if fd >= STREAMS:
+                os.close(fd)
+
+    def _ended(self, woken: socket.socket) -> None:
+        with suppress(BlockingIOError):
+            while woken.recv(4096):
+                pass
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                connection = self._children.pop(ended[0])
+                with suppress(KeyError):
+                    self._selector.unregister(connection)
+                with suppress(OSError):
+                    connection.sendall(STATUS.pack(ended[1]))
+                connection.close()
+
+    def _abandoned(self, connection: socket.socket) -> None:
+        """Whoever asked for the child has died: nobody will end it."""
+        with suppress(KeyError, ValueError):
+            self._selector.unregister(connection)
+        for pid, of in self._children.items():
+            if of is connection:
+                os.kill(pid, signal.SIGKILL)
+
+    def _leave(self, _: int) -> None:
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+        sys.exit()
+
+
+def run(asked: dict[str, Any]) -> None:
+    """Run the program as the interpreter would, in this process; returns, or raises what the program ends with."""
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    kind, program, *arguments = asked["argv"]
+    sys.argv = [kind, *arguments]
+    sys.path[:1] = ["" if kind == "-c" else asked["cwd"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    if kind == "-c":
+        module = type(sys)("__main__")
+        sys.modules["__main__"] = module
+        exec(compile(program, "<string>", "exec"), vars(module))
+    else:
+        sys.modules.pop(program, None)
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+
+
+def main() -> None:
+    ready()
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # numpy's threads: they stop before a fork
+    run(Forking(socket.socket(fileno=int(sys.argv[1]))).serve())
+
+
+if __name__ == "__main__":
+    main()
