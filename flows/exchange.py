@@ -49,7 +49,8 @@ from flows.binance.messages import AGG_TRADE, STREAMS, TRADE
 from flows.binance.names import stream_name
 from flows.errors import UserError
 from flows.market import DEFAULT_SYMBOLS, Market
-from flows.replay.recordings import Progress, read, symbols_in
+from flows.replay.recordings import Progress, symbols_in
+from flows.replay.recordings import Recording as Recorded
 from flows.tape import INTERVALS_US, Kline, Tape
 
 log = logging.getLogger(__name__)
@@ -182,7 +183,7 @@ class Recording:
         look = symbols_in(paths)
         self.tapes = {symbol: Tape() for symbol in look.symbols}
         self.speed = speed if np.isfinite(speed) else 0.0
-        whole = messages.join(list(read(paths, look.symbols, progress, look.stream)), len(look.symbols))
+        whole = messages.join(list(Recorded(look, look.symbols, reading=progress)), len(look.symbols))
         if whole.is_buyer_maker.dtype != np.bool_:
             raise UserError("exchange: the recordings do not say who took each trade, which every message must: add a column side")
         for code, tape in enumerate(self.tapes.values()):

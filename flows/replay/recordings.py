@@ -36,6 +36,7 @@ class Look:
     facts: tuple[Facts, ...]  # of each file
     symbols: tuple[str, ...]  # sorted
     stream: str  # trade | aggTrade
+    latest_us: int  # a trade after it is of the future
 
     @property
     def ids(self) -> bool:
@@ -72,7 +73,7 @@ def symbols_in(paths: Sequence[Path], progress: Progress | None = None, stream: 
     """
     files, found = _peek_all(paths)
     stream = stream or found
-    latest_us, done, total = _latest_us(), 0, sum(file.size for file in files)
+    latest_us, done, total = time.time_ns() // 1_000 + AHEAD_US, 0, sum(file.size for file in files)
     all_facts = []
     for file in files:
         codes: dict[str, int] = {}
@@ -88,7 +89,7 @@ def symbols_in(paths: Sequence[Path], progress: Progress | None = None, stream: 
     symbols = sorted({name for facts in all_facts for name in facts.spans})
     if not symbols:
         raise UserError(f"{files[0].path}: holds no trade: every one has a price, a quantity or a time that cannot be one")
-    return Look(files, tuple(all_facts), tuple(symbols), stream)
+    return Look(files, tuple(all_facts), tuple(symbols), stream, latest_us)
 
 
 class Recording:
@@ -110,7 +111,6 @@ class Recording:
     ) -> None:
         self.look, self.symbols = look, tuple(symbols)
         self._codes = {name: code for code, name in enumerate(self.symbols)}
-        self._latest_us = _latest_us()
         self._left = Frames.none(len(self.symbols))  # counts that are not given yet
         self._positions = [0] * len(look.files)
         self._reading = reading
@@ -133,7 +133,12 @@ class Recording:
         return join([*parts, left], len(self.symbols))
 
     def _sorted(self, sorter: Sorter) -> Iterator[Frames]:
-        return (unpack(part, len(self.symbols)) for part in sorter.in_turn())
+        done = 0
+        for part in sorter.in_turn():
+            yield unpack(part, len(self.symbols))
+            done += len(part)
+            if self._reading:
+                self._reading(done, len(sorter))
 
     def _in_order(self) -> Iterator[Frames]:
         spans = [facts.of(self.symbols).values() for facts in self.look.facts]
@@ -146,21 +151,21 @@ class Recording:
     def _by_time(self, k: int) -> Generator[tuple[Frames, Longs], None, None]:
         """One file's trades and the newest time of each one's symbol so far."""
         newest = np.full(len(self.symbols), np.iinfo(np.int64).min)
-        for frames in self._read(k, self._reading, 0, 1):
+        for frames in self._read(k, self._reading):
             yield frames, _reached(frames, newest)
 
-    def _read(self, k: int, progress: Progress | None, done: int, times: int) -> Iterator[Frames]:
-        """One file's trades; what is none is counted, and shown how far all files are, as a part of `times` as much work."""
+    def _read(self, k: int, progress: Progress | None, times: int = 1) -> Iterator[Frames]:
+        """One file's trades; what is none is counted. Progress is that of all files, as a part of `times` as much work."""
         file, total = self.look.files[k], sum(each.size for each in self.look.files)
-        for frames, position in possible(frames_of(file, self._codes, self.look.stream), self._latest_us):
+        for frames, position in possible(frames_of(file, self._codes, self.look.stream), self.look.latest_us):
             self._left = join([self._left, frames.rows(slice(0, 0))], len(self.symbols))  # its counts
             self._positions[k] = position
             if progress:
-                progress(done + sum(self._positions), times * total)
+                progress(sum(self._positions), times * total)
             yield frames.uncounted()
         self._positions[k] = file.size
         if progress:
-            progress(done + sum(self._positions), times * total)
+            progress(sum(self._positions), times * total)
 
     def _sort(self, why: str, directory: Path, say: Callable[[str], None], progress: Progress | None) -> None:
         trades = self.look.trades(self.symbols)
@@ -168,7 +173,7 @@ class Recording:
         say(f"not in order ({why}): sorting {trades:,} trades first")
         sorter = Sorter(self.symbols, directory, numbered=not self.look.ids)
         for k in range(len(self.look.files)):
-            for frames in self._read(k, progress, 0, 2):
+            for frames in self._read(k, progress, 2):
                 sorter.add(pack(frames))
         size = sum(self._positions)
         sorter.order(lambda done, total: progress(size + size * done // max(total, 1), 2 * size) if progress else None)
@@ -221,7 +226,3 @@ def _peek_all(paths: Sequence[Path]) -> tuple[tuple[File, ...], str]:
 def _name(file: File, files: Sequence[File]) -> str:
     """The file's name, or its path where another one's name is the same."""
     return file.path.name if sum(other.path.name == file.path.name for other in files) == 1 else str(file.path)
-
-
-def _latest_us() -> int:
-    return time.time_ns() // 1_000 + AHEAD_US

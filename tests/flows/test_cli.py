@@ -304,7 +304,7 @@ def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_
     (home / "BTCUSDT-trades-1.csv").write_text("\n".join(rows))
     (home / "BTCUSDT-trades-2.csv").write_text("\n".join(row.replace("60000.0", "0") for row in rows))
     told = pairflow(home, "replay", "--dir", "day", "BTCUSDT-trades-1.csv")
-    assert "replayed: 98 trades" in told and "(2 rejected: price, quantity or time impossible)" in told
+    assert "replayed: 98 trades" in told and "(left out: 2 rejected for an impossible value: 1 price, 1 time)" in told
     assert "`pairflow questdb --dir day` serves it" in told
     assert len(pairflow(home, "export", "trades", "-o", "-", "--dir", "day").splitlines()) == 99
     pairflow(home, "export", "trades", "-o", "trades.parquet", "--dir", "day")  # the ending says the format
