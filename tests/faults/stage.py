@@ -360,9 +360,9 @@ class Process:
         assert self.popen.stderr is not None
         self.popen.stderr.close()
 
-    def terminate(self, number: int = signal.SIGTERM, within_s: float = LAST_S) -> int:
+    def terminate(self, number: int = signal.SIGTERM) -> int:
         self.popen.send_signal(number)
-        return self.ends(within_s)
+        return self.ends()
 
 
 def noted(path: Path, table: str) -> list[Row]:

@@ -28,6 +28,7 @@ from flows.embedded import _last_words, running
 from flows.errors import UserError
 from flows.questdb import Endpoint, Writer, connect, prepare, settle
 from tests import forked
+from tests.line import LAST_S
 
 T0 = 1_723_161_600_000_000
 
@@ -52,7 +53,7 @@ def on(directory: Path, free_ports: Ports) -> QuestDB:
     return QuestDB(dir=directory, http_port=http_port, pg_port=pg_port)
 
 
-def eventually(condition: Callable[[], object], deadline_s: float = 90) -> None:
+def eventually(condition: Callable[[], object], deadline_s: float = LAST_S) -> None:
     until = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < until, "not within the deadline"
@@ -106,7 +107,7 @@ def ended(process: Any) -> int:
     assert process.stdin and process.stdout
     process.stdin.close()
     process.stdout.close()
-    return process.wait(60)
+    return process.wait(LAST_S)
 
 
 def test_a_server_is_started_found_again_shared_and_stopped_by_the_last(tmp_path: Path, free_ports: Ports) -> None:
@@ -205,7 +206,7 @@ def test_two_that_start_at_once_share_one_server(tmp_path: Path, free_ports: Por
     def use() -> None:
         with running(settings, told.append) as endpoint:
             found.append(endpoint)
-            both.wait(60)
+            both.wait(LAST_S)
 
     threads = [threading.Thread(target=use) for _ in range(2)]
     for thread in threads:
@@ -389,7 +390,7 @@ def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports
         lines.append(process.stdout.readline())
         assert lines[-1], lines
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 0
+    assert process.wait(LAST_S) == 0
     process.stdout.close()
     assert f"web console  http://127.0.0.1:{settings.http_port}\n" in lines
     console = login("HTTP", tmp_path)

@@ -22,13 +22,13 @@ from flows.exchange import Background, Exchange, Options, Simulation, background
 from flows.market import record
 from flows.replay.recordings import read
 from tests import forked
+from tests.line import LAST_S
 
 START_US = 1_763_800_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 CODES = {"BTCUSDT": 0, "ETHUSDT": 1}
 BOTH = "/stream?streams=btcusdt@trade/ethusdt@trade"
 SECONDS = 20
-DEADLINE_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def played(recording: Path) -> Iterator[Background]:
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + LAST_S
     while not (found := condition()):
         assert time.monotonic() < deadline, "the deadline passed"
         time.sleep(0.005)
@@ -76,7 +76,7 @@ def listen(exchange: Background, path: str = BOTH) -> ClientConnection:
 
 
 def hear(client: ClientConnection, n: int) -> list[bytes]:
-    return [client.recv(timeout=DEADLINE_S, decode=False) for _ in range(n)]
+    return [client.recv(timeout=LAST_S, decode=False) for _ in range(n)]
 
 
 def hear_all(exchange: Background, client: ClientConnection) -> list[bytes]:
@@ -93,7 +93,7 @@ def hear_all(exchange: Background, client: ClientConnection) -> list[bytes]:
 def get(exchange: Background, path: str, **headers: str) -> tuple[int, Any, dict[str, str]]:
     request = urllib.request.Request(exchange.rest_url + path, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
+        with urllib.request.urlopen(request, timeout=LAST_S) as answer:
             return answer.status, answer.read(), dict(answer.headers)
     except urllib.error.HTTPError as e:
         with e:
@@ -166,7 +166,7 @@ def pages(ids: np.ndarray) -> list[int]:
 def test_subscriptions_come_and_go_by_message(at_once: Background) -> None:
     def request(client: ClientConnection, method: str, params: Any = None) -> Any:
         client.send(json.dumps({"method": method, "params": params, "id": 9}))
-        while "data" in (reply := json.loads(client.recv(timeout=DEADLINE_S))):
+        while "data" in (reply := json.loads(client.recv(timeout=LAST_S))):
             pass
         return reply
 
@@ -179,7 +179,7 @@ def test_subscriptions_come_and_go_by_message(at_once: Background) -> None:
         assert request(client, "DANCE")["error"]["code"] == 2
         assert request(client, "SUBSCRIBE", "btcusdt@trade")["error"]["code"] == 2
         client.send("{")
-        assert "error" in json.loads(client.recv(timeout=DEADLINE_S))
+        assert "error" in json.loads(client.recv(timeout=LAST_S))
 
 
 def test_more_than_five_messages_a_second_are_a_policy_violation(at_once: Background) -> None:
@@ -201,7 +201,7 @@ def test_pings_come_and_who_does_not_answer_is_closed(recording: Path) -> None:
     with background(paths=[recording], ping_every_s=0.05, pong_within_s=0.2) as exchange:
         with listen(exchange, "/ws"):
             until(lambda: exchange.stats()["counts"].get("pongs", 0) >= 2)
-        with socket.create_connection(("127.0.0.1", exchange.port), timeout=DEADLINE_S) as mute:
+        with socket.create_connection(("127.0.0.1", exchange.port), timeout=LAST_S) as mute:
             mute.sendall(
                 b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -431,7 +431,7 @@ def test_a_silent_connection_stays_open(at_once: Background) -> None:
         until(lambda: at_once.stats()["counts"].get("silenced"))
         with pytest.raises(TimeoutError):
             client.recv(timeout=0.1)
-        client.ping().wait(DEADLINE_S)
+        client.ping().wait(LAST_S)
 
 
 def test_a_shutdown_is_announced_and_then_done(at_once: Background, lines: list[bytes]) -> None:
@@ -548,7 +548,7 @@ def test_serve_says_where_it_is_and_ends_well(recording: Path, number: signal.Si
                 heard += line
             assert "ws_url: ws://127.0.0.1:" in heard and "plays BTCUSDT, ETHUSDT from 2025-11-22T08:26:40" in heard
             running.send_signal(number)
-            assert running.wait(DEADLINE_S) == 0
+            assert running.wait(LAST_S) == 0
             assert "stopped" in out.read()
         finally:
             running.kill()

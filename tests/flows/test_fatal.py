@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests import forked
+from tests.line import LAST_S
 
 PROGRAM = """
 import sys
@@ -23,7 +24,7 @@ print("went on")
 
 
 def run(error: str) -> "subprocess.CompletedProcess[str]":
-    return forked.run([sys.executable, "-c", PROGRAM.format(error=error)], capture_output=True, text=True, timeout=60)
+    return forked.run([sys.executable, "-c", PROGRAM.format(error=error)], capture_output=True, text=True, timeout=LAST_S)
 
 
 def test_a_user_error_is_one_line_and_exit_code_1() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows import keeper
+from tests.line import LAST_S
 
 
 def test_a_lock_is_taken_at_once_or_not_at_all(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_a_second_keeper_of_a_directory_ends_at_once(tmp_path: Path) -> None:
     with keeper.server_lock(tmp_path).open("ab") as held:
         assert keeper.lock(held, fcntl.LOCK_EX)
         done = subprocess.run(
-            [sys.executable, "-m", "flows.keeper", str(tmp_path), "1", "2", "false"], timeout=60, check=False, env=os.environ
+            [sys.executable, "-m", "flows.keeper", str(tmp_path), "1", "2", "false"], timeout=LAST_S, check=False, env=os.environ
         )
     assert done.returncode == 2
     assert not keeper.state_file(tmp_path).exists()

@@ -31,6 +31,7 @@ from flows.questdb import (
     ttl_would_drop,
 )
 from flows.source import Stop
+from tests.line import LAST_S
 
 T0 = 1_723_161_600_000_007  # 2024-08-09, not a whole millisecond
 
@@ -104,7 +105,7 @@ def written(endpoint: Endpoint, *many: Rows) -> None:
     settle(endpoint)
 
 
-def eventually(condition: Callable[[], object], deadline_s: float = 60) -> None:
+def eventually(condition: Callable[[], object], deadline_s: float = LAST_S) -> None:
     until = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < until, "not within the deadline"

@@ -29,11 +29,11 @@ from flows.source import FIRST_IDS, TRADE_SEEN, ExchangePartition, ExchangeSourc
 from operators.bars import BarBuilder
 from operators.columns import NEVER, SECOND_US, Trades
 from tests.flows.replay.recorded import replayed
+from tests.line import LAST_S
 
 START_US = 1_763_800_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 SECONDS, SPEED = 60, 20.0
-DEADLINE_S = 40.0
 QUICK = Options(
     patience=Patience(grace_s=0.3, settle_s=0.3, backoff_s=0.05, backoff_cap_s=0.3, tries=3),
     timing=Timing(connect_s=5.0, silence_s=0.5, backoff_s=0.05, backoff_cap_s=0.3, subscribe_s=0.05, overlap_s=0.2),
@@ -87,7 +87,7 @@ class Running:
             self.feeds.append(feed)
 
     def until(self, condition: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + LAST_S
         while not (found := condition()):
             assert time.monotonic() < deadline, "the deadline passed"
             self.step()
@@ -466,7 +466,7 @@ def test_a_queue_that_overflows_drops_the_connection_and_no_trade(recording: Pat
     options = Options(QUICK.patience, QUICK.timing, QUICK.limits, queue=500)
     with background(paths=[recording], speed=SPEED) as exchange, running(settings_for(exchange, tmp_path), options=options) as live:
         live.until(lambda: min(live.newest()) > 0)
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + LAST_S
         while exchange.stats()["connected"]:  # nobody takes batches: a sink that is stalled
             assert time.monotonic() < deadline and len(live.partition._inbox) <= 500 + 5
             time.sleep(0.01)

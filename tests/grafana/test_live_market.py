@@ -14,7 +14,7 @@ from flows.questdb import Endpoint
 from grafana.rules import KEEP_FIRING
 from tests import forked
 from tests.grafana.installed import HEAR_S, NEEDED, READER, Database, eventually, grafana_on, post_office
-from tests.line import Ports
+from tests.line import LAST_S, Ports
 
 pytestmark = [NEEDED, pytest.mark.long]
 CONFIGURATION = """
@@ -63,4 +63,4 @@ def test_a_z_score_beyond_3_is_told_within_25_s_and_is_over_once(tmp_path: Path,
             assert states == ["firing", "resolved"] * (len(states) // 2) + ["firing"] * (len(states) % 2)
         finally:
             flow.terminate()
-            flow.wait(60)
+            flow.wait(LAST_S)

@@ -19,11 +19,11 @@ from flows.binance.sequencer import Page, Request
 from flows.exchange import Background, background
 from flows.market import record
 from flows.replay.recordings import read
+from tests.line import LAST_S
 from tests.proxies import HOST, proxying
 
 START_US = 1_763_800_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-DEADLINE_S = 20.0
 QUICK = Limits(connect_s=1.0, read_s=3.0, pause_s=0.1, retry_after_s=0.3)
 
 
@@ -44,7 +44,7 @@ def eth(recording: Path) -> Frames:
 def playing(recording: Path, **options: object) -> Iterator[Background]:
     """An exchange whose recording has happened."""
     with background(paths=[recording], speed=0.0, begin="now", **options) as exchange:
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + LAST_S
         while not exchange.call(exchange.exchange.clock)["ended"]:
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -109,7 +109,7 @@ def test_a_page_begins_at_its_id_and_holds_a_thousand(exchange: Background, eth:
         rest.ask(from_id(first))
         rest.ask(from_id(int(eth.id[-1]) - 1))
         rest.ask(from_id(int(eth.id[-1]) + 1))
-        whole, last, nothing = (answers.get(timeout=DEADLINE_S) for _ in range(3))
+        whole, last, nothing = (answers.get(timeout=LAST_S) for _ in range(3))
     assert whole is not None and last is not None and nothing is not None
     assert np.array_equal(whole.ids, np.arange(first, first + min(1_000, len(eth)))) and whole.full == (len(eth) >= 1_000)
     for name in ("id", "ts", "price", "qty", "is_buyer_maker"):
@@ -122,7 +122,7 @@ def test_aggregate_trades_are_asked_for_by_their_own_ids(exchange: Background, e
     ids = exchange.exchange.source.tapes["ETHUSDT"].rows(AGG_TRADE)["id"]
     with asking(exchange.rest_url, AGG_TRADE) as (rest, answers):
         rest.ask(from_id(int(ids[3])))
-        page = answers.get(timeout=DEADLINE_S)
+        page = answers.get(timeout=LAST_S)
     assert page is not None and page.ids.tolist() == ids[3:1_003].tolist()
     assert page.frames.count.sum() >= len(page.ids)
 
@@ -132,7 +132,7 @@ def test_a_listed_trade_that_can_be_none_is_in_the_ids_only() -> None:
     body = f"[{row.format(7, '1.5')},{row.format(8, '0.0')},{row.format(9, 'rubbish')},{row.format(10, '2')}]".encode()
     with server(http("200 OK", body)) as url, asking(url) as (rest, answers):
         rest.ask(from_id(7))
-        page = answers.get(timeout=DEADLINE_S)
+        page = answers.get(timeout=LAST_S)
     assert page is not None
     assert (page.ids.tolist(), page.frames.id.tolist(), page.full) == ([7, 8, 9, 10], [7, 10], False)
 
@@ -152,7 +152,7 @@ def test_an_answer_that_holds_no_trades_is_a_failure_and_named(answer: bytes, ca
     with server(answer) as url, asking(url) as (rest, answers):
         for _ in range(2):
             rest.ask(from_id(7))
-            assert answers.get(timeout=DEADLINE_S) is None
+            assert answers.get(timeout=LAST_S) is None
     assert "trades of ETHUSDT from id 7: " in caplog.text and "Traceback" not in caplog.text
 
 
@@ -180,7 +180,7 @@ def test_an_exchange_that_is_not_there_is_a_failure_each_time() -> None:
     with asking("http://127.0.0.1:9") as (rest, answers):
         for _ in range(3):
             rest.ask(from_id(7))
-            assert answers.get(timeout=DEADLINE_S) is None
+            assert answers.get(timeout=LAST_S) is None
 
 
 @pytest.mark.parametrize("status", ["429 Too Many Requests", "418 I'm a teapot"])
@@ -189,9 +189,9 @@ def test_after_a_refusal_nothing_is_asked_until_its_time_is_over(status: str, he
     with server(http(status, b"{}", header)) as url, asking(url) as (rest, answers):
         rest.ask(from_id(7))
         rest.ask(from_id(7))
-        assert answers.get(timeout=DEADLINE_S) is None
+        assert answers.get(timeout=LAST_S) is None
         began = time.monotonic()
-        assert answers.get(timeout=DEADLINE_S) is None
+        assert answers.get(timeout=LAST_S) is None
         assert time.monotonic() - began >= wait_s * 0.9
 
 
@@ -201,7 +201,7 @@ def test_the_budget_is_not_spent_by_us_alone(recording: Path, eth: Frames) -> No
         with asking(exchange.rest_url, limits=limits) as (rest, answers):
             for _ in range(20):
                 rest.ask(from_id(int(eth.id[0])))
-            assert all(answers.get(timeout=DEADLINE_S) is not None for _ in range(20))
+            assert all(answers.get(timeout=LAST_S) is not None for _ in range(20))
         assert {status for _, _, status in exchange.stats()["requests"]} == {200}
 
 
@@ -209,7 +209,7 @@ def test_stopping_does_not_wait_for_an_answer(exchange: Background) -> None:
     exchange.control("faults", rest_delay_s=3)
     with asking(exchange.rest_url, limits=Limits(read_s=60.0)) as (rest, _):
         rest.ask(from_id(1))
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + LAST_S
         while not exchange.stats()["used_weight"]:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -219,7 +219,7 @@ def test_stopping_does_not_wait_for_an_answer(exchange: Background) -> None:
 def test_stopping_does_not_wait_for_a_ban_to_end() -> None:
     with server(http("418 I'm a teapot", b"{}", "Retry-After: 1000")) as url, asking(url) as (rest, answers):
         rest.ask(from_id(7))
-        assert answers.get(timeout=DEADLINE_S) is None
+        assert answers.get(timeout=LAST_S) is None
         rest.ask(from_id(7))
 
 
@@ -230,14 +230,14 @@ def test_a_symbol_that_the_exchange_does_not_know_any_more_is_named_once(
     with asking(exchange.rest_url) as (rest, answers):
         for _ in range(3):
             rest.ask(from_id(int(eth.id[0])))
-            page = answers.get(timeout=DEADLINE_S)
+            page = answers.get(timeout=LAST_S)
             assert page is not None and page.unknown
         assert [record.getMessage() for record in caplog.records] == [
             f"{exchange.rest_url}: ETHUSDT: the exchange does not know it any more; the others go on"
         ]
         exchange.exchange.faults.delisted.clear()
         rest.ask(from_id(int(eth.id[0])))
-        page = answers.get(timeout=DEADLINE_S)
+        page = answers.get(timeout=LAST_S)
         assert page is not None and not page.unknown and len(page.ids)
 
 

@@ -22,10 +22,10 @@ from flows.binance.stream import Stream, Timing
 from flows.binance.subscriptions import Pace
 from flows.exchange import Background, background
 from flows.market import record
+from tests.line import LAST_S
 from tests.proxies import HOST, proxying
 
 START_US = 1_763_800_000_000_000
-DEADLINE_S = 20.0
 QUICK = Timing(connect_s=2.0, silence_s=0.3, backoff_s=0.05, backoff_cap_s=0.2, subscribe_s=0.25, overlap_s=0.1)
 CODES = {"BTCUSDT": 0}
 
@@ -54,7 +54,7 @@ class Listener:
         self.stream.start()
 
     def until(self, condition: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + LAST_S
         while not condition():
             assert time.monotonic() < deadline, f"the deadline passed: {self.news}"
             for entry in self.inbox.drain(0.02, 1_000):
@@ -189,7 +189,7 @@ def test_a_connection_that_ends_before_its_successor_streams_is_an_outage(exchan
 
 def test_a_full_inbox_ends_the_connection_until_there_is_room(exchange: Background) -> None:
     with listening(exchange, limit=100) as listener:
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + LAST_S
         while not (exchange.stats()["counts"].get("connects") and not exchange.stats()["connected"]):
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -199,7 +199,7 @@ def test_a_full_inbox_ends_the_connection_until_there_is_room(exchange: Backgrou
 
 def test_pings_are_answered_while_nobody_takes_messages(recording: Path) -> None:
     with background(paths=[recording], speed=10.0, ping_every_s=0.05, pong_within_s=1.0) as exchange, listening(exchange):
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + LAST_S
         while exchange.stats()["counts"].get("pongs", 0) < 5:
             assert time.monotonic() < deadline
             time.sleep(0.01)
