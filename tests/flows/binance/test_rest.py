@@ -170,7 +170,7 @@ def test_an_answer_that_holds_no_trades_is_a_failure_and_named(answer: bytes, ca
 def test_a_refusal_is_told_to_the_sequencer_and_named_with_what_to_do(answer: bytes, what: str, caplog: pytest.LogCaptureFixture) -> None:
     with server(answer) as url, asking(url) as (rest, answers):
         rest.ask(from_id(7))
-        page = answers.get(timeout=DEADLINE_S)
+        page = answers.get(timeout=LAST_S)
     assert page is not None and page.refused and not page.unknown and not len(page.ids)
     (line,) = [record.getMessage() for record in caplog.records]
     assert f"{url}: trades of ETHUSDT from id 7: /api/v3/historicalTrades: " in line and what in line and line.isprintable()
@@ -271,7 +271,7 @@ def test_a_page_comes_through_the_proxy_of_the_environment(
         monkeypatch.setenv(variable, f"{scheme}://us%40er:p%2Fss@127.0.0.1:{proxy.port}")
         with asking(far) as (rest, answers):
             rest.ask(from_id(7))
-            page = answers.get(timeout=DEADLINE_S)
+            page = answers.get(timeout=LAST_S)
     assert page is not None and page.full
     assert proxy.asked == [how.format(host=far.removeprefix("http://"))]
     login = "us@er:p/ss"
