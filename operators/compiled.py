@@ -2,9 +2,10 @@
 
 Every kernel releases the interpreter's lock (`nogil`), so that a signal is seen while one runs.
 
-A cache that cannot be used makes a start slow, never impossible. Numba by itself raises where no directory can be written (a read-only
-installation and no home directory), where the disk is full, and where a file of the cache is damaged or another user's; here the kernel is
-compiled all the same, and `uncached` says why, for whoever talks to the user.
+A cache that cannot be used makes a start slow, never impossible. Numba by itself raises where no directory
+can be written (a read-only installation and no home directory), where the disk is full, and where a file of
+the cache is damaged or another user's; here the kernel is compiled all the same, and `uncached` says why, for
+whoever talks to the user.
 """
 
 from collections.abc import Callable
