@@ -1,4 +1,4 @@
-"""What a user is told while the numerical kernels are compiled, which takes about a minute where numba has no cache of them."""
+"""What a user is told while the kernels are compiled: a minute where numba has no cache of them."""
 
 import sys
 import threading

@@ -1,8 +1,10 @@
-"""SIGINT and SIGTERM: before and after a dataflow runs (`interruptible`), and while one does (`stopping_on_signals`).
+"""SIGINT and SIGTERM: before and after a dataflow runs (`interruptible`), and while one does
+(`stopping_on_signals`).
 
-Python runs a signal's handler between two of its own instructions, in the main thread. While a numerical kernel runs there, none comes: a
-window of many rows may take seconds, a batch of such windows minutes. So while a dataflow runs a thread watches for signals, too: the
-operating system's handler writes each signal's number to a pipe at once, and kernels run without the interpreter's lock (operators/compiled.py).
+Python runs a signal's handler between two of its own instructions, in the main thread. While a numerical
+kernel runs there, none comes: a window of many rows may take seconds, a batch of such windows minutes. So
+while a dataflow runs a thread watches for signals, too: the operating system's handler writes each signal's
+number to a pipe at once, and kernels run without the interpreter's lock (operators/compiled.py).
 """
 
 import os
@@ -53,9 +55,9 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def stopping_on_signals(stop: Settable) -> Iterator[None]:
-    """The first signal ends the source; what is under way is drained, written and snapshotted. The second one ends the process at once.
+    """The first signal ends the source; what is under way is drained, written and snapshotted.
 
-    So does the first one where a step does not come to the end of its batch within STEP_S.
+    The second one ends the process at once. So does the first where a step does not finish its batch within STEP_S.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

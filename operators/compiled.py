@@ -2,12 +2,14 @@
 
 Every kernel releases the interpreter's lock (`nogil`), so that a signal is seen while one runs.
 
-A cache that cannot be used makes a start slow, never impossible. Numba by itself raises where no directory can be written (a read-only
-installation and no home directory), where the disk is full, and where a file of the cache is damaged or another user's; here the kernel is
-compiled all the same, and `uncached` says why, for whoever talks to the user.
+A cache that cannot be used makes a start slow, never impossible. Numba by itself raises where no directory
+can be written (a read-only installation and no home directory), where the disk is full, and where a file of
+the cache is damaged or another user's; here the kernel is compiled all the same, and `uncached` says why, for
+whoever talks to the user.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from numba import njit
@@ -45,17 +47,18 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 class Cache(FunctionCache):
-    """Numba's cache of one kernel, of which no failure is fatal."""
+    """Numba's cache of one kernel, of which no failure is fatal; one that is damaged is begun anew."""
 
     def load_overload(self, *arguments: Any) -> Any:
         try:
             return super().load_overload(*arguments)  # type: ignore[no-untyped-call]
-        except Exception as error:  # whatever a damaged file makes pickle raise
-            _uncached.append(str(error))
+        except Exception:  # whatever a damaged file makes pickle raise
+            with suppress(OSError):  # one that cannot be written is told when it is to be
+                self.flush()  # type: ignore[no-untyped-call]
             return None
 
     def save_overload(self, *arguments: Any) -> None:
         try:
             super().save_overload(*arguments)  # type: ignore[no-untyped-call]
-        except Exception as error:  # of the disk, or of a damaged index that is read before it is written
-            _uncached.append(str(error))
+        except Exception as error:  # of the disk, or of a damaged index that could not be begun anew
+            _uncached.append(f"{self.cache_path}: {getattr(error, 'strerror', None) or error}")

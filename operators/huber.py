@@ -2,22 +2,25 @@
 
     min Σ ρ((y − α − β·x)/σ)        ρ(u) = u²/2 up to |u| = 1.345, then 1.345·|u| − 1.345²/2        σ = median |residual| / 0.6745
 
-where α, β and σ hold together: Σ ψ = 0 and Σ ψ·x = 0 with ψ(u) = u up to |u| = 1.345, then ±1.345. Found by iteratively reweighted least
-squares from the least-squares line, which now and then tries Newton's steps: while it stays the same which rows are beyond 1.345·σ, and which
-one has the median residual, the three equations are linear, so that the last step is exact.
+where α, β and σ hold together: Σ ψ = 0 and Σ ψ·x = 0 with ψ(u) = u up to |u| = 1.345, then ±1.345. Found by
+iteratively reweighted least squares from the least-squares line, which now and then tries Newton's steps:
+while it stays the same which rows are beyond 1.345·σ, and which one has the median residual, the three
+equations are linear, so that the last step is exact.
 
     se(β)² = K²·(Σψ²/(n − 2))·σ² / (mean ψ')² / Sxx        K = 1 + (2/n)·var(ψ')/(mean ψ')²
 
-Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k regresses row `y[k]` on row `x[k]` over the columns
-`end[k] − window[k]` (inclusive) to `end[k]` (exclusive). Results are float64 (K,), in the units of rolling_ols.
+Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k regresses row `y[k]` on
+row `x[k]` over the columns `end[k] − window[k]` (inclusive) to `end[k]` (exclusive). Results are float64
+(K,), in the units of rolling_ols.
 
-Undefined (NaN): the window begins before column 0 or has fewer than 3 rows, holds a NaN or infinity, or a leg has no variance; or the
-equations do not hold, to 1e-12 of their terms or the rounding of the residuals, after MOST_STEPS steps. A window in which more than half of
-the rows lie on one line has σ = 0 (to within rounding): that line is the result, unless the steps end elsewhere before; its standard error is
-undefined. Windows whose rows lie on two levels far apart may take all of MOST_STEPS, 12 ms at 1,800 rows.
+Undefined (NaN): the window begins before column 0 or has fewer than 3 rows, holds a NaN or infinity, or a leg
+has no variance; or the equations do not hold, to 1e-12 of their terms or the rounding of the residuals, after
+MOST_STEPS steps. A window in which more than half of the rows lie on one line has σ = 0 (to within rounding):
+that line is the result, unless the steps end elsewhere before; its standard error is undefined. Windows whose
+rows lie on two levels far apart may take all of MOST_STEPS, 12 ms at 1,800 rows.
 
-Equal to `statsmodels.RLM(y, x, M=HuberT()).fit()` iterated to its end, to 1e-9 of the coefficients' scale. A window of 300 rows costs
-0.03 ms, one of 1,800 rows 0.12 ms, one of 100,000 rows 20 ms.
+Equal to `statsmodels.RLM(y, x, M=HuberT()).fit()` iterated to its end, to 1e-9 of the coefficients' scale. A
+window of 300 rows costs 0.03 ms, one of 1,800 rows 0.12 ms, one of 100,000 rows 20 ms.
 
 References: Huber and Ronchetti, Robust Statistics (2009), ch. 7; Huber, "Robust regression" (1973), eq. 8.13.
 

@@ -2,24 +2,27 @@
 
     median { (y_i − y_j) / (x_i − x_j) : x_i ≠ x_j }        of an even number of slopes the mean of the middle two
 
-How many slopes lie below b is how many pairs of points, in order of x, are in the reverse order of y − b·x: a merge sort counts these in
-n·log n steps. A random sample of slopes (the same for the same points) proposes values of b; a few counts bracket the median between two of
-them. The few slopes within the bracket are the pairs whose order differs between both ends: an insertion sort from the one order to the other
-lists them, and the median is selected among these.
+How many slopes lie below b is how many pairs of points, in order of x, are in the reverse order of y − b·x: a
+merge sort counts these in n·log n steps. A random sample of slopes (the same for the same points) proposes
+values of b; a few counts bracket the median between two of them. The few slopes within the bracket are the
+pairs whose order differs between both ends: an insertion sort from the one order to the other lists them, and
+the median is selected among these.
 
-The comparison is exact, for points as close as prices are: y − b·x is held in two doubles, and b is put halfway to the double below it, where
-no rounded quotient lies. So slopes that are equal, of prices in ticks very many, are told from those that are not.
+The comparison is exact, for points as close as prices are: y − b·x is held in two doubles, and b is put
+halfway to the double below it, where no rounded quotient lies. So slopes that are equal, of prices in ticks
+very many, are told from those that are not.
 
 Shapes: `ys`, `xs` float64 (n,); the result is a float, in the units of y per x.
 
 Undefined (NaN): all x are equal. Not for NaN or infinities.
 
-Equal to the median of all slopes as they are computed one by one, to the last bit where the differences of the legs are exact (all of a leg
-within a factor of two, or on one grid of ticks), else to within rounding. 300 points cost 0.05 ms, 1,800 points 0.7 ms, 20,000 points 13 ms,
-100,000 points 100 ms.
+Equal to the median of all slopes as they are computed one by one, to the last bit where the differences of
+the legs are exact (all of a leg within a factor of two, or on one grid of ticks), else to within rounding.
+300 points cost 0.05 ms, 1,800 points 0.7 ms, 20,000 points 13 ms, 100,000 points 100 ms.
 
-References: Cole, Salowe, Steiger and Szemerédi, "An optimal-time algorithm for slope selection" (1989); Matoušek, "Randomized optimal algorithm
-for slope selection" (1991); Dekker, "A floating-point technique for extending the available precision" (1971).
+References: Cole, Salowe, Steiger and Szemerédi, "An optimal-time algorithm for slope selection" (1989);
+Matoušek, "Randomized optimal algorithm for slope selection" (1991); Dekker, "A floating-point technique for
+extending the available precision" (1971).
 
 >>> median_slope(np.array([0.0, 1.0, 2.0, 3.0, 90.0]), np.array([0.0, 1.0, 2.0, 3.0, 4.0]))
 1.0
@@ -39,7 +42,7 @@ LEAST_SAMPLE = 1_024
 MARGIN = 1.0  # standard deviations of the median's rank in the sample, on either side of where it is expected
 BLOCK = 16  # points that an insertion sort puts in order
 SPLIT = 134_217_729.0  # 2²⁷ + 1: halves a double's digits
-TINY = 1e-280  # of legs of size 1: no slope is looked for between −TINY and 0, nor between 0 and TINY, where doubles lose their digits
+TINY = 1e-280  # of legs of size 1: slopes nearer to 0 are not told from it, or from −TINY; doubles lose digits there
 
 
 @compiled(error_model="numpy")
@@ -115,9 +118,10 @@ def _sample(ys: Floats, xs: Floats) -> Floats:
 
 @compiled(error_model="numpy")
 def _slope_of_rank(ys: Floats, xs: Floats, sample: Floats, total: int, rank: int) -> tuple[float, float]:
-    """The slope that has `rank` smaller ones before it, and the one of the rank before that where it is known, else NaN.
+    """The slope that has `rank` others before it in order; and the one right before it where that is known, else NaN.
 
-    The bracket is low ≤ slope < high, with `below` slopes under low and `under` slopes under high; among the sample's, `first` and `last`.
+    The bracket is low ≤ slope < high, with `below` slopes under low and `under` slopes under high. Of the sample's
+    slopes `first` lie under low and `last` under high.
     """
     rows = len(xs)
     high_parts, low_parts, order = np.empty(rows), np.empty(rows), np.empty(rows, np.int32)
@@ -189,7 +193,10 @@ def _keys(ys: Floats, xs: Floats, slope: float, high_parts: Floats, low_parts: F
 
 @compiled(error_model="numpy")
 def _reversed_pairs(high_parts: Floats, low_parts: Floats, order: Longs, work: Floats, work_order: Longs) -> int:
-    """How many pairs of points are not in the order of their keys; `order` becomes that of the keys, and `high_parts` sorted."""
+    """How many pairs of points are not in the order of their keys.
+
+    `order` becomes that of the keys, and `high_parts` is sorted.
+    """
     rows = len(high_parts)
     count = 0
     for start in range(0, rows, BLOCK):
@@ -227,7 +234,7 @@ def _reversed_pairs(high_parts: Floats, low_parts: Floats, order: Longs, work: F
 
 @compiled(error_model="numpy")
 def _slopes_between(ys: Floats, xs: Floats, high_parts: Floats, low_parts: Floats, order: Longs, expected: int) -> Floats:
-    """Slopes of the pairs that are in another order by these keys than in `order`, which is put in the order of the keys."""
+    """Slopes of the pairs that are in another order by these keys than in `order`, which becomes that of the keys."""
     kept = np.empty(expected)
     n = 0
     for i in range(len(order)):

@@ -2,15 +2,16 @@
 
     values[s, j] = ln close of symbol s in the bar that opens at origin + j · timeframe        values[S + s, j] = that close
 
-One column per bar time, one row per symbol: every rolling statistic is a function of a window of this matrix. `filled[s]` is the first
-column that symbol s has not reached yet; bars of a symbol come without holes, so all columns from `begun[s]` to there are set. A bar that
-comes again replaces its cells.
+One column per bar time, one row per symbol: every rolling statistic is a function of a window of this matrix.
+`filled[s]` is the first column that symbol s has not reached yet; bars of a symbol come without holes, so all
+columns from `begun[s]` to there are set. A bar that comes again replaces its cells.
 
     untraded[s, j] = bars of s up to column j since its last one with a trade: 0 in a bar with trades
 
-Shapes: `values` float64 (2 · symbols, columns); `volume` float64, `incomplete` bool and `untraded` int64 (symbols, columns), base asset. Times
-in µs since the epoch. The newest `keep` columns before a symbol's `filled` stay, for the symbol that is furthest behind; older ones are forgotten when room
-is needed, and a bar of that age changes nothing.
+Shapes: `values` float64 (2 · symbols, columns); `volume` float64, `incomplete` bool and `untraded` int64
+(symbols, columns), base asset. Times in µs since the epoch. The newest `keep` columns before a symbol's
+`filled` stay, for the symbol that is furthest behind; older ones are forgotten when room is needed, and a bar
+of that age changes nothing.
 
 Undefined (NaN; `incomplete` false, `untraded` 0): a cell whose bar is not there. A symbol never seen has none and holds nobody up. A cell
 that was forgotten before another symbol's bars came to it is NaN and incomplete: what is measured on it is undefined, and says so. Before a

@@ -42,7 +42,7 @@ def put_in_place(values: Floats, at: int) -> None:
 
 @compiled(error_model="numpy")
 def middle_two(values: Floats) -> tuple[float, float]:
-    """The two values whose mean is the median: of an odd number of values twice the same. The values change their places.
+    """The two values whose mean is the median: twice the same where their number is odd. Changes their places.
 
     >>> import numpy as np
     >>> middle_two(np.array([3.0, 1.0, 4.0, 2.0]))

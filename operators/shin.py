@@ -2,21 +2,25 @@
 
     e = y − α − β·x by least squares        S_t = Σ_{i ≤ t} e_i        stat = Σ S_t² / (n²·σ²)
 
-σ² is the long-run variance of e: Σe² / n + 2·Σ_j (1 − j/(l + 1))·Σ e_t·e_{t−j} / n over j = 1 … l, with l by Hobijn, Franses and Ooms.
-These weights make it the mean square of the sums of l + 1 residuals in a row, which is how it is computed.
+σ² is the long-run variance of e: Σe² / n + 2·Σ_j (1 − j/(l + 1))·Σ e_t·e_{t−j} / n over j = 1 … l, with l by
+Hobijn, Franses and Ooms. These weights make it the mean square of the sums of l + 1 residuals in a row, which
+is how it is computed.
 
-Cointegration is the hypothesis here, rejected at 5 % above 0.314 (at 10 % above 0.231, at 1 % above 0.533): Shin's values, for residuals of
-*one estimated* coefficient and a constant. The 0.463 of a plain KPSS test would pass too much. It is shown beside the others, and decides
-nothing.
+Cointegration is the hypothesis here, rejected at 5 % above 0.314 (at 10 % above 0.231, at 1 % above 0.533):
+Shin's values, for residuals of *one estimated* coefficient and a constant. The 0.463 of a plain KPSS test
+would pass too much. It is shown beside the others, and decides nothing.
 
 Shapes: `y`, `x` float64 (n,), f(close) of the two legs. The result is a number without a unit.
 
-Undefined (NaN): a leg that is short, constant or not finite; residuals that are rounding (r² ≥ 1 − 100·√ε); a σ² that is not above 0.
+Undefined (NaN): a leg that is short, constant or not finite; residuals that are rounding (r² ≥ 1 − 100·√ε); a
+σ² that is not above 0.
 
-Equal to `statsmodels.tsa.stattools.kpss(e, regression="c", nlags="auto")`'s statistic to 1e-9. It costs 20 µs at n = 300, 35 µs at n = 1,800.
+Equal to `statsmodels.tsa.stattools.kpss(e, regression="c", nlags="auto")`'s statistic to 1e-9. It costs 20 µs
+at n = 300, 35 µs at n = 1,800.
 
-References: Shin, "A residual-based test of the null of cointegration against the alternative of no cointegration" (1994), table 1; Hobijn,
-Franses and Ooms, "Generalizations of the KPSS-test for stationarity" (2004).
+References: Shin, "A residual-based test of the null of cointegration against the alternative of no
+cointegration" (1994), table 1; Hobijn, Franses and Ooms, "Generalizations of the KPSS-test for stationarity"
+(2004).
 
 >>> y, x = np.array([1.0, 3.0, 2.0, 5.0, 4.0, 6.0, 5.5]), np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
 >>> round(shin(y, x), 6)

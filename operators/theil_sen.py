@@ -2,13 +2,16 @@
 
     β = median { (y_i − y_j) / (x_i − x_j) : x_i ≠ x_j }        α = median y − β·median x        r² = 1 − Σ(y − α − βx)² / Syy
 
-Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k takes rows `y[k]`, `x[k]` over the columns
-`end[k] − window[k]` (inclusive) to `end[k]` (exclusive). Results are float64 (K,), in the units of rolling_ols. r² may be negative.
+Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k takes rows `y[k]`,
+`x[k]` over the columns `end[k] − window[k]` (inclusive) to `end[k]` (exclusive). Results are float64 (K,), in
+the units of rolling_ols. r² may be negative.
 
-Undefined (NaN): the window begins before column 0 or has fewer than 2 rows, holds a NaN or infinity, or a leg has no variance.
+Undefined (NaN): the window begins before column 0 or has fewer than 2 rows, holds a NaN or infinity, or a leg
+has no variance.
 
-Equal to `scipy.stats.theilslopes(y, x)` to the last bit: no slope is left out (see median_slope.py, which does not compute them all). A window
-of 300 rows costs 0.05 ms, one of 1,800 rows 0.7 ms, one of 30,000 rows 20 ms: the longest that is accepted (methods.py).
+Equal to `scipy.stats.theilslopes(y, x)` to the last bit: no slope is left out (see median_slope.py, which
+does not compute them all). A window of 300 rows costs 0.05 ms, one of 1,800 rows 0.7 ms, one of 30,000 rows
+20 ms: the longest that is accepted (methods.py).
 
 Reference: Sen, "Estimates of the regression coefficient based on Kendall's tau" (1968).
 

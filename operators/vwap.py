@@ -2,10 +2,12 @@
 
     vwap = Σ p·q / Σ q, kept within [low, high]
 
-An average lies between the least and the largest of what it averages. Its rounding need not: of a single trade, p·q / q may be a unit in the
-last place off p, and an exchange rounds the quote volume of its candles to the asset's digits.
+An average lies between the least and the largest of what it averages. Its rounding need not: of a single
+trade, p·q / q may be a unit in the last place off p, and an exchange rounds the quote volume of its candles
+to the asset's digits.
 
-Shapes: `quote_volume`, `volume`, `low`, `high` float64 (n,), a row a bar; the result is float64 (n,), in the quote asset.
+Shapes: `quote_volume`, `volume`, `low`, `high` float64 (n,), a row a bar; the result is float64 (n,), in the
+quote asset.
 
 Undefined (NaN): a volume of 0, and a quote volume or volume beyond what a double holds.
 

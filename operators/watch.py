@@ -2,19 +2,21 @@
 
     an alert is decided at the close of each bar of its subject: see alerts.py
 
-A pair's metrics, and the edge on its rows, are those of its first method, but that cointegration is tested on ols; p-values, `broken`
-and `stationary` stand from one test to the next. `staleness` is the time in seconds from the close of the last bar with a trade to the
-close of the newest bar. No episode opens while the newest bar of a subject (of either leg) is incomplete, or more than `tolerate` of a window
-is: for a pair, of any that its row is measured on, and of the tests' own where the rule looks at them; for volume and volatility ratios, of
-their 121 bars. Of a price only the newest bar matters, of staleness none. No episode of `zscore` or `correlation` opens while a leg is stale
-(see measures.py): they would speak of an old price.
+A pair's metrics, and the edge on its rows, are those of its first method, but that cointegration is tested on
+ols; p-values, `broken` and `stationary` stand from one test to the next. `staleness` is the time in seconds
+from the close of the last bar with a trade to the close of the newest bar. No episode opens while the newest
+bar of a subject (of either leg) is incomplete, or more than `tolerate` of a window is: for a pair, of any
+that its row is measured on, and of the tests' own where the rule looks at them; for volume and volatility
+ratios, of their 121 bars. Of a price only the newest bar matters, of staleness none. No episode of `zscore`
+or `correlation` opens while a leg is stale (see measures.py): they would speak of an old price.
 
-A row is written at every change and at each whole minute: where the timeframe does not divide the minute, also for those between the
-closes, with the state that the close before left. Rows measured again are decided again, from the state before the first of them; a
-change that is taken back by that has its row written anew, with what is true instead. A message that went out is not taken back.
+A row is written at every change and at each whole minute: where the timeframe does not divide the minute,
+also for those between the closes, with the state that the close before left. Rows measured again are decided
+again, from the state before the first of them; a change that is taken back by that has its row written anew,
+with what is true instead. A message that went out is not taken back.
 
-Shapes: measures of one timeframe in, one row per row of the alerts table out; times of closes in µs since the epoch, values in the metric's
-unit.
+Shapes: measures of one timeframe in, one row per row of the alerts table out; times of closes in µs since the
+epoch, values in the metric's unit.
 
 Undefined: a metric that is NaN keeps the state.
 

@@ -1,14 +1,16 @@
 """Row 16: one leg has no trades for 10 min.
 
-Bars with volume 0; statistics on flat legs NULL.
+Bars with volume 0; statistics on flat legs NULL; after source.stale the pair's rows say stale, and no z-score or correlation episode opens.
 """
 
 import gzip
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from flows.config import Settings
 from flows.exchange import background
 from flows.questdb import Endpoint
 from operators.columns import SECOND_US
@@ -16,6 +18,7 @@ from tests.conftest import emptied
 from tests.faults.stage import SPEED, START_US, Tables, live, records, replay, same, settings_for, tables, trades_of
 
 FROM_S, TO_S = 20, 75  # longer than every window at 1s
+STALE_S = 10
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +40,16 @@ def quiet(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def patient(settings: Settings) -> Settings:
+    """The settings, with legs that are stale sooner than the silence ends."""
+    return msgspec.structs.replace(settings, source=msgspec.structs.replace(settings.source, stale_us=STALE_S * SECOND_US))
+
+
 def test_its_bars_have_volume_0_its_statistics_are_null_and_live_equals_replayed(quiet: Path, database: Endpoint, tmp_path: Path) -> None:
-    replay([trades_of(quiet)], settings_for(None, database, tmp_path), database)
+    replay([trades_of(quiet)], patient(settings_for(None, database, tmp_path)), database)
     r: Tables = tables(database)
     emptied(database)
-    with background(paths=[quiet], speed=SPEED) as exchange, live(settings_for(exchange, database, tmp_path), database) as line:
+    with background(paths=[quiet], speed=SPEED) as exchange, live(patient(settings_for(exchange, database, tmp_path)), database) as line:
         line.has(len(r["trades"]))
     found = tables(database)
     same(found, r)
@@ -59,5 +67,10 @@ def test_its_bars_have_volume_0_its_statistics_are_null_and_live_equals_replayed
     assert {row[name] for row in flat for name in ("hedge_ratio", "r2", "zscore", "correlation")} == {None}
     after = records(found["signals"], "signals", timeframe="1s")[-1]
     assert None not in (after["hedge_ratio"], after["zscore"], after["correlation"])
+    before = {row["stale"] for row in during("signals", 0) if row["ts"] < START_US + (FROM_S + STALE_S - 1) * SECOND_US}
+    assert (before, {row["stale"] for row in during("signals", STALE_S + 2)}, after["stale"]) == ({False}, {True}, False)
+    opened = [row for row in during("alerts", STALE_S + 2) if row["metric"] in ("zscore", "correlation") and row["episode"] == row["ts"]]
+    assert not opened
+    assert all(row["stale"] for row in during("alerts", STALE_S + 3, subject="ETHUSDT-BTCUSDT"))
     stale = [row for row in records(found["alerts"], "alerts", rule="stale", subject="ETHUSDT") if row["active"]]
     assert stale, "and its silence is told"

@@ -26,6 +26,7 @@ from flows.config import (
     largest_zscore,
     load,
     settings_fingerprint,
+    stale_after,
     timeframe_us,
 )
 from flows.errors import UserError
@@ -654,6 +655,13 @@ def test_the_largest_z_is_that_of_a_single_outlier(window: int) -> None:
 
 
 # --- the fingerprint ----------------------------------------------------------------------------------------------------------
+
+
+def test_when_a_leg_is_stale_is_in_the_fingerprint_and_never_before_three_bars() -> None:
+    short, long = of(SHORTEST), of(SHORTEST + "source: {stale: 5m}")
+    assert [stale_after(short, word) for word in ("1s", "30s", "1m", "5m")] == [60, 3, 3, 3]
+    assert [stale_after(long, word) for word in ("1s", "1m", "5m")] == [300, 5, 3]
+    assert differences(settings_fingerprint(short), settings_fingerprint(long)) == ["source.stale: was 60s, is 300s"]
 
 
 def test_a_fingerprint_survives_json() -> None:

@@ -11,17 +11,24 @@ from flows.binance.messages import join
 from flows.binance.sequencer import Gap
 from flows.config import decode
 from flows.exchange import background
-from flows.history import left_open, merged, resampled, without_holes
+from flows.history import left_open, merged, resampled, rows_needed, without_holes
 from flows.market import record
 from flows.questdb import Endpoint, Writer, connect, settle
 from flows.replay.recordings import read
 from flows.source import gap_rows
+from operators.activity import LONG_WINDOW
 from operators.bars import BarBuilder
 from operators.columns import Trades
 from tests.line import configure, finish, follow, has, rows, running, tables
 
 SECOND_US = 1_000_000
 NUMBERS = ("signals", "cointegration", "activity", "alerts")
+
+
+def test_a_start_reads_back_as_far_as_a_leg_may_be_silent_before_it_is_stale() -> None:
+    short = "pairs: [{legs: [A1, B1], timeframes: [1s], hedge: {window: 20}, zscore: {window: 10}, correlation: {window: 5}, adf: {window: 30, every: 1}}]\n"
+    assert rows_needed(decode(short, "pipeline.yaml"), "1s") == LONG_WINDOW + 1
+    assert rows_needed(decode(short + "source: {stale: 1h}\n", "pipeline.yaml"), "1s") == 3_601
 
 
 def from_on(table: str, ts: str) -> list[dict[str, str]]:

@@ -38,14 +38,13 @@ def cached(cache: Path, suffix: str) -> Path:
     return path
 
 
-def test_a_kernel_is_compiled_once_and_a_damaged_cache_is_told(tmp_path: Path) -> None:
+def test_a_kernel_is_compiled_once_and_again_where_the_cache_is_damaged(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     assert run(tmp_path / "home", cache=cache) == (0, "")
     assert run(tmp_path / "home", cache=cache) == (1, "")
     cached(cache, ".nbi").write_bytes(b"\x80nothing")
-    hits, why = run(tmp_path / "home", cache=cache)
-    assert hits == 0
-    assert why
+    assert run(tmp_path / "home", cache=cache) == (0, "")
+    assert run(tmp_path / "home", cache=cache) == (1, "")
 
 
 def test_without_any_directory_to_write_kernels_are_compiled_all_the_same(tmp_path: Path) -> None:
@@ -57,4 +56,7 @@ def test_a_full_disk_is_told_and_the_kernel_runs(tmp_path: Path) -> None:
     full = "import errno\nfrom numba.core import caching\n"
     full += "def refuse(*_):\n    raise OSError(errno.ENOSPC, 'No space left on device')\n"
     full += "caching.IndexDataCacheFile._save_data = refuse"
-    assert run(tmp_path / "home", cache=tmp_path / "cache", before=full) == (0, "[Errno 28] No space left on device")
+    hits, why = run(tmp_path / "home", cache=tmp_path / "cache", before=full)
+    assert hits == 0
+    assert why.startswith(str(tmp_path / "cache"))
+    assert why.endswith(": No space left on device")

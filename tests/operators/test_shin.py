@@ -25,6 +25,20 @@ def test_it_is_that_of_statsmodels(n: int, rho: float) -> None:
         assert shin(y + 8.0, x + 11.0) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+def test_residuals_that_swing_back_ask_for_very_many_lags_which_cost_no_more(share: float) -> None:
+    rng = np.random.default_rng(5)
+    y, x = legs(5, 300, 0.5)
+    noise = rng.normal(size=300)
+    y = x + noise - share * np.concatenate((noise[:1], noise[:-1]))
+    residuals = sm.OLS(y, sm.add_constant(x)).fit().resid
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = kpss(residuals, regression="c", nlags="auto", result_object=False)
+    assert expected[2] > 5 or share < 0.9  # lags
+    assert shin(y, x) == pytest.approx(expected[0], rel=1e-9)
+
+
 def test_it_is_small_for_cointegrated_legs_and_large_for_unrelated_walks() -> None:
     cointegrated = [shin(*legs(seed, 500, 0.5)) for seed in range(200)]
     walks = [shin(*legs(seed, 500, 1.0)) for seed in range(200)]
