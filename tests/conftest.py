@@ -15,6 +15,7 @@ from flows.config import QuestDB
 from flows.embedded import running
 from flows.market import record
 from flows.questdb import Endpoint, connect, prepare
+from flows.questdb import tables as schema
 from tests import forked
 from tests.line import REAL, configure, pairflow, tables
 
@@ -88,12 +89,14 @@ def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 
 
 def emptied(questdb: Endpoint) -> Endpoint:
-    """The database with its tables made anew."""
+    """The database with all its tables as new: those that were changed and those that are missing are made anew."""
     with connect(questdb) as connection:
-        for name, transactions in connection.execute("SELECT name, sequencerTxn FROM wal_tables()").fetchall():
-            if transactions:  # a new table has none; DROP also forgets a TTL, which TRUNCATE keeps
-                connection.execute(f"DROP TABLE '{name}'")
-    prepare(questdb)
+        transactions = dict(connection.execute("SELECT name, sequencerTxn FROM wal_tables()").fetchall())
+        for name in [name for name, many in transactions.items() if many]:  # DROP also forgets a TTL, which TRUNCATE keeps
+            connection.execute(f"DROP TABLE '{name}'")
+        for table in schema().values():
+            if transactions.get(table.name) != 0:
+                connection.execute(table.create)
     return questdb
 
 

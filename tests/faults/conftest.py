@@ -14,8 +14,24 @@ from flows.exchange import Background, background
 from flows.market import record
 from flows.questdb import Endpoint, prepare
 from tests.conftest import emptied
-from tests.faults.stage import RATE, SECONDS, SPEED, START_US, SYMBOLS, Home, Tables, configuration, replay, settings_for, tables, trades_of
+from tests.faults.stage import (
+    RATE,
+    SECONDS,
+    SPEED,
+    START_US,
+    SYMBOLS,
+    Home,
+    Stops,
+    Tables,
+    configuration,
+    replay,
+    settings_for,
+    tables,
+    trades_of,
+)
 from tests.line import Ports
+
+LAST_STOP_S = SECONDS - 10
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +77,7 @@ def settings(r: Tables, played: Background, database: Endpoint, tmp_path: Path) 
 def home(r: Tables, played: Background, database: Endpoint, tmp_path: Path) -> Home:
     """The same as a directory for the command."""
     (tmp_path / "pipeline.yaml").write_text(configuration(played, database))
-    return Home(tmp_path, database)
+    return Home(tmp_path, database, Stops(played, LAST_STOP_S))
 
 
 @pytest.fixture

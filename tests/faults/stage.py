@@ -47,8 +47,8 @@ COMPARED = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
 EPOCH = timedelta(seconds=0.2)
 QUICK = Options(
     patience=Patience(grace_s=0.1, settle_s=0.1, backoff_s=0.05, backoff_cap_s=0.3, tries=3),
-    timing=Timing(connect_s=5.0, silence_s=0.5, backoff_s=0.05, backoff_cap_s=0.3, subscribe_s=0.05, overlap_s=0.2),
-    limits=Limits(connect_s=1.0, read_s=5.0, pause_s=0.1),
+    timing=Timing(connect_s=60.0, silence_s=30.0, backoff_s=0.05, backoff_cap_s=0.3, subscribe_s=0.05, overlap_s=0.2),
+    limits=Limits(connect_s=60.0, read_s=60.0, pause_s=0.1),
 )
 CONFIGURATION = """
 source: {{ws_url: "{ws}", rest_url: "{rest}"}}
@@ -264,6 +264,32 @@ def market_s(exchange: Background) -> float:
     return float((exchange.call(exchange.exchange.clock)["now_us"] - START_US) / SECOND_US)
 
 
+class Stops:
+    """Seconds at which the market stands until `go_on`: what a test does there happens there, however busy the machine is."""
+
+    def __init__(self, exchange: Background, *seconds: float) -> None:
+        self._exchange, self._left = exchange, [START_US + round(second * SECOND_US) for second in seconds]
+        source = exchange.exchange.source
+        advance = source.advance
+        source.advance = lambda now_us, wall_s: min([advance(now_us, wall_s), *self._left[:1]])  # type: ignore[method-assign]
+
+    def reached(self) -> bool:
+        """Whether it stands, everything before it sent."""
+        return bool(self._exchange.call(self._stands))
+
+    def _stands(self) -> bool:
+        exchange = self._exchange.exchange
+        return self._left[:1] == [exchange.now_us] and not any(each.unsent() or each.held for each in exchange._clients.values())
+
+    def go_on(self) -> None:
+        """To the next stop; without one to the end."""
+        self._exchange.call(self._left.__delitem__, slice(1))
+
+    def end(self) -> None:
+        """Stop no more."""
+        self._exchange.call(self._left.clear)
+
+
 def asked(exchange: Background, what: str = "historicalTrades") -> list[tuple[float, str, int]]:
     """Requests so far: seconds, path, status."""
     return [request for request in exchange.stats()["requests"] if what in request[1]]
@@ -293,6 +319,7 @@ class Home:
 
     path: Path
     endpoint: Endpoint
+    last: "Stops"  # the market's: it goes on from there for a process that has connected, so that a later trade shows what an earlier one lacks
 
     def command(self, *arguments: str, module: str = "flows.cli", **environment: str) -> Any:
         return forked.start(
@@ -306,7 +333,7 @@ class Home:
 
     @contextmanager
     def running(self, module: str = "flows.cli", arguments: Iterable[str] = ("run",), **environment: str) -> Iterator["Process"]:
-        process = Process(self.command(*arguments, module=module, **environment))
+        process = Process(self.command(*arguments, module=module, **environment), self.last)
         try:
             yield process
         finally:
@@ -320,8 +347,8 @@ class Home:
 class Process:
     """A running command, and what it said so far."""
 
-    def __init__(self, popen: Any) -> None:
-        self.popen = popen
+    def __init__(self, popen: Any, last: "Stops") -> None:
+        self.popen, self._last = popen, last
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -343,13 +370,25 @@ class Process:
 
     def catches_up(self, endpoint: Endpoint, r: Tables) -> None:
         """Wait until every table has as many rows as R: those that were there before a crash are not enough, all must have been derived."""
-        self.until(lambda: "connected" in self.said and all(count(endpoint, name) >= len(rows) for name, rows in r.items()))
+        self.until(lambda: "connected" in self.said)
+        self._last.go_on()
+        self.until(lambda: all(count(endpoint, name) >= len(rows) for name, rows in r.items()))
 
     def ends(self, deadline_s: float = LAST_S) -> int:
         """Wait for its end; its exit code."""
         code = self.popen.wait(deadline_s)
         self._reader.join()
         return code
+
+    def walks(self, market: Stops, endpoint: Endpoint) -> int:
+        """Wait for its end in a market that goes on whenever the trades before its stop are written, a commit or more each time; its exit code."""
+        before = -1
+        while self.popen.poll() is None:
+            if market.reached() and (written := count(endpoint)) > before:
+                before = written
+                market.go_on()
+            time.sleep(0.02)
+        return self.ends()
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -8,7 +8,7 @@ from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint
 from operators.columns import SECOND_US
-from tests.faults.stage import START_US, Line, Tables, ids_at, live, market_s, once, records, same, tables
+from tests.faults.stage import START_US, Line, Stops, Tables, ids_at, live, once, records, same, tables
 
 BOUNDARY_S = 60
 
@@ -23,9 +23,11 @@ def test_a_bar_waits_for_its_trades_is_emitted_once_and_equals_r(
 ) -> None:
     first, last = ids_at(trades, "ETHUSDT", BOUNDARY_S - 0.5), ids_at(trades, "ETHUSDT", BOUNDARY_S + 0.5) - 1
     played.control("lose", symbol="ETHUSDT", first=first, last=last)
+    market = Stops(played, BOUNDARY_S - 20)
     with live(settings, database) as line:
-        line.until(lambda: market_s(played) > BOUNDARY_S - 20)
+        line.until(market.reached)
         played.control("faults", rest_status=503)
+        market.go_on()
         line.until(lambda: last_bar_s(line, "BTCUSDT") > BOUNDARY_S + 20)
         assert last_bar_s(line, "ETHUSDT") < BOUNDARY_S - 0.5, "the bar at the boundary waits, and the minute that ends there"
         assert not [bar for bar in records(line.rows("bars"), "bars", symbol="ETHUSDT", timeframe="1m") if bar["ts"] == START_US]

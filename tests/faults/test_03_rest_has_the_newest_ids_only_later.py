@@ -3,6 +3,7 @@
 Asks again with backoff; nothing passes the hole meanwhile.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 from flows.binance.messages import Frames
@@ -10,23 +11,32 @@ from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint
 from operators.columns import SECOND_US
-from tests.faults.stage import Tables, asked, ids_at, ledger, live, records, same, tables
+from tests.faults.stage import QUICK, Stops, Tables, asked, ids_at, ledger, live, records, same, tables
 
-LAG_S = 30
+LAG_S = 60
+PATIENCE = replace(QUICK.patience, backoff_s=0.2, backoff_cap_s=2.0)  # so far apart that a busy machine does not blur it
 
 
 def test_a_hole_is_asked_for_with_backoff_and_nothing_passes_it(
     settings: Settings, played: Background, database: Endpoint, r: Tables, trades: Frames
 ) -> None:
-    first = ids_at(trades, "BTCUSDT", 60)
+    first = ids_at(trades, "BTCUSDT", 40)
     played.control("faults", rest_lag_us=LAG_S * SECOND_US)
     played.control("lose", symbol="BTCUSDT", first=first, last=first + 99)
-    with live(settings, database) as line:
+    market = Stops(played, 40 + LAG_S - 10)
+
+    def times() -> list[float]:
+        return [at for at, path, _ in asked(played) if f"symbol=BTCUSDT&fromId={first}&" in path]
+
+    with live(settings, database, options=replace(QUICK, patience=PATIENCE)) as line:
+        line.until(lambda: len(times()) >= 3)
+        assert max(line.ids("BTCUSDT")) < first
+        line.until(market.reached)
+        market.go_on()
         line.has(len(r["trades"]))
     same(tables(database), r)
     assert line.ids("BTCUSDT") == [row["id"] for row in records(r["trades"], "trades", symbol="BTCUSDT")], "in id order throughout"
-    times = [at for at, path, _ in asked(played) if f"symbol=BTCUSDT&fromId={first}&" in path]
-    waits = [after - before for before, after in pairwise(times)]
-    assert len(waits) >= 2 and waits[0] < waits[1], waits
+    waits = [after - before for before, after in pairwise(times())]
+    assert waits[0] < waits[1], waits
     assert [(gap["first_id"], gap["trades"], gap["status"]) for gap in ledger(database)] == [(first, 100, "filled")]
     assert [row["status"] for row in records(line.rows("gaps"), "gaps")] == ["open", "filled"]

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from flows.binance.messages import Frames
-from flows.binance.rest import Limits
 from flows.config import Settings
 from flows.exchange import Background, background
 from flows.questdb import Endpoint
 from tests.faults.stage import QUICK, SPEED, Tables, asked, ids_at, live, same, settings_for, tables
 
 RETRY_AFTER_S = 2  # seven in the wild
+BUDGET, PAGE_WEIGHT = 100, 25
 
 
 @pytest.mark.parametrize("status", [429, 418])
@@ -28,7 +28,7 @@ def test_no_request_comes_earlier_and_the_socket_keeps_flowing(
     with live(settings, database) as line:
         line.until(lambda: asked(played))
         flowed = len(line.ids("BTCUSDT"))
-        line.until(lambda: len(line.ids("BTCUSDT")) > flowed + 1_000)
+        line.until(lambda: len(line.ids("BTCUSDT")) > flowed + 100)
         assert len(asked(played)) == 1, "meanwhile"
         line.has(len(r["trades"]))
     times = [at for at, _, _ in asked(played)]
@@ -39,12 +39,12 @@ def test_no_request_comes_earlier_and_the_socket_keeps_flowing(
 def test_the_budget_is_kept_when_many_pages_are_missing(
     recording: Path, trades: Frames, database: Endpoint, r: Tables, tmp_path: Path
 ) -> None:
-    limits = Limits(connect_s=1.0, read_s=5.0, weight=100, pause_s=0.5)
-    with background(paths=[recording], speed=SPEED, budget=200, budget_window_s=1.5) as exchange:
+    limits = replace(QUICK.limits, weight=50, pause_s=0.5)
+    with background(paths=[recording], speed=SPEED, budget=BUDGET, budget_window_s=1.5) as exchange:
         for symbol in ("BTCUSDT", "ETHUSDT"):
             exchange.control("lose", symbol=symbol, first=ids_at(trades, symbol, 20), last=ids_at(trades, symbol, 110))
         with live(settings_for(exchange, database, tmp_path), database, options=replace(QUICK, limits=limits)) as line:
             line.has(len(r["trades"]))
-        assert len(asked(exchange)) > 200 // 25, "more than a window's budget in all"
+        assert len(asked(exchange)) > BUDGET // PAGE_WEIGHT, "more than a window's budget in all"
         assert {status for _, _, status in asked(exchange)} == {200}
     same(tables(database), r)

@@ -6,16 +6,18 @@ Each id once (volume = R).
 from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint
-from tests.faults.stage import SYMBOLS, Tables, lasting, live, market_s, records, same, tables
+from tests.faults.stage import SYMBOLS, Stops, Tables, lasting, live, records, same, tables
 
 
 def test_each_id_counts_once_however_often_it_comes(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:
+    market = Stops(played, 30, 60, 90)
     with live(settings, database) as line:
         line.begun()
         played.control("faults", duplicate=0.3, shuffle=20)
-        for second in (30, 60, 90):
-            line.until(lambda second=second: market_s(played) > second)  # type: ignore[misc]
+        for _ in range(3):
+            line.until(market.reached)
             played.call(played.exchange.disconnect)  # REST fills while the new socket streams
+            market.go_on()
         played.control("faults", drop=0.05)
         lasting(played, line, len(r["trades"]))
         line.until(lambda: line.total("duplicates") > 0.2 * len(r["trades"]) * 0.5)

@@ -8,19 +8,21 @@ from dataclasses import replace
 from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint
-from tests.faults.stage import QUICK, SPEED, Tables, bars_age_s, live, market_s, same, tables
+from tests.faults.stage import QUICK, SPEED, Stops, Tables, bars_age_s, live, market_s, same, tables
 
 STALE_S = 60  # Grafana's rule
 
 
 def test_a_silent_connection_is_replaced_and_told(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:
     watched = replace(QUICK, timing=replace(QUICK.timing, silence_s=1.2 * STALE_S / SPEED))
+    market = Stops(played, 20)
     with live(settings, database, options=watched) as line:
-        line.until(lambda: market_s(played) > 20)
-        assert bars_age_s(database, market_s(played)) < STALE_S
+        line.until(lambda: market.reached() and bars_age_s(database, 20) < STALE_S)
+        connects = played.stats()["counts"]["connects"]
         played.control("faults", silent=True)
+        market.go_on()
         line.until(lambda: bars_age_s(database, market_s(played)) > STALE_S)
-        line.until(lambda: played.stats()["counts"]["connects"] >= 2)
+        line.until(lambda: played.stats()["counts"]["connects"] > connects)
         played.control("faults", silent=False)
         line.has(len(r["trades"]))
         assert bars_age_s(database, market_s(played)) < STALE_S

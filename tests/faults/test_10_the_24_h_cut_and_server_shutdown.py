@@ -15,21 +15,23 @@ from flows.questdb import Endpoint
 from tests.faults.stage import QUICK, SPEED, Tables, asked, ledger, live, same, settings_for, tables
 
 LIFETIME_S = 1.2  # a day
+LONG_S = 600.0
 
 
 @pytest.mark.parametrize(
     ("theirs", "ours"),
-    [({"lifetime_s": LIFETIME_S, "notice_s": 0.5}, 3600.0), ({}, LIFETIME_S)],
+    [({"lifetime_s": LONG_S, "notice_s": LONG_S - LIFETIME_S}, 3600.0), ({}, LIFETIME_S)],
     ids=["announced", "foreseen"],
 )
 def test_the_next_connection_streams_before_the_old_one_ends(
     recording: Path, database: Endpoint, r: Tables, tmp_path: Path, theirs: dict[str, Any], ours: float
 ) -> None:
-    options = replace(QUICK, timing=replace(QUICK.timing, lifetime_s=ours))
+    patience = replace(QUICK.patience, grace_s=5.0)  # of two connections at once, one may be behind on a busy machine
+    options = replace(QUICK, timing=replace(QUICK.timing, lifetime_s=ours), patience=patience)
     with background(paths=[recording], speed=SPEED, **theirs) as exchange:
         with live(settings_for(exchange, database, tmp_path), database, options=options) as line:
+            line.until(lambda: exchange.stats()["counts"].get("connects", 0) >= 2)
             line.has(len(r["trades"]))
-        assert exchange.stats()["counts"]["connects"] >= 2
         assert asked(exchange) == [], "nothing was missing"
     same(tables(database), r)
     assert ledger(database) == []

@@ -10,7 +10,7 @@ import pytest
 from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint
-from tests.faults.stage import Home, Tables, live, market_s, records, same, tables
+from tests.faults.stage import Home, Stops, Tables, live, records, same, tables
 
 
 def test_an_unknown_symbol_is_named_and_ends_the_start(home: Home) -> None:
@@ -26,10 +26,12 @@ def test_a_delisted_symbol_is_named_once_and_the_other_goes_on(
 ) -> None:
     caplog.set_level(logging.WARNING)
     btc = records(r["trades"], "trades", symbol="BTCUSDT")
+    market = Stops(played, 60)
     with live(settings, database) as line:
-        line.until(lambda: market_s(played) > 60)
+        line.until(market.reached)
         played.control("delist", symbol="ETHUSDT")
         played.call(played.exchange.disconnect)
+        market.go_on()
         line.until(lambda: len(line.ids("BTCUSDT")) == len(btc))
         line.until(lambda: any("ETHUSDT" in record.getMessage() for record in caplog.records))
     assert len([record for record in caplog.records if "ETHUSDT" in record.getMessage()]) == 1

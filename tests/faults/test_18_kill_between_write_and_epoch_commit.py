@@ -6,22 +6,17 @@ One row per key.
 import signal
 from pathlib import Path
 
-import pytest
-
+from flows.exchange import Background
 from flows.questdb import Endpoint
 from flows.questdb import tables as schema
-from tests.faults.stage import Home, Tables, count, noted, once, same, tables
+from tests.faults.stage import SECONDS, Home, Stops, Tables, count, noted, once, same, tables
 
 
-@pytest.fixture
-def speed() -> float:
-    return 30.0
-
-
-def test_rows_that_are_written_twice_are_there_once(home: Home, database: Endpoint, r: Tables, tmp_path: Path) -> None:
-    notes = tmp_path / "notes"
-    with home.running("tests.faults.observed", DIE_AT="before the commit:8", NOTES=str(notes)) as run:
-        assert run.ends() == -signal.SIGKILL
+def test_rows_that_are_written_twice_are_there_once(home: Home, played: Background, database: Endpoint, r: Tables, tmp_path: Path) -> None:
+    notes, market = tmp_path / "notes", Stops(played, *range(5, SECONDS - 10, 5))
+    with home.running("tests.faults.observed", DIE_AT="before the commit:4", NOTES=str(notes)) as run:
+        assert run.walks(market, database) == -signal.SIGKILL
+    market.end()
     before = noted(notes, "trades")
     assert before and count(database) == len(before)
     with home.running("tests.faults.observed", NOTES=str(notes)) as run:

@@ -5,30 +5,24 @@ Backfilled; nothing late; nothing emitted twice with other content.
 
 from pathlib import Path
 
-import pytest
-
 from flows.exchange import Background
 from flows.questdb import Endpoint
-from tests.faults.stage import COMPARED, SYMBOLS, Home, Tables, count, ledger, market_s, noted, once, same, tables
+from tests.faults.stage import COMPARED, SYMBOLS, Home, Stops, Tables, count, eventually, ledger, noted, once, same, tables
 
 DOWN_S = 60  # longer than every window at 1s
-
-
-@pytest.fixture
-def speed() -> float:
-    return 20.0
 
 
 def test_what_came_meanwhile_is_filled_in_and_nothing_changes_afterwards(
     home: Home, played: Background, database: Endpoint, r: Tables, tmp_path: Path
 ) -> None:
     notes = tmp_path / "notes"
+    market = Stops(played, 20, 20 + DOWN_S)
     with home.running("tests.faults.observed", NOTES=str(notes)) as run:
-        run.until(lambda: market_s(played) > 20 and count(database, "bars"))
+        run.until(lambda: market.reached() and count(database, "bars"))
         run.kill()
-    down = market_s(played)
-    while market_s(played) < down + DOWN_S:
-        pass
+    market.go_on()
+    eventually(market.reached)
+    market.go_on()
     with home.running("tests.faults.observed", NOTES=str(notes)) as run:
         run.catches_up(database, r)
         run.until(lambda: len(ledger(database)) == len(SYMBOLS))

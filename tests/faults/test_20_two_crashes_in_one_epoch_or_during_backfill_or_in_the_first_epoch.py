@@ -7,31 +7,29 @@ import signal
 
 import pytest
 
+from flows.exchange import Background
 from flows.questdb import Endpoint
-from tests.faults.stage import Home, Tables, same, tables
-
-
-@pytest.fixture
-def speed() -> float:
-    return 30.0
+from tests.faults.stage import SECONDS, Home, Stops, Tables, same, tables
 
 
 @pytest.mark.parametrize(
     "deaths",
     [
-        ["before the commit:6", "before the commit:1"],  # the second before the epoch that the first interrupted is committed
-        ["before the commit:4", "backfill:2"],
+        ["before the commit:3", "before the commit:1"],  # the second before the epoch that the first interrupted is committed
+        ["before the commit:2", "backfill:2"],
         ["written:2", "written:2"],
     ],
     ids=["two in one epoch", "during backfill", "in the first epoch"],
 )
-def test_crashes_in_a_row_leave_r(home: Home, database: Endpoint, r: Tables, deaths: list[str]) -> None:
+def test_crashes_in_a_row_leave_r(home: Home, played: Background, database: Endpoint, r: Tables, deaths: list[str]) -> None:
     if deaths[0].startswith("written"):  # an epoch long enough for both symbols to begin in it
         text = (home.path / "pipeline.yaml").read_text()
         (home.path / "pipeline.yaml").write_text(text.replace("every: 200ms", "every: 5s"))
+    market = Stops(played, *range(5, SECONDS - 10, 5))
     for place in deaths:
         with home.running("tests.faults.observed", DIE_AT=place) as run:
-            assert run.ends() == -signal.SIGKILL
+            assert run.walks(market, database) == -signal.SIGKILL
+    market.end()
     with home.running() as run:
         run.catches_up(database, r)
         assert run.terminate() == 0

@@ -5,12 +5,13 @@ Start refused, the difference named, and what to do.
 
 from flows.exchange import Background
 from flows.questdb import Endpoint
-from tests.faults.stage import Home, count, market_s
+from tests.faults.stage import Home, Stops, count
 
 
 def test_the_start_is_refused_with_the_difference_and_what_to_do(home: Home, played: Background, database: Endpoint) -> None:
+    market = Stops(played, 10)
     with home.running() as run:
-        run.until(lambda: market_s(played) > 10 and count(database, "bars"))
+        run.until(lambda: market.reached() and count(database, "bars"))
         assert run.terminate() == 0
     kept = {path: path.read_bytes() for path in home.recovery.glob("*.*") if path.suffix != ".lock"}
     text = (home.path / "pipeline.yaml").read_text()

@@ -6,16 +6,9 @@ Exit code ≠ 0 with the reason; after repair = R.
 import resource
 import shutil
 
-import pytest
-
 from flows.exchange import Background
 from flows.questdb import Endpoint
-from tests.faults.stage import Home, Tables, count, market_s, same, tables
-
-
-@pytest.fixture
-def speed() -> float:
-    return 30.0
+from tests.faults.stage import Home, Stops, Tables, count, same, tables
 
 
 def stopped_with_a_reason(said: list[str], about: str) -> None:
@@ -31,9 +24,11 @@ def goes_on_to_r(home: Home, database: Endpoint, r: Tables) -> None:
 
 
 def test_a_corrupt_store_is_named_and_a_good_copy_goes_on_to_r(home: Home, played: Background, database: Endpoint, r: Tables) -> None:
+    market = Stops(played, 40)
     with home.running() as run:
-        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
+        run.until(lambda: market.reached() and count(database, "bars"))
         assert run.terminate() == 0
+    market.go_on()
     shutil.copytree(home.recovery, home.path / "copy")
     for path in home.recovery.glob("part-*.sqlite3"):
         path.write_bytes(b"\xa5" * path.stat().st_size)
@@ -46,10 +41,12 @@ def test_a_corrupt_store_is_named_and_a_good_copy_goes_on_to_r(home: Home, playe
 
 
 def test_a_full_disk_is_named_and_with_space_it_goes_on_to_r(home: Home, played: Background, database: Endpoint, r: Tables) -> None:
+    market = Stops(played, 40)
     with home.running() as run:
-        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
+        run.until(lambda: market.reached() and count(database, "bars"))
         _, hard = resource.prlimit(run.popen.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(run.popen.pid, resource.RLIMIT_FSIZE, (1, hard))  # no file can grow
+        market.go_on()
         assert run.ends() not in (0, None)
         stopped_with_a_reason(run.lines, "make room")
     goes_on_to_r(home, database, r)

@@ -15,7 +15,7 @@ from flows.beside import STOP_S
 from flows.binance.stream import CLOSE_S
 from flows.exchange import Background
 from flows.questdb import STOPPING_S, Endpoint
-from tests.faults.stage import COMPARED, Home, Tables, configuration, count, market_s, noted, once, same, tables
+from tests.faults.stage import COMPARED, Home, Stops, Tables, configuration, count, noted, once, same, tables
 
 WITHIN_S = 10
 
@@ -25,18 +25,14 @@ def test_what_may_be_waited_for_at_the_end_leaves_half_of_it_to_the_work() -> No
     assert STOPPING_S + CLOSE_S + 2 * STOP_S < WITHIN_S  # the database's answer, the exchange's goodbye, monitor and audit
 
 
-@pytest.fixture
-def speed() -> float:
-    return 30.0
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_was_taken_is_written_and_the_next_run_goes_on_at_the_exact_id(
     home: Home, played: Background, database: Endpoint, r: Tables, tmp_path: Path, number: int
 ) -> None:
-    notes = tmp_path / "notes"
+    notes, market = tmp_path / "notes", Stops(played, 40)
     with home.running("tests.faults.observed", NOTES=str(notes)) as run:
-        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
+        run.until(lambda: market.reached() and count(database, "bars"))
+        market.go_on()
         assert run.terminate(number) == 0
     with home.running("tests.faults.observed", NOTES=str(notes)) as run:
         run.catches_up(database, r)
@@ -53,9 +49,11 @@ def test_with_the_database_away_it_ends_as_soon_and_the_next_run_writes_what_it_
 ) -> None:
     between = proxy(database.http_port)
     (home.path / "pipeline.yaml").write_text(configuration(played, replace(database, http_port=between.port)))
+    market = Stops(played, 40)
     with home.running() as run:
-        run.until(lambda: market_s(played) > 40 and count(database, "bars"))
+        run.until(lambda: market.reached() and count(database, "bars"))
         between.fault = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnection: close\r\n\r\naway"
+        market.go_on()
         run.until(lambda: between.faults)
         assert run.terminate() == 1
         assert "rows not written" in run.lines[-1]

@@ -10,7 +10,7 @@ from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint
 from flows.questdb import tables as schema
-from tests.faults.stage import Tables, live, market_s, same, tables
+from tests.faults.stage import Stops, Tables, live, same, tables
 
 DROPPED = 3
 
@@ -18,12 +18,13 @@ DROPPED = 3
 def test_what_is_sent_again_is_there_once(
     settings: Settings, played: Background, database: Endpoint, r: Tables, proxy: Callable[..., Any]
 ) -> None:
-    between = proxy(database.http_port)
+    between, market = proxy(database.http_port), Stops(played, 20, 60)
     with live(settings, database, through=between.port) as line:
-        for second in (20, 60):
-            line.until(lambda second=second: market_s(played) > second)  # type: ignore[misc]
+        for _ in range(2):
+            line.until(market.reached)
             before = between.faults
             between.fault = "drop"
+            market.go_on()
             line.until(lambda before=before: between.faults >= before + DROPPED)  # type: ignore[misc]
             between.fault = None
         line.has(len(r["trades"]))

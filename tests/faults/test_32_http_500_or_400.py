@@ -10,17 +10,18 @@ from typing import Any
 from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint, connect
-from tests.faults.stage import SPEED, Home, Tables, count, live, market_s, same, tables
+from tests.faults.stage import SPEED, Home, Stops, Tables, count, live, same, tables
 
 AWAY_S = 30 / SPEED
 ANSWER = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull"
 
 
 def test_a_500_is_tried_again(settings: Settings, played: Background, database: Endpoint, r: Tables, proxy: Callable[..., Any]) -> None:
-    between = proxy(database.http_port)
+    between, market = proxy(database.http_port), Stops(played, 30)
     with live(settings, database, through=between.port) as line:
-        line.until(lambda: market_s(played) > 30)
+        line.until(market.reached)
         between.fault = ANSWER
+        market.go_on()
         line.until(lambda: between.faults)
         time.sleep(AWAY_S)
         between.fault = None
@@ -30,10 +31,12 @@ def test_a_500_is_tried_again(settings: Settings, played: Background, database: 
 
 
 def test_a_400_stops_with_the_message_and_the_row(home: Home, played: Background, database: Endpoint) -> None:
+    market = Stops(played, 20)
     with home.running() as run:
-        run.until(lambda: market_s(played) > 20 and count(database, "bars"))
+        run.until(lambda: market.reached() and count(database, "bars"))
         with connect(database) as connection:
             connection.execute("ALTER TABLE bars DROP COLUMN vwap")
+        market.go_on()
         assert run.ends() == 1
         (said,) = [line for line in run.lines if line.startswith("pairflow: ")]
         assert said.startswith("pairflow: table bars: refused by the database: ")

@@ -11,7 +11,7 @@ from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint, connect, newest
 from operators.columns import SECOND_US
-from tests.faults.stage import Tables, live, market_s, same, tables
+from tests.faults.stage import Stops, Tables, live, same, tables
 
 DEADLINE_S = 0.3
 STALE_S = 3  # rows of health come once a second
@@ -25,10 +25,11 @@ def health_age_s(endpoint: Endpoint) -> float:
 def test_the_request_is_given_up_at_its_deadline_and_health_tells(
     settings: Settings, played: Background, database: Endpoint, r: Tables, proxy: Callable[..., Any]
 ) -> None:
-    between = proxy(database.http_port)
+    between, market = proxy(database.http_port), Stops(played, 20)
     with live(settings, database, through=between.port, request_s=DEADLINE_S) as line:
-        line.until(lambda: market_s(played) > 20 and health_age_s(database) < STALE_S)
+        line.until(lambda: market.reached() and health_age_s(database) < STALE_S)
         between.fault = "hang"
+        market.go_on()
         line.until(lambda: between.faults >= 2)
         assert line.said[0].endswith("trying again") and "no answer in time" in line.said[0]
         line.until(lambda: health_age_s(database) > STALE_S)

@@ -9,7 +9,7 @@ from typing import Any
 from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint, connect, suspended
-from tests.faults.stage import Tables, count, live, market_s, rule_sql, same, tables
+from tests.faults.stage import Stops, Tables, count, live, rule_sql, same, tables
 
 TABLES = ("bars", "signals")
 
@@ -33,8 +33,9 @@ def suspend(connection: Any, name: str) -> None:
 
 
 def test_it_is_seen_alerts_and_has_every_row_after_resume(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:
+    market = Stops(played, 30)
     with live(settings, database) as line, connect(database) as connection:
-        line.until(lambda: market_s(played) > 30 and count(database, "signals"))
+        line.until(lambda: market.reached() and count(database, "signals"))
         assert alarmed(database) == set()
         try:
             while alarmed(database) != set(TABLES):  # applying what has just come may undo it
@@ -43,6 +44,7 @@ def test_it_is_seen_alerts_and_has_every_row_after_resume(settings: Settings, pl
                 line.until(lambda: True)
             assert {name for name, _ in suspended(connection)} == set(TABLES)
             visible, accepted = count(database, "bars"), line.tally.rows["bars"]
+            market.go_on()
             line.until(lambda: line.tally.rows["bars"] > accepted + 50)
             assert count(database, "bars") == visible, "accepted, but nobody sees them"
             line.has(len(r["trades"]))

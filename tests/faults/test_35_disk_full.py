@@ -12,7 +12,7 @@ from pathlib import Path
 from flows import keeper
 from flows.exchange import Background
 from flows.questdb import REQUEST_ROWS, Endpoint, connect, suspended
-from tests.faults.stage import QUICK, Tables, eventually, live, market_s, same, settings_for, tables
+from tests.faults.stage import QUICK, Stops, Tables, eventually, live, same, settings_for, tables
 
 FULL_S = 2.0
 QUEUE = 1_000
@@ -22,11 +22,13 @@ def test_writes_stop_memory_is_bounded_and_with_space_every_row_arrives(
     server: tuple[Path, Endpoint], played: Background, r: Tables, tmp_path: Path
 ) -> None:
     directory, endpoint = server
+    market = Stops(played, 20)
     pid = json.loads(keeper.state_file(directory).read_text())["pid"]
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     with live(settings_for(played, endpoint, tmp_path), endpoint, options=replace(QUICK, queue=QUEUE)) as line:
-        line.until(lambda: market_s(played) > 20)
+        line.until(market.reached)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))  # no file of the server's can grow any more
+        market.go_on()
         try:
             with connect(endpoint) as connection:
                 line.until(lambda: line.writer.away_since is not None or suspended(connection))

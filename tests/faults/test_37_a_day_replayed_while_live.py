@@ -7,18 +7,20 @@ from flows.binance.messages import Frames
 from flows.config import Settings
 from flows.exchange import Background
 from flows.questdb import Endpoint, set_retention, ttl_would_drop
-from tests.faults.stage import START_US, Tables, live, market_s, replay, same, tables
+from tests.faults.stage import START_US, Stops, Tables, count, live, replay, same, tables
 
 
 def test_no_row_changes(settings: Settings, played: Background, database: Endpoint, r: Tables, trades: Frames) -> None:
     set_retention(database, trades="3650d", bars="3650d", signals="3650d")
+    market = Stops(played, 40)
     with live(settings, database) as line:
-        line.until(lambda: market_s(played) > 40)
+        line.until(lambda: market.reached() and count(database))
         assert ttl_would_drop(database, START_US) is None
         before = tables(database)
         replay([trades], settings, database)
         after = tables(database)
         for name, rows in before.items():
             assert set(rows) <= set(after[name]), name
+        market.go_on()
         line.until(lambda: line.tally.rows["trades"] >= len(r["trades"]))
     same(tables(database), r)

@@ -288,7 +288,7 @@ def test_a_simulated_run_runs_again_and_touches_neither_the_real_database_nor_it
 def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_ports: Ports) -> None:
     http, pg = free_ports(2)
     endpoint = Endpoint("127.0.0.1", http, pg)
-    command = [sys.executable, "-m", "flows.cli", "demo", "--seconds", "50", "--http-port", str(http), "--pg-port", str(pg)]
+    command = [sys.executable, "-m", "flows.cli", "demo", "--seconds", str(LAST_S), "--http-port", str(http), "--pg-port", str(pg)]
     with (
         (tmp_path / "said").open("w") as said,
         forked.start(command, cwd=tmp_path, stderr=said, stdout=subprocess.DEVNULL) as demo,

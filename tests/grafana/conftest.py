@@ -3,7 +3,9 @@
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import psycopg
 import pytest
 
 from flows.questdb import Endpoint, connect, settle
@@ -22,12 +24,31 @@ def empty(database: Endpoint) -> Iterator[Stack]:
         yield Stack(connection, until - timedelta(hours=HOURS), until)
 
 
+def _state(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    """The same as long as no table is written to, altered or made anew."""
+    ids = "SELECT table_name, id FROM tables()"
+    return connection.execute(
+        f"SELECT name, id, sequencerTxn FROM wal_tables() w JOIN ({ids}) t ON w.name = t.table_name ORDER BY name"
+    ).fetchall()
+
+
+@pytest.fixture(scope="session")
+def as_filled() -> dict[str, Any]:
+    """What the last filling left, so that tests that only read share one."""
+    return {}
+
+
 @pytest.fixture
-def filled(database: Endpoint, empty: Stack) -> Stack:
+def filled(questdb: Endpoint, as_filled: dict[str, Any]) -> Iterator[Stack]:
     """Three hours of two cointegrated symbols: 1m bars, and 1s bars of the minute in progress; signals, tests, alerts, gaps, health."""
-    fill(empty)
-    settle(database)
-    return empty
+    with connect(questdb) as connection:
+        if as_filled.get("state") != _state(connection):
+            emptied(questdb)
+            as_filled["until"] = until = datetime.now(UTC).replace(microsecond=0)
+            fill(Stack(connection, until - timedelta(hours=HOURS), until))
+            settle(questdb)
+            as_filled["state"] = _state(connection)
+        yield Stack(connection, as_filled["until"] - timedelta(hours=HOURS), as_filled["until"])
 
 
 @pytest.fixture(scope="session")

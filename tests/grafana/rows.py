@@ -16,16 +16,18 @@ HOSTILE = "x' OR 1=1--"  # as a name
 
 @dataclass
 class Stack:
-    """A QuestDB and the range of time its rows are in."""
+    """A QuestDB and the range of time its rows are in. `now`, when it is not the end of the range: what statements take for the present."""
 
     connection: psycopg.Connection[Any]
     since: datetime
     until: datetime
+    now: datetime | None = None
 
     def rows(self, query: Query, **choice: str) -> list[dict[str, Any]]:
         chosen = {"symbol": PAIR[0], "pair": "-".join(PAIR), "timeframe": "1m", "method": "ols", **choice}
         chosen |= dict(zip("yx", chosen["pair"].split("-") * 2, strict=False))
-        cursor = self.connection.execute(query.expanded(chosen, self.since, self.until).encode())
+        now = f"CAST({int((self.now or self.until).timestamp())}000000 AS TIMESTAMP)"
+        cursor = self.connection.execute(query.expanded(chosen, self.since, self.until).replace("now()", now).encode())
         names = [column.name for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
