@@ -1,6 +1,7 @@
 # The verbs of Pairflow. Each creates .venv when it is missing or older than the locked dependencies.
 #   make demo [ARGS="--seconds 60"]      make run      make test      make test-long      make bench      make lint      make lock
 #   make verify-statistics [ARGS="--quick"]      every operator against its reference, and how often signals mean nothing
+#   make bench-running      what a day of running costs: CPU, bytes written, latency, size; about 30 minutes, on Linux
 #   make bench-dashboards [ARGS="--keep DIR"]      every statement of the dashboards on a week of 20 symbols; DIR is filled once
 #   GRAFANA_URL=http://127.0.0.1:3000 GRAFANA_PASSWORD=… make screenshots      pictures of every dashboard of a running Grafana; needs Chromium
 #   [PAIRFLOW_SEEDS=1000-1999] make test-long ARGS=tests/simulation      the whole line in virtual time, from these seeds
@@ -10,7 +11,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 ARGS ?=
 
-.PHONY: install demo run test test-long bench bench-dashboards verify-statistics screenshots lint lock clean
+.PHONY: install demo run test test-long bench bench-dashboards bench-running verify-statistics screenshots lint lock clean
 
 install: .venv/.user
 
@@ -43,6 +44,9 @@ bench: .venv/.developer
 
 bench-dashboards: .venv/.developer
 	@$(BIN)/python -m benchmarks.dashboards $(ARGS)
+
+bench-running: .venv/.developer
+	@$(BIN)/python -m benchmarks.running $(ARGS)
 
 verify-statistics: .venv/.developer
 	@$(BIN)/python -m benchmarks.verify_statistics $(ARGS)

@@ -28,7 +28,8 @@ from flows.config import Settings
 from flows.config import decode as settings_of
 from flows.market import record
 from flows.pipeline import pipeline
-from flows.source import RecordingSource, Stop
+from flows.replay.source import RecordingSource
+from flows.source import Stop
 
 SYMBOLS: Final = ("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT")
 PAIRS: Final = (("BTCUSDT", "ETHUSDT"), ("BNBUSDT", "SOLUSDT"), ("BTCUSDT", "BNBUSDT"), ("ETHUSDT", "SOLUSDT"))

@@ -19,6 +19,8 @@ from operators.columns import Floats, Trades
 Wide = npt.NDArray[np.longdouble]
 NOTHING = float("nan")
 COLLINEAR = 1.0 - 1.5e-6  # r² above which residuals are called rounding
+HUBERS_STEPS = 300
+HUBERS_EQUATIONS = 1e-11
 SECOND_US = 1_000_000
 
 
@@ -63,12 +65,16 @@ def share_explained(y: Floats, x: Floats, slope: float, constant: float) -> floa
 
 
 def huber(y: Floats, x: Floats) -> tuple[float, float, float, float] | None:
-    """None where more than half of the rows lie on a line: the scale goes to 0 there, and statsmodels divides by what is left of it."""
+    """None where the steps do not end: more than half of the rows lie on a line, say, and the scale goes to 0, slower and slower."""
     if flat(y, x):
         return (NOTHING,) * 4
     with quietly():
-        fit = sm.RLM(y - y.mean(), sm.add_constant(x - x.mean()), M=sm.robust.norms.HuberT()).fit()
-        if not fit.scale > 1e-9 * np.std(y):
+        fit = sm.RLM(y - y.mean(), sm.add_constant(x - x.mean()), M=sm.robust.norms.HuberT()).fit(
+            maxiter=HUBERS_STEPS, tol=1e-14, conv="coefs"
+        )
+        psi = np.clip(fit.resid / fit.scale, -1.345, 1.345)
+        off = abs((psi * (x - x.mean())).sum()) / np.abs(psi * (x - x.mean())).sum()
+        if not (off < HUBERS_EQUATIONS and fit.scale > 1e-9 * np.std(y)):
             return None
         slope, error = float(fit.params[1]), float(fit.bse[1])
     constant = float(y.mean() + fit.params[0] - slope * x.mean())

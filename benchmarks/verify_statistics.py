@@ -129,7 +129,7 @@ def check_kalman(markets: list[Kind], quick: bool) -> list[Row]:
 
 
 def check_huber(markets: list[Kind], quick: bool) -> list[Row]:
-    row = Row("rolling_huber", "hedge_ratio, intercept, r2, hedge_ratio_se", "statsmodels.RLM, HuberT", EXACT)
+    row = Row("rolling_huber", "hedge_ratio, intercept, r2, hedge_ratio_se", "statsmodels.RLM, HuberT, run to its end", EXACT)
     for kind in markets:
         for size, ends in windows(kind, DEAR, quick):
             for end, *found in zip(ends, *rolling_huber(kind.values, *tasks(size, ends)), strict=True):

@@ -7,7 +7,8 @@ from typing import Any, Final, Self
 
 import psycopg
 
-from flows.binance.rest import Api, Failed
+from flows.binance.refusals import Failed
+from flows.binance.rest import Api
 from flows.errors import UserError
 from flows.questdb import Endpoint, connect
 

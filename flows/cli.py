@@ -2,8 +2,8 @@
 
 import argparse
 import contextlib
+import io
 import logging
-import re
 import shlex
 import sys
 import time
@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO
 import msgspec
 
 from flows.errors import UserError
-from flows.interrupts import interruptible
+from flows.interrupts import interruptible, stopping_on_signals
 
 REPORT_S: Final = 10.0
 REPLAY_EPOCH: Final = timedelta(seconds=10)
@@ -42,12 +42,17 @@ FAULTS: Final = {  # of the local exchange: what a value other than the default 
     "rest_lag_us": "late REST",
     "rest_status": "REST refused with this HTTP status",
     "rest_failures": "so many times",
+    "rest_endpoint": "at this one only, such as historicalTrades",
+    "subscribe_failures": "so many SUBSCRIBE requests refused",
+    "mute_refusals": "true: refused without an answer",
     "retry_after_s": "and its Retry-After",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 1 after one line that says what is wrong. To be interrupted is no mistake, but a check has then not passed."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # in a locale without · and ü a name is escaped, as on standard error
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("websockets").setLevel(logging.WARNING)
@@ -88,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(verb=function)
         return added
 
+    verb("init", init, "write a pipeline.yaml to begin with", "Into this directory, or as the FILE of --config. One that is there stays.")
     run_ = verb("run", run, "the pipeline, live", "Resumes where it stopped; Ctrl-C writes what is under way and ends it.")
     run_.add_argument("--fresh", action="store_true", help="forget the recovery store and begin at the newest trade")
     add_workers(run_)
@@ -98,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
         "Event time only: the speed changes no row, and a second replay changes none.",
     )
     replay_.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="recorded frames (.ndjson[.gz]), trade archives (.csv, .zip), Parquet"
+        "files", nargs="+", type=Path, metavar="FILE", help="recorded trades: frames, JSON, CSV, Parquet, Feather, packed or not"
     )
     replay_.add_argument("--speed", type=positive, metavar="N", help="times the market's own speed (default: as fast as possible)")
     add_dir(replay_)
@@ -119,8 +125,14 @@ def parser() -> argparse.ArgumentParser:
     verb("check", check, "what is ready and what is not", "Exit code 0 when everything is.")
     export_ = verb("export", export_table, "a table to CSV or Parquet")
     export_.add_argument("table", metavar="TABLE")
-    export_.add_argument("--format", choices=("csv", "parquet"), help="default: parquet for a FILE that ends in .parquet, else csv")
-    export_.add_argument("-o", "--output", required=True, metavar="FILE", help="- for standard output (CSV only)")
+    export_.add_argument("--format", choices=("csv", "parquet"), help="default: what FILE's ending says, else csv")
+    export_.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="ends in .csv, .csv.gz, .csv.bz2, .csv.xz, .csv.zst or .parquet; - is standard output",
+    )
     export_.add_argument("--start", metavar="TIME", help="first ts, such as 2024-08-09 or 2024-08-09T00:05:00Z")
     export_.add_argument("--end", metavar="TIME", help="ts before this time")
     for name in ("symbol", "pair", "timeframe"):
@@ -135,7 +147,7 @@ def add_workers(to: argparse.ArgumentParser) -> None:
 
 
 def add_dir(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--dir", type=Path, metavar="DIR", help="an embedded database of its own in DIR")
+    to.add_argument("--dir", type=directory, metavar="DIR", help="an embedded database of its own in DIR")
 
 
 def add_exchange(to: argparse.ArgumentParser) -> None:
@@ -185,6 +197,12 @@ def port(text: str) -> int:
     return int(text)
 
 
+def directory(text: str) -> Path:
+    if not text:  # a variable of the shell that is not set: the current directory would become a database
+        raise argparse.ArgumentTypeError("expected a directory, got ''")
+    return Path(text)
+
+
 def when(text: str) -> int:
     """A time as µs since the epoch; without a zone it is UTC."""
     try:
@@ -215,6 +233,21 @@ def load(options: argparse.Namespace) -> Any:
     return load_settings(options.config or Path("pipeline.yaml"))
 
 
+def init(options: argparse.Namespace) -> int:
+    from importlib.resources import files
+
+    path = options.config or Path("pipeline.yaml")
+    try:
+        with path.open("xb") as file:
+            file.write((files("flows") / "pipeline.yaml").read_bytes())
+    except FileExistsError:
+        raise UserError(f"init: {path} is there already: edit it, or name another file with --config") from None
+    except OSError as error:
+        raise UserError(f"init: {path} cannot be written ({error.strerror}): name another file with --config") from None
+    print(f"{path}: written. Edit its pairs, then `pairflow check` says what is ready and `pairflow run` starts")
+    return 0
+
+
 def run(options: argparse.Namespace) -> int:
     from flows.running import of_its_own
 
@@ -232,7 +265,10 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
     import threading
 
     from flows.audit import Auditor
-    from flows.binance.rest import Api, Budget, check_symbols
+    from flows.binance.proxies import proxy_for
+    from flows.binance.readiness import refuse_unready
+    from flows.binance.rest import Api, Budget
+    from flows.compiling import telling_of_compiling
     from flows.embedded import running
     from flows.history import Beginning, left_open
     from flows.monitor import Monitor, Vitals
@@ -246,8 +282,6 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
         open_recovery,
         own_recovery,
         refuse_unforgettable,
-        stopping_on_signals,
-        telling_of_compiling,
     )
     from flows.sink import QuestDBSink
     from flows.source import ExchangeSource, Options, Stop
@@ -256,7 +290,8 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
     stop, tally = Stop(), Tally()
     with own_recovery(settings):
         refuse_unforgettable(settings) if fresh else compare_recovery(settings)
-        check_symbols(settings.source.rest_url, settings.symbols, settings.source.stream)
+        refuse_unready(settings.source.rest_url, settings.symbols, settings.source.stream)
+        proxy_for(settings.source.ws_url)  # refused here where its variable names none
         with running(settings.questdb, say) as endpoint:
             prepare(endpoint)
             set_retention(endpoint, **msgspec.to_builtins(settings.retention))
@@ -298,62 +333,89 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
 def where_to_look(settings: Any, endpoint: Any) -> str:
     pairs = ", ".join(pair.name for pair in settings.pairs)
     own = settings.source.exchange == "simulated"
+    command = f"`pairflow questdb --dir {shlex.quote(str(settings.questdb.dir))}` shows its login"
+    login = command if settings.questdb.embedded else "its login is that of your server"
     return (
         f"streaming {', '.join(settings.symbols)} from {settings.source.ws_url}; pairs {pairs or 'none'}\n"
-        f"look: QuestDB's console http://{endpoint.host}:{endpoint.http_port} (try: SELECT * FROM signals LIMIT -20), "
+        f"look: QuestDB's console http://{endpoint.host}:{endpoint.http_port} (try: SELECT * FROM signals LIMIT -20; {login}), "
         f"PostgreSQL at {endpoint.host}:{endpoint.pg_port}; Ctrl-C stops"
         + (f"\nthe market is simulated: its database is {settings.questdb.dir}, emptied at each start" if own else "")
     )
 
 
 def replay(options: argparse.Namespace) -> int:
+    from flows.compiling import telling_of_compiling
     from flows.embedded import running
     from flows.pipeline import pipeline, warm_up
     from flows.questdb import Writer, prepare, settle, ttl_would_drop
-    from flows.recordings import read, symbols_in
-    from flows.running import Tally, execute, stopping_on_signals, telling_of_compiling
-    from flows.sink import QuestDBSink
-    from flows.source import RecordingSource, Stop
+    from flows.replay.source import RecordingSource
+    from flows.running import Tally, execute
+    from flows.sink import AWAITED, QuestDBSink
+    from flows.source import Stop
 
-    settings = load(options)
-    look = symbols_in(options.files, progress(sys.stderr, "looking"))
-    known = sorted(set(look.symbols) & set(settings.symbols))
-    if not known:
-        raise UserError(
-            f"replay: the recordings hold {', '.join(look.symbols[:5]) or 'no symbol'}, the configuration {', '.join(settings.symbols)}: "
-            "add the pair or source.symbols to the configuration"
-        )
-    if left := sorted(set(look.symbols) - set(settings.symbols)):
-        say(f"left out, not in the configuration: {', '.join(left)}")
-    settings = msgspec.structs.replace(settings, source=msgspec.structs.replace(settings.source, stream=look.stream))
-    settings = msgspec.structs.replace(settings, questdb=in_dir(settings.questdb, options.dir))
+    settings, recording = recorded(options, load(options))
     stop, tally = Stop(), Tally()
     with running(settings.questdb, say) as endpoint:
         prepare(endpoint)
-        if why := ttl_would_drop(endpoint, look.first_us, look.last_us):
+        if why := ttl_would_drop(endpoint, recording.first_us, recording.last_us):
             raise UserError(f"replay: {why}")
         with telling_of_compiling(say):
             warm_up(settings)
-        recording = read(options.files, settings.symbols, None if options.speed else progress(sys.stderr, "replaying"), look.stream)
         source = RecordingSource(settings, recording, stop, options.speed)
-        flow = pipeline(settings, source, QuestDBSink(lambda: Writer(endpoint, log=say, stop=stop), tally))
+        flow = pipeline(
+            settings,
+            source,
+            QuestDBSink(lambda: Writer(endpoint, log=say, stop=stop), tally, awaited=() if options.speed is None else AWAITED),
+        )
         began = time.monotonic()
         with stopping_on_signals(stop), tally.reported(say, REPORT_S) if options.speed else contextlib.nullcontext():
             execute(flow, recovery=None, every=REPLAY_EPOCH, workers=options.workers)
         settle(endpoint)
-        took = time.monotonic() - began
+        took, summary = time.monotonic() - began, source.summary
         if not stop and not tally.rows["trades"]:
-            raise UserError(f"replay: no trade was left of the recordings{source.left_out}: nothing was written; correct the recordings")
+            raise UserError(f"replay: no trade was left of the recordings{summary.left_out()}: nothing was written; correct the recordings")
         print(
             f"{'interrupted' if stop else 'replayed'}: {tally.summary()} in {took:.1f} s "
-            f"({tally.rows['trades'] / took:,.0f} trades/s){source.left_out}"
+            f"({tally.rows['trades'] / took:,.0f} trades/s){summary.left_out()}"
         )
+        for line in filter(None, (summary.cut_off(), summary.advice)):
+            print(line)
         if settings.questdb.embedded:
             where = f" --dir {shlex.quote(str(options.dir))}" if options.dir is not None else ""
             print(
                 f"look: the database is in {settings.questdb.dir}; `pairflow questdb{where}` serves it, `pairflow export TABLE -o FILE{where}` writes it"
             )
     return 0
+
+
+def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
+    """The settings of a replay and its recording, in order; says what one has and the other has not."""
+    from flows.replay.recordings import Recording, symbols_in
+
+    look = symbols_in(options.files, progress(sys.stderr, "looking"))
+    known = set(look.symbols) & set(settings.symbols)
+    if not known:
+        raise UserError(
+            f"replay: the recordings hold {', '.join(look.symbols[:5]) or 'no symbol'}, the configuration {', '.join(settings.symbols)}: "
+            "add the pair or source.symbols to the configuration"
+        )
+    if left := sorted(set(look.symbols) - known):
+        say(f"left out, not in the configuration: {', '.join(left)}")
+    if absent := [symbol for symbol in settings.symbols if symbol not in known]:
+        pairs = [pair.name for pair in settings.pairs if not {pair.y, pair.x} <= known]
+        say(f"not in the recordings: {', '.join(absent)}" + (f"; no signals of {', '.join(pairs)}" if pairs else ""))
+    if not look.ids:
+        say("the trades have no ids: numbered 1, 2, 3 … in the order of time, price, quantity and side")
+    if sideless := [file.path.name for file in look.files if not file.sides]:
+        say(f"nothing says who took the trades of {', '.join(sideless[:3])}: side, buy_volume and imbalance stay NULL")
+    settings = msgspec.structs.replace(
+        settings,
+        source=msgspec.structs.replace(settings.source, stream=look.stream),
+        questdb=in_dir(settings.questdb, options.dir),
+    )
+    beside = settings.questdb.dir.parent if settings.questdb.embedded else None
+    reading = None if options.speed else progress(sys.stderr, "replaying")
+    return settings, Recording(look, settings.symbols, beside, say, progress(sys.stderr, "sorting"), reading)
 
 
 def in_dir(database: Any, directory: Path | None) -> Any:
@@ -406,26 +468,30 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def erase(database: Any) -> None:
-    """Empty the database of a simulated market: that is another one each time."""
+    """Empty the database of a simulated market, which differs on every run. Its passwords stay."""
     import shutil
 
+    from flows.credentials import passwords_file
     from flows.embedded import in_use
     from flows.keeper import users_lock
 
-    directory = database.dir
-    if in_use(directory):
-        raise UserError(f"questdb: {directory}: another simulated market or `pairflow questdb` is running on it: stop that first")
-    if not directory.exists():
+    where = database.dir
+    if in_use(where):
+        raise UserError(f"questdb: {where}: another simulated market or `pairflow questdb` is running on it: stop that first")
+    if not where.exists():
         return
-    ours = users_lock(directory)
-    if not ours.exists() and any(directory.iterdir()):
-        raise UserError(
-            f"questdb: {directory} is to be emptied for a simulated market, but holds other things: move them, or set questdb.dir"
-        )
-    for path in directory.iterdir():
+    ours, kept = users_lock(where), passwords_file(where)
+    if not ours.exists() and any(where.iterdir()):
+        raise UserError(f"questdb: {where} is to be emptied for a simulated market, but holds other things: move them, or set questdb.dir")
+    for path in where.iterdir():
         if path != ours.parent:  # last, for it says whose the directory is
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shutil.rmtree(directory)
+    if kept.exists():  # a Grafana that was given them goes on
+        for path in ours.parent.iterdir():
+            if path not in (ours, kept):
+                path.unlink()
+    else:
+        shutil.rmtree(where)
 
 
 @contextlib.contextmanager
@@ -465,11 +531,22 @@ def answers(port_: int) -> bool:
     return True
 
 
+def named(symbol: str) -> str:
+    from flows.symbols import symbol_name
+
+    name = symbol_name(symbol)
+    if name is None:
+        raise UserError(f"exchange: --symbols: {symbol}: expected letters, digits and _, such as BTCUSDT")
+    return name
+
+
 def exchange(options: argparse.Namespace) -> int:
     import os
     import signal
     import threading
 
+    if options.config:
+        load(options)  # not needed, but a wrong one is a mistake all the same
     from flows.exchange import Faults, Options, serve
     from flows.market import DEFAULT_SYMBOLS
 
@@ -479,14 +556,13 @@ def exchange(options: argparse.Namespace) -> int:
         if name not in FAULTS:
             raise UserError(f"exchange: --fault {fault}: there is no fault {name!r}: choose of {', '.join(FAULTS)}")
         try:
-            faults[name] = getattr(msgspec.convert({name: msgspec.json.decode(value)}, Faults), name)
+            written = value if name == "rest_endpoint" else msgspec.json.decode(value)
+            faults[name] = getattr(msgspec.convert({name: written}, Faults), name)
         except msgspec.MsgspecError as error:
             why = "a value after =" if not value else str(error).partition(" - at")[0].removeprefix("Expected ").replace("`", "")
             raise UserError(f"exchange: --fault {fault}: expected {why}, got {value!r}") from None
     injected = Faults(**faults)
-    for symbol in options.symbols or ():
-        if not re.fullmatch("[A-Z0-9]{2,30}", symbol):
-            raise UserError(f"exchange: --symbols: {symbol}: expected capital letters and digits, such as BTCUSDT")
+    symbols = list(dict.fromkeys(named(symbol) for symbol in options.symbols or DEFAULT_SYMBOLS))
     if options.until_eof:
 
         def watch() -> None:
@@ -502,7 +578,7 @@ def exchange(options: argparse.Namespace) -> int:
             speed=options.speed,
             since_us=options.since,
             begin=options.begin,
-            symbols=tuple(options.symbols or DEFAULT_SYMBOLS),
+            symbols=tuple(symbols),
             rate=options.rate,
             history_s=options.history,
             catch_up=options.catch_up,
@@ -516,10 +592,25 @@ def exchange(options: argparse.Namespace) -> int:
 def questdb(options: argparse.Namespace) -> int:
     from flows.embedded import serve
 
-    database = in_dir(load(options).questdb, options.dir)
+    database = load(options).questdb if options.dir is None else in_dir(known_ports(options), options.dir)
     if not database.embedded:
         raise UserError("questdb: the configuration names a server elsewhere (questdb.embedded: false): start that one")
     return serve(database, say)
+
+
+def known_ports(options: argparse.Namespace) -> Any:
+    """A database on the ports of the configuration, if there is one: with --dir nothing else of it matters."""
+    from flows.config import QuestDB
+
+    if options.config is None and not Path("pipeline.yaml").exists():
+        return QuestDB()
+    try:
+        return load(options).questdb
+    except UserError as error:
+        if options.config:
+            raise
+        say(f"pipeline.yaml is left out, so its ports are not used: {error}")
+        return QuestDB()
 
 
 def export_table(options: argparse.Namespace) -> int:
@@ -528,21 +619,31 @@ def export_table(options: argparse.Namespace) -> int:
     from flows.questdb import prepare
 
     chosen = {name: getattr(options, name) for name in ("start", "end", "symbol", "pair", "timeframe")}
-    kind = options.format or ("parquet" if options.output.endswith(".parquet") else "csv")
-    refuse_wrong(options.table, kind, options.output, **chosen)
+    refuse_wrong(options.table, options.format, options.output, **chosen)
     if options.dir is not None and not (options.dir / "db").is_dir():
         raise UserError(f"export: --dir {options.dir}: no database is there: give that of a replay, or the demo's (.pairflow/demo/questdb)")
-    with running(in_dir(load(options).questdb, options.dir), say) as endpoint:
+    with running(exported(options), say) as endpoint:
         prepare(endpoint)
         export(
             endpoint,
             options.table,
-            kind,
+            options.format,
             options.output,
             **chosen,
             progress=say,
         )
     return 0
+
+
+def exported(options: argparse.Namespace) -> Any:
+    """The database that an export reads: that of --dir, for which no configuration is needed, else the configured one."""
+    from flows.config import QuestDB
+
+    if options.dir is None or options.config:
+        settings = load(options)
+        if options.dir is None:
+            return settings.questdb
+    return in_dir(QuestDB(http_port=0, pg_port=0), options.dir)  # any free ports: nobody looks at them
 
 
 def check(options: argparse.Namespace) -> int:

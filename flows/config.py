@@ -12,9 +12,10 @@ import msgspec
 
 from flows.errors import UserError
 from flows.strict_yaml import Field, either, parse, shown, suggested
+from flows.symbols import symbol_name
+from operators.methods import METHODS, MOST_LAGS, MOST_ROWS
 from operators.metrics import PAIR_METRICS, SYMBOL_METRICS
 
-METHODS = ("ols", "kalman", "huber", "theil_sen", "tls")  # hedge ratios that operators/ can compute
 TESTED_METRICS = ("coint_pvalue", "broken")  # of the Engle–Granger test
 SIGNED_METRICS = ("zscore", "correlation")  # `outside` means something for these only
 CONTIGUOUS = "contiguous"
@@ -26,6 +27,7 @@ TIMEFRAMES = ("1s", "5s", "10s", "30s", "1m", "5m")  # the default of bars.timef
 LONGEST_TIMEFRAME_S = 300
 USUAL_TIMEFRAME = "1m"  # what an alert rule watches unless it says otherwise
 LONGEST_WINDOW = 100_000  # bars: more than a day of 1s; a slip of the finger beyond
+LEAST_STALE_BARS = 3
 REACHABLE = 0.8  # of the largest |z| a window can give: the share an alert's threshold may ask for
 COST_BPS = 10_000  # a fee of the whole trade
 LONGEST_TTL_DAYS = 36_500
@@ -50,6 +52,7 @@ LEAST = {"hedge.window": 20, "zscore.window": 10, "correlation.window": 5, "adf.
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str = "binance"  # binance | simulated
     quiet_us: int = 3_000_000
+    stale_us: int = 60_000_000  # a leg without a trade for longer opens no episode of its pairs
     stream: str = "trade"  # trade | aggTrade
     ids: str = CONTIGUOUS  # contiguous | sparse
     ws_url: str = "wss://data-stream.binance.vision"
@@ -137,7 +140,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, directory: Path | 
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: name one with --config, or copy pipeline.yaml from the project") from None
+        raise UserError(f"{path}: no such file: name one with --config, or let `pairflow init` write one") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8 text: is this the configuration?") from None
     except (OSError, ValueError) as error:
@@ -156,8 +159,9 @@ def decode(text: str, where: str, directory: Path | None = None, environ: Mappin
     directory = directory or Path()
     bars = keys["bars"].keys("timeframes") if "bars" in keys else {}
     timeframes = _timeframes(bars["timeframes"]) if "timeframes" in bars else TIMEFRAMES
-    pairs = _pairs(top, keys, timeframes)
-    source, extra = _source(keys.get("source"))
+    spellings = Spellings()
+    pairs = _pairs(top, keys, timeframes, spellings)
+    source, extra = _source(keys.get("source"), spellings)
     symbols = tuple(sorted({leg for pair in pairs for leg in (pair.y, pair.x)} | set(extra)))
     if not symbols:
         raise top.wrong("nothing to stream: give pairs, for example `pairs: [[BTCUSDT, ETHUSDT]]`, or source.symbols")
@@ -181,6 +185,11 @@ def decode(text: str, where: str, directory: Path | None = None, environ: Mappin
 def timeframe_us(word: str) -> int:
     """The length of a timeframe such as `1s` or `5m` in µs."""
     return int(word[:-1]) * UNITS_US[word[-1]]
+
+
+def stale_after(settings: Settings, timeframe: str) -> int:
+    """Bars of the timeframe without a trade, the newest among them, up to which a leg is not stale."""
+    return max(settings.source.stale_us // timeframe_us(timeframe), LEAST_STALE_BARS)
 
 
 def largest_zscore(window: int) -> float:
@@ -225,12 +234,20 @@ def _timeframes(field: Field, among: Sequence[str] | None = None, among_name: st
     return tuple(sorted(words, key=timeframe_us))
 
 
-def _symbol(field: Field) -> str:
-    if isinstance(field.content, str) and re.fullmatch(r"[A-Za-z0-9]{2,30}", field.content):
-        if field.content != field.content.upper():
-            raise field.wrong(f"symbols are in upper case: write {field.content.upper()}, got {shown(field.content)}")
-        return field.content
-    raise field.expected("a symbol such as BTCUSDT (2 to 30 letters and digits)")
+class Spellings:
+    """The symbols of one configuration: btcusdt and BTC/USDT are read as BTCUSDT, but one symbol is written in one way."""
+
+    def __init__(self) -> None:
+        self._written: dict[str, str] = {}  # by symbol
+
+    def symbol(self, field: Field) -> str:
+        name = symbol_name(field.content) if isinstance(field.content, str) else None
+        if name is None or field.content != str(field.content).strip():
+            raise field.expected("a symbol such as BTCUSDT (2 to 40 letters, digits and _)")
+        before = self._written.setdefault(name, str(field.content))
+        if before != field.content:
+            raise field.wrong(f"{name} is written in two ways, {shown(before)} and {shown(field.content)}: write {name} everywhere")
+        return name
 
 
 def _share(field: Field) -> float:
@@ -239,19 +256,24 @@ def _share(field: Field) -> float:
 
 def _directory(field: Field, below: Path) -> Path:
     written = field.text("a directory", lambda name: name.strip() == name != "" and name.isprintable())
-    return below / (Path.home() / written[2:] if written.startswith("~/") else written)
+    try:
+        return below / (Path.home() / written[2:] if written.startswith("~/") else written)
+    except RuntimeError:
+        raise field.wrong(f"this user has no home directory: write all of the path, got {shown(written)}") from None
 
 
 # --- the sections -------------------------------------------------------------------------------------------------------------
 
 
-def _source(field: Field | None) -> tuple[Source, tuple[str, ...]]:
-    keys = field.keys("exchange", "quiet", "stream", "ids", "ws_url", "rest_url", "symbols") if field else {}
+def _source(field: Field | None, spellings: Spellings) -> tuple[Source, tuple[str, ...]]:
+    keys = field.keys("exchange", "quiet", "stale", "stream", "ids", "ws_url", "rest_url", "symbols") if field else {}
     chosen: dict[str, Any] = {}
     if "exchange" in keys:
         chosen["exchange"] = keys["exchange"].one_of(("binance", "simulated"))
     if "quiet" in keys:
         chosen["quiet_us"] = _duration_us(keys["quiet"], "a duration from 1ms to 1h, such as 3s", UNITS_US["ms"], UNITS_US["h"])
+    if "stale" in keys:
+        chosen["stale_us"] = _duration_us(keys["stale"], "a duration from 1s to 1h, such as 60s", UNITS_US["s"], UNITS_US["h"])
     if "stream" in keys:
         chosen["stream"] = keys["stream"].one_of(("trade", "aggTrade"))
     if "ids" in keys:
@@ -262,7 +284,7 @@ def _source(field: Field | None) -> tuple[Source, tuple[str, ...]]:
         chosen["rest_url"] = _url(keys["rest_url"], ("http", "https"))
     symbols: list[str] = []
     for element in keys["symbols"].elements("a list of symbols such as [BNBUSDT, SOLUSDT]") if "symbols" in keys else ():
-        symbol = _symbol(element)
+        symbol = spellings.symbol(element)
         if symbol in symbols:
             raise element.wrong(f"{symbol} is listed twice")
         symbols.append(symbol)
@@ -346,7 +368,7 @@ def _retention(field: Field | None) -> Retention:
 # --- pairs --------------------------------------------------------------------------------------------------------------------
 
 
-def _pairs(top: Field, keys: Mapping[str, Field], timeframes: tuple[str, ...]) -> tuple[Pair, ...]:
+def _pairs(top: Field, keys: Mapping[str, Field], timeframes: tuple[str, ...], spellings: Spellings) -> tuple[Pair, ...]:
     defaults = _leaves(Field(top.where, "defaults", BUILT_IN, BY_DEFAULT))
     if "defaults" in keys:
         written = _leaves(keys["defaults"].ranked(BY_USER))
@@ -354,7 +376,7 @@ def _pairs(top: Field, keys: Mapping[str, Field], timeframes: tuple[str, ...]) -
         defaults |= written
     pairs: dict[str, Pair] = {}
     for field in keys["pairs"].elements("a list of pairs such as [BTCUSDT, ETHUSDT]") if "pairs" in keys else ():
-        pair = _pair(field, defaults, timeframes)
+        pair = _pair(field, defaults, timeframes, spellings)
         if pair.name in pairs:
             raise field.wrong(f"the pair {pair.name} is listed twice")
         pairs[pair.name] = pair
@@ -393,7 +415,7 @@ def _verify(leaves: Mapping[str, Field], timeframes: tuple[str, ...]) -> None:
                 _counts(field, LEAST[leaf])
 
 
-def _pair(field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ...]) -> Pair:
+def _pair(field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ...], spellings: Spellings) -> Pair:
     legs, what = field, "a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}"
     own: dict[str, Field] = {}
     if isinstance(field.content, dict):
@@ -404,7 +426,7 @@ def _pair(field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ..
     elements = legs.elements(what)
     if len(elements) != 2:
         raise legs.expected(what)
-    y, x = (_symbol(element) for element in elements)
+    y, x = (spellings.symbol(element) for element in elements)
     if y == x:
         raise legs.wrong(f"the legs of a pair differ, got {y} twice")
     leaves = {**defaults, **own}
@@ -446,6 +468,8 @@ def _lags(field: Field) -> str | int:
         return str(field.content)
     if isinstance(field.content, bool) or not isinstance(field.content, int) or not 0 <= field.content <= LONGEST_WINDOW:
         raise field.expected("aic, bic or an integer ≥ 0")
+    if field.content > MOST_LAGS:
+        raise field.expected(f"aic, bic or an integer ≤ {MOST_LAGS} (more take longer than there is time between bars)")
     return field.content
 
 
@@ -486,8 +510,15 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
         )
         for word in own
     )
-    lags = _lags(leaves["adf.lags"])
+    lags, methods = _lags(leaves["adf.lags"]), _listed_methods(leaves["hedge.method"])
     for window in windows:
+        for method in methods:
+            if window.hedge > MOST_ROWS.get(method, LONGEST_WINDOW):
+                length, by = leaves["hedge.window"], leaves["hedge.method"]
+                raise (length if length.rank >= by.rank else by).wrong(
+                    f"{method} bears a hedge.window of at most {MOST_ROWS[method]} (more rows take longer than there is time between bars), "
+                    f"got {window.hedge} at {window.timeframe}: shorten it, or choose another method"
+                )
         if window.zscore > window.hedge:
             zscore, hedge = leaves["zscore.window"], leaves["hedge.window"]
             if zscore.rank >= hedge.rank:
@@ -655,7 +686,7 @@ def _subjects(rule: Field, metric: str, keys: Mapping[str, Field], kind: str, kn
         return known
     chosen: set[str] = set()
     for field in [one] if one else many.elements(f"a list of {kind}s") if many else []:
-        subject = field.text(f"a {kind} such as {known[0] if known else 'BTCUSDT-ETHUSDT'}")
+        subject = _subject(field.text(f"a {kind} such as {known[0] if known else 'BTCUSDT-ETHUSDT'}"), kind, known)
         if subject not in known:
             raise field.wrong(f"unknown {kind} {shown(subject)}" + (f", {suggested(subject, known)}" if known else ": there are no pairs"))
         if subject in chosen:
@@ -664,6 +695,18 @@ def _subjects(rule: Field, metric: str, keys: Mapping[str, Field], kind: str, kn
     if not chosen:
         raise rule.wrong(f"expected at least one of {kind}s, or leave the key out for all")
     return tuple(subject for subject in known if subject in chosen)
+
+
+def _subject(written: str, kind: str, known: Sequence[str]) -> str:
+    """The pair or symbol that is meant, whatever way its symbols are written; what was written where none is."""
+    if written in known:
+        return written
+    if kind == "symbol":
+        return symbol_name(written) or written
+    # BTC-USDT-ETH-USDT is a pair, too: of the ways to divide it, one is known.
+    divided = [(written[:k], written[k + 1 :]) for k, character in enumerate(written) if character == "-"]
+    named = {f"{symbol_name(y)}-{symbol_name(x)}" for y, x in divided} & set(known)
+    return named.pop() if len(named) == 1 else written
 
 
 def _watched(own: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -690,6 +733,7 @@ def settings_fingerprint(settings: Settings) -> dict[str, Any]:
     return {
         "source": {
             "exchange": source.exchange,
+            "stale": f"{source.stale_us / UNITS_US['s']:g}s",
             "stream": source.stream,
             "ids": source.ids,
             "ws_url": source.ws_url,

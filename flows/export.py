@@ -1,17 +1,13 @@
 """A table of the database to CSV or Parquet, a slice of time after another, so that any table fits into little memory.
 
 CSV: times as YYYY-MM-DDTHH:MM:SS.ffffffZ, NULL empty, booleans true or false, doubles with the fewest digits that read back as the same
-number. Rows by ts, then by the table's other keys. Parquet: the same columns, times as UTC microseconds.
+number. Rows by ts, then by the table's other keys. Parquet: the same columns, times as UTC microseconds. `flows.export_file` says which
+name makes which file.
 """
 
-import contextlib
 import csv
-import errno
-import os
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,18 +15,17 @@ from typing import Any, TextIO
 import numpy as np
 
 from flows.errors import UserError
+from flows.export_file import STDOUT, format_of, opened
 from flows.questdb import Endpoint, Table, connect, suspended, suspension, tables
 
 SLICE_ROWS = 50_000
 PROGRESS_S = 1.0
-FORMATS = ("csv", "parquet")
-STDOUT = "-"
 
 
 def export(
     endpoint: Endpoint,
     table: str,
-    format: str = "csv",
+    format: str | None = None,
     out: str | Path = STDOUT,
     *,
     start: str | None = None,
@@ -42,17 +37,19 @@ def export(
 ) -> int:
     """Write the rows from `start` up to, not including, `end` (ISO 8601, UTC unless said otherwise) and return how many they were.
 
-    The file appears when it is complete. Rows that are written after the start of the export and later than it are left out.
+    `format` is csv or parquet; by default what the name says. The file appears when it is complete. Rows that are written after the
+    start of the export and later than it are left out.
     """
     chosen = {"start": start, "end": end, "symbol": symbol, "pair": pair, "timeframe": timeframe}
     spec, where, bound, first_us, end_us = refuse_wrong(table, format, out, **chosen)
+    kind, compression = format_of(out, format)
     import psycopg
 
-    with connect(endpoint) as connection, _output(out, format) as target:
+    with connect(endpoint) as connection, opened(out, kind, compression) as target:
         for name, reason in suspended(connection):
             if name == table:
                 raise UserError(f"export: {suspension(name, reason)}; nothing was exported")
-        writer = _Csv(target, spec) if format == "csv" else _Parquet(target, spec)
+        writer = _Csv(target, spec) if kind == "csv" else _Parquet(target, spec)
         try:
             return _copy(connection, spec, where, bound, first_us, end_us, writer, progress)
         except psycopg.Error as error:
@@ -63,7 +60,7 @@ def export(
 
 def refuse_wrong(
     table: str,
-    format: str,
+    format: str | None,
     out: str | Path,
     *,
     start: str | None = None,
@@ -75,10 +72,7 @@ def refuse_wrong(
     """What the arguments of an export ask for: table, conditions and their values, time from and to; UserError when they cannot be met."""
     if table not in tables():
         raise UserError(f"export: there is no table {table!r}: choose one of {', '.join(tables())}")
-    if format not in FORMATS:
-        raise UserError(f"export: --format {format}: choose one of {', '.join(FORMATS)}")
-    if format == "parquet" and str(out) == STDOUT:
-        raise UserError("export: Parquet cannot be written to the terminal: name a file with -o FILE")
+    format_of(out, format)
     spec = tables()[table]
     where, bound = _filters(spec, symbol=symbol, pair=pair, timeframe=timeframe)
     first_us = _micros("--start", start) if start else 0
@@ -210,48 +204,3 @@ class _Parquet:
 
     def close(self) -> None:
         self._writer.close()
-
-
-@contextlib.contextmanager
-def _output(out: str | Path, format: str) -> Iterator[Any]:
-    """Where to write: the terminal, or a file that appears under its name only when it is whole."""
-    if str(out) == STDOUT:
-        try:
-            if sys.stdout is None:
-                raise OSError(errno.EBADF, "it is closed")
-            yield sys.stdout
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            sys.stdout = None  # what it still holds cannot be written either
-            raise UserError(f"export: standard output cannot be written ({error.strerror or error}): name a file with -o FILE") from None
-        return
-    path = Path(out)
-    mode = {"mode": "w", "encoding": "utf-8", "newline": ""} if format == "csv" else {"mode": "wb"}
-    try:
-        if path.exists() and not path.is_file():
-            if path.is_dir():
-                raise IsADirectoryError(0, "it is a directory")
-            with path.open(**mode) as device:  # type: ignore[call-overload]  # /dev/null, a named pipe: nothing to rename
-                yield device
-            return
-        handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise UserError(f"export: {path} cannot be written ({error.strerror}): name another file with -o FILE") from None
-    try:
-        with os.fdopen(handle, **mode) as file:  # type: ignore[call-overload]
-            yield file
-        Path(fresh).chmod(0o666 & ~_umask())
-        Path(fresh).replace(path)
-    except BaseException as error:
-        Path(fresh).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise UserError(f"export: {path} cannot be written ({error.strerror or error}): nothing was kept") from None
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

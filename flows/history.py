@@ -11,9 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from flows.binance.klines import FIELDS, Klines, first_id_from, interval_us, klines, server_time_us
-from flows.binance.rest import Api, Failed
+from flows.binance.refusals import Failed, Refused
+from flows.binance.rest import Api
 from flows.binance.sequencer import OPEN, Gap
-from flows.config import Settings, timeframe_us
+from flows.config import Settings, stale_after, timeframe_us
 from flows.errors import Interrupted, UserError
 from flows.questdb import Endpoint, connect, settle
 from operators.activity import LONG_WINDOW
@@ -57,7 +58,8 @@ class Start:
 def rows_needed(settings: Settings, timeframe: str) -> int:
     """Bars of the timeframe that everything measured on it looks back to, the tests behind `coint_share` included."""
     windows = [window for pair in settings.pairs for window in pair.windows if window.timeframe == timeframe]
-    return max([LONG_WINDOW + 1, *(max(w.hedge, w.zscore, w.correlation + 1, w.adf + TESTS * w.adf_every) for w in windows)])
+    known_stale = stale_after(settings, timeframe) + 1
+    return max([LONG_WINDOW + 1, known_stale, *(max(w.hedge, w.zscore, w.correlation + 1, w.adf + TESTS * w.adf_every) for w in windows)])
 
 
 def left_open(settings: Settings, endpoint: Endpoint) -> tuple[Gap, ...]:
@@ -92,9 +94,7 @@ class Beginning:
             try:
                 self._start = self._searched(decided)
             except Failed as error:
-                raise UserError(
-                    f"exchange: {self._api.base_url}: no history to begin with ({error}); try again, or correct source.rest_url"
-                ) from None
+                raise UserError(f"exchange: {self._api.base_url}: no history to begin with: {error}; {error.advice}") from None
         return self._start
 
     def _searched(self, decided: tuple[int, bool] | None) -> Start:
@@ -185,7 +185,7 @@ class Beginning:
             try:
                 return question()
             except Failed as error:
-                if attempt == TRIES - 1:
+                if attempt == TRIES - 1 or isinstance(error, Refused):
                     raise
                 log.warning("%s: %s; asking again", self._api.base_url, error)
                 self._api.pause(PAUSE_S * 2**attempt)

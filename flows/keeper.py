@@ -1,12 +1,13 @@
 """Keeps the QuestDB process of a directory running for as long as anyone uses it.
 
 `flows.embedded` starts this as a process of its own, in its own session, so that neither Ctrl-C nor `kill -9` of a pipeline reaches
-the database. Who uses the server holds a shared lock on `run/users.lock`, which the operating system drops when its holder dies, however
+the database. It knows the server's login from the environment that both are started with. Who uses the server holds a shared lock on `run/users.lock`, which the operating system drops when its holder dies, however
 it dies; LINGER_S after the last one is gone the server is stopped. A server that dies while it is used is started again.
 
 Only the standard library: this process stays in memory beside the server.
 """
 
+import base64
 import contextlib
 import fcntl
 import http.client
@@ -75,17 +76,33 @@ def alive(pid: int, since: int | None) -> bool:
 
 
 def answers(host: str, http_port: int, pg_port: int) -> bool:
-    connection = http.client.HTTPConnection(host, http_port, timeout=PING_S)
+    """Whether a QuestDB answers on both ports; its /ping asks for no login."""
     try:
-        connection.request("GET", "/ping")
-        if connection.getresponse().status != http.client.NO_CONTENT:
+        if _status(host, http_port, "/ping") != http.client.NO_CONTENT:
             return False
         with socket.create_connection((host, pg_port), timeout=PING_S):
             return True
     except (OSError, http.client.HTTPException):
         return False
-    finally:
-        connection.close()
+
+
+def is_ours(host: str, http_port: int, user: str, password: str) -> bool:
+    """Whether the server asks for a login and takes this one: another program's, come to the port at the same moment, does not."""
+    login = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    statement = "/exec?query=SELECT%201"
+    try:
+        return [_status(host, http_port, statement), _status(host, http_port, statement, Authorization=login)] == [
+            http.client.UNAUTHORIZED,
+            http.client.OK,
+        ]
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _status(host: str, port: int, target: str, **headers: str) -> int:
+    with contextlib.closing(http.client.HTTPConnection(host, port, timeout=PING_S)) as connection:
+        connection.request("GET", target, headers=headers)
+        return connection.getresponse().status
 
 
 def _write_state(directory: Path, state: dict[str, Any]) -> None:
@@ -118,6 +135,7 @@ def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: woken.set())
     users = users_lock(directory).open("ab")
+    login = os.environ["QDB_HTTP_USER"], os.environ["QDB_HTTP_PASSWORD"]
     pause, was_ready, alone_since = RESTART_S, False, None
     while True:
         with log_file(directory).open("ab") as log:
@@ -126,7 +144,7 @@ def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held
         state |= {"born": {str(pid): born(pid) for pid in (child.pid, os.getpid())}, "ready": False}
         _write_state(directory, state)
         while child.poll() is None and not stopping.is_set():
-            if not state["ready"] and answers(HOST, http_port, pg_port):
+            if not state["ready"] and answers(HOST, http_port, pg_port) and is_ours(HOST, http_port, *login):
                 _write_state(directory, state := state | {"ready": True})
                 was_ready, pause = True, RESTART_S
             if not lock(users, fcntl.LOCK_EX):

@@ -13,9 +13,10 @@ from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import Sink
 
 from flows.columns import Rows
-from flows.config import Pair, Settings, timeframe_us
+from flows.config import Pair, Settings, stale_after, timeframe_us
 from flows.fatal import guarded
 from flows.history import States
+from flows.interrupts import step_at_work
 from flows.rows import Tables
 from flows.sink import PARTITION
 from flows.source import Feed
@@ -78,7 +79,8 @@ class Stateful(StatefulBatchLogic[Any, Any, bytes]):
             if self._snapshot is not None:
                 self._operator.resume(pickle.loads(self._snapshot))
                 self._snapshot = None
-        return [self._operator.update(value) for value in values], StatefulBatchLogic.RETAIN
+        with step_at_work():
+            return [self._operator.update(value) for value in values], StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> bytes:
         return pickle.dumps(self._operator, pickle.HIGHEST_PROTOCOL) if self._snapshot is None else self._snapshot
@@ -126,7 +128,8 @@ def rows_of(convert: Callable[[Any], Iterable[Rows]]) -> Callable[[tuple[str, An
 def measurer(settings: Settings) -> Callable[[Bars], Measurer]:
     def build(bars: Bars) -> Measurer:
         length = int(bars.timeframe[0])
-        return Measurer(len(settings.symbols), length, pair_specs(settings, words(settings)[length]))
+        word = words(settings)[length]
+        return Measurer(len(settings.symbols), length, pair_specs(settings, word), stale_after(settings, word))
 
     return build
 

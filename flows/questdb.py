@@ -4,25 +4,26 @@ import base64
 import http.client
 import json
 import logging
-import os
 import re
 import select
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from importlib.resources import files
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
 import numpy as np
 
+from flows import credentials
 from flows.columns import Column, Rows, Symbols
 from flows.errors import UserError
 
 log = logging.getLogger(__name__)
 
-SCHEMA = Path(__file__).parent.parent / "questdb" / "schema.sql"
+SCHEMA = files("flows") / "schema.sql"  # a link to questdb/schema.sql; a wheel has a copy
 CONNECT_S = 10
 DAY_US = 86_400_000_000
 NEVER = np.iinfo(np.int64).min  # NULL of LONG and TIMESTAMP
@@ -30,31 +31,33 @@ NEVER = np.iinfo(np.int64).min  # NULL of LONG and TIMESTAMP
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a database answers. Users and passwords come from the environment, never from here."""
+    """Where a database answers, and the data directory that keeps its passwords: None for a server of somebody else's."""
 
     host: str
     http_port: int
     pg_port: int
+    directory: Path | None = None
 
 
 def connect(endpoint: Endpoint) -> Any:
     """A psycopg connection in autocommit; `with connect(endpoint) as connection: connection.execute(…)`."""
     import psycopg
 
+    who = credentials.login("PG", endpoint.directory)
     try:
         return psycopg.connect(
             host=endpoint.host,
             port=endpoint.pg_port,
             dbname="qdb",
-            user=os.environ.get("QDB_PG_USER") or "admin",
-            password=os.environ.get("QDB_PG_PASSWORD") or "quest",
+            user=who.user,
+            password=who.password,
             autocommit=True,
             connect_timeout=CONNECT_S,
         )
     except psycopg.OperationalError as error:
         where = f"questdb: {endpoint.host}:{endpoint.pg_port} (PostgreSQL)"
         if "invalid username/password" in str(error):
-            raise UserError(f"{where}: user or password refused: set QDB_PG_USER and QDB_PG_PASSWORD to the server's") from None
+            raise UserError(f"{where}: user or password refused: {credentials.refused('PG', endpoint.directory)}") from None
         raise UserError(f"{where}: no connection ({str(error).strip().splitlines()[0]}): is the server running?") from None
 
 
@@ -74,7 +77,7 @@ class Table:
 @cache
 def tables() -> dict[str, Table]:
     """The tables of schema.sql, in its order."""
-    text = re.sub(r"--[^\n]*", "", SCHEMA.read_text())
+    text = re.sub(r"--[^\n]*", "", SCHEMA.read_text(encoding="utf-8"))
     found = {}
     for statement in filter(None, map(str.strip, text.split(";"))):
         match = re.fullmatch(
@@ -438,9 +441,9 @@ class Writer:
         self._rows: list[Rows] = []
         self._connection: http.client.HTTPConnection | None = None
         self._headers = {"Content-Type": "text/plain; charset=utf-8"}
-        if password := os.environ.get("QDB_HTTP_PASSWORD"):
-            user = os.environ.get("QDB_HTTP_USER") or "admin"
-            self._headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        who = credentials.login("HTTP", endpoint.directory)
+        if who.password is not None:
+            self._headers["Authorization"] = "Basic " + base64.b64encode(f"{who.user}:{who.password}".encode()).decode()
 
     def write(self, many: Sequence[Rows]) -> None:
         """Take the rows; block while more than a request of them waits for the database."""
@@ -451,21 +454,29 @@ class Writer:
         if self.waiting >= REQUEST_ROWS:
             self.flush()
 
-    def flush(self) -> None:
-        """Return when every row written so far is acknowledged."""
-        self._rows = [part for rows in _gathered(self._rows) for part in _slices(rows, REQUEST_ROWS)]
-        while self._rows:
-            request: list[Rows] = []
-            count = 0
-            for rows in self._rows:
-                if request and count + len(rows) > REQUEST_ROWS:
-                    break
-                request.append(rows)
-                count += len(rows)
-            self._deliver(request, count)
-            del self._rows[: len(request)]
-            self.waiting -= count
-            self.acknowledged += count
+    def flush(self, tables: Collection[str] | None = None) -> None:
+        """Return when every row written so far is acknowledged; `tables`: when those of these tables are, while the others wait on."""
+        if tables is None:
+            chosen, self._rows = self._rows, []
+        else:
+            chosen = [rows for rows in self._rows if rows.table in tables]
+            self._rows = [rows for rows in self._rows if rows.table not in tables]
+        due = [part for rows in _gathered(chosen) for part in _slices(rows, REQUEST_ROWS)]
+        try:
+            while due:
+                request: list[Rows] = []
+                count = 0
+                for rows in due:
+                    if request and count + len(rows) > REQUEST_ROWS:
+                        break
+                    request.append(rows)
+                    count += len(rows)
+                self._deliver(request, count)
+                del due[: len(request)]
+                self.waiting -= count
+                self.acknowledged += count
+        finally:
+            self._rows = due + self._rows  # what was not acknowledged still waits, before what came later
 
     def close(self) -> None:
         """Drop the connection; rows that wait are not sent."""
@@ -548,7 +559,8 @@ def _refusal(endpoint: Endpoint, status: int, answer: bytes, request: Sequence[R
     except (ValueError, KeyError, TypeError):
         words, line = " ".join(answer.decode(errors="replace").split())[:300], 1
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
-        return UserError(f"{where}: user or password refused (HTTP {status}): set QDB_HTTP_USER and QDB_HTTP_PASSWORD to the server's")
+        way_out = credentials.refused("HTTP", endpoint.directory)
+        return UserError(f"{where}: user or password refused (HTTP {status}): {way_out}")
     if status == http.client.NOT_FOUND:
         return UserError(f"{where}: takes no rows (HTTP 404 on /write): is it QuestDB's HTTP port?")
     if status == http.client.BAD_REQUEST:

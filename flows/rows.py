@@ -9,6 +9,7 @@ from flows.columns import Column, Rows, Symbols
 from flows.config import TESTED_METRICS, Settings, timeframe_us
 from operators.columns import NEVER, Bars, Trades
 from operators.measures import Measures
+from operators.vwap import vwap
 from operators.watch import Watched
 
 SIDES: Final = ("buy", "sell")  # of the taker
@@ -63,7 +64,7 @@ class Tables:
                 "close": bars.close,
                 "volume": bars.volume,
                 "quote_volume": bars.quote_volume,
-                "vwap": np.divide(bars.quote_volume, bars.volume, out=np.full(len(bars), np.nan), where=bars.volume > 0),
+                "vwap": vwap(bars.quote_volume, bars.volume, bars.low, bars.high),
                 "trades": bars.trades,
                 "buy_volume": bars.buy_volume,
                 "complete": bars.complete,
@@ -91,7 +92,8 @@ class Tables:
                 "signals",
                 self._pair_keys(measures.timeframe, signals.pair, signals.method, signals.ts)
                 | found
-                | {"complete": signals.incomplete == 0, "hedge_ratio_se": signals.hedge_ratio_se, "innovation_z": signals.innovation_z},
+                | {"complete": signals.incomplete == 0, "hedge_ratio_se": signals.hedge_ratio_se, "innovation_z": signals.innovation_z}
+                | {"stale": signals.stale},
             ),
             Rows("cointegration", self._pair_keys(measures.timeframe, tests.pair, tests.method, tests.ts) | tested),
             Rows("activity", symbol | numbers),
@@ -117,6 +119,7 @@ class Tables:
                 "edge_bps": watched.edge_bps,
                 "side": symbols([alert.side for alert in of]),
                 "method": symbols([self._alert_methods[k] for k in watched.alert.tolist()]),
+                "stale": watched.stale,
             },
         )
 

@@ -1,11 +1,9 @@
-"""A dataflow from start to stop: recovery store, signals, progress, errors."""
+"""A dataflow from start to stop: recovery store, progress, errors."""
 
 import fcntl
 import json
 import re
-import signal
 import sqlite3
-import sys
 import threading
 import time
 from collections import Counter
@@ -20,14 +18,13 @@ import numpy as np
 from bytewax._bytewax import cluster_main, run_main
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError, RecoveryConfig, init_db_dir
-from numba.core.dispatcher import Dispatcher
 
 from flows.columns import Rows
 from flows.config import Settings, differences, settings_fingerprint
 from flows.errors import UserError
-from flows.fatal import end, held_stderr, tell
+from flows.fatal import held_stderr
 from flows.recovery import damaged, forget_uncommitted
-from flows.source import FIRST_IDS, Stop, write_durably
+from flows.source import FIRST_IDS, write_durably
 
 STEPS: Final = (
     "trades",
@@ -42,7 +39,7 @@ STEPS: Final = (
     "rows",
     "questdb",
 )
-STATE_VERSION: Final = 3  # of what the operators pickle: raised with every change of it
+STATE_VERSION: Final = 4  # of what the operators pickle: raised with every change of it
 FINGERPRINT: Final = "fingerprint.json"
 PARTS: Final = "part-*.sqlite3"
 STORE_TABLES: Final = ("parts", "exs", "fronts", "commits", "snaps")
@@ -52,8 +49,6 @@ SIMULATED: Final = "-simulated"
 LOCK: Final = "run.lock"
 LOCK_S: Final = 1.0  # `pairflow check` holds it for an instant
 LOOK_S: Final = 0.05
-COMPILING_LOOK_S: Final = 0.5
-COMPILING: Final = "compiling the numerical kernels: once on a machine, about a minute"
 
 
 def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta, workers: int = 1) -> None:
@@ -253,55 +248,6 @@ def fingerprint(settings: Settings) -> dict[str, Any]:
     """What the recovery store depends on, as JSON."""
     mine = {"version": STATE_VERSION, "steps": list(STEPS), "settings": settings_fingerprint(settings)}
     return json.loads(json.dumps(mine))
-
-
-@contextmanager
-def stopping_on_signals(stop: Stop) -> Iterator[None]:
-    """SIGINT and SIGTERM end the source; what is under way is drained, written and snapshotted. The second one ends the process at once."""
-    came = False
-
-    def handler(number: int, _frame: object) -> None:
-        nonlocal came
-        if came:
-            end("pairflow: ended at once: what was under way is not written; the next run resumes before it")
-        came = True
-        stop.set()
-        tell(f"{signal.Signals(number).name}: stopping; writing what is under way")
-
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
-
-
-@contextmanager
-def telling_of_compiling(say: Callable[[str], None]) -> Iterator[None]:
-    """Say, should a kernel have to be compiled in the block, that this happens once on a machine and takes a while."""
-    ended = threading.Event()
-
-    def look() -> None:
-        while not ended.wait(COMPILING_LOOK_S):
-            if _compiled():
-                say(COMPILING)
-                return
-
-    thread = threading.Thread(target=look, name="compiling", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _compiled() -> bool:
-    """Whether this process has compiled a kernel of ours that was not in numba's cache."""
-    ours = [module for name, module in list(sys.modules.items()) if name.startswith(("operators.", "flows.")) and module is not None]
-    return any(
-        sum(kernel.stats.cache_misses.values()) for module in ours for kernel in vars(module).values() if isinstance(kernel, Dispatcher)
-    )
 
 
 class Tally:

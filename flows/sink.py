@@ -1,7 +1,7 @@
 """Rows into QuestDB as a Bytewax sink: whatever an epoch wrote is acknowledged before the epoch is committed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -14,13 +14,19 @@ from flows.questdb import Writer
 from flows.running import Tally
 
 PARTITION: Final = "questdb"
-LINGER_S: Final = 0.1  # rows wait so long for company
+AWAITED: Final = frozenset({"signals", "alerts"})  # somebody acts on them: they are sent at once
+LINGER_S: Final = 1.2  # other rows wait so long for company: a little longer than an epoch, whose end sends them anyway
 HEARTBEAT_S: Final = 1.0
 
 
 class QuestDBPartition(StatefulSinkPartition[Rows, None]):
-    def __init__(self, writer: Writer, tally: Tally | None, heartbeat: Path | None) -> None:
-        self._writer, self._tally, self._heartbeat = writer, tally, heartbeat
+    """Each request is a commit of every table in it, and a commit costs the server about as much for one row as for a thousand.
+
+    So only the tables in `awaited` are sent when their rows come. While they are, whatever comes next gathers before this step.
+    """
+
+    def __init__(self, writer: Writer, tally: Tally | None, heartbeat: Path | None, awaited: Collection[str]) -> None:
+        self._writer, self._tally, self._heartbeat, self._awaited = writer, tally, heartbeat, awaited
         self._flushed, self._beat = time.monotonic(), -HEARTBEAT_S
 
     @guarded
@@ -31,6 +37,8 @@ class QuestDBPartition(StatefulSinkPartition[Rows, None]):
                 self._tally.count(rows)
         if time.monotonic() - self._flushed >= LINGER_S:
             self._flush()
+        elif any(rows.table in self._awaited for rows in values):
+            self._writer.flush(self._awaited)
 
     @guarded
     def snapshot(self) -> None:
@@ -55,14 +63,21 @@ class QuestDBPartition(StatefulSinkPartition[Rows, None]):
 class QuestDBSink(FixedPartitionedSink[Rows, None]):
     """One partition, so that rows of one key are written in the order in which they were made.
 
-    `heartbeat`: a file that is touched whenever the database has acknowledged rows.
+    `heartbeat`: a file that is touched whenever the database has acknowledged rows. `awaited`: tables whose rows are sent when they come;
+    none for a replay, which nobody watches row by row.
     """
 
-    def __init__(self, writer: Callable[[], Writer], tally: Tally | None = None, heartbeat: Path | None = None) -> None:
-        self._writer, self._tally, self._heartbeat = writer, tally, heartbeat
+    def __init__(
+        self,
+        writer: Callable[[], Writer],
+        tally: Tally | None = None,
+        heartbeat: Path | None = None,
+        awaited: Collection[str] = AWAITED,
+    ) -> None:
+        self._writer, self._tally, self._heartbeat, self._awaited = writer, tally, heartbeat, awaited
 
     def list_parts(self) -> list[str]:
         return [PARTITION]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> QuestDBPartition:
-        return QuestDBPartition(self._writer(), self._tally, self._heartbeat)
+        return QuestDBPartition(self._writer(), self._tally, self._heartbeat, self._awaited)

@@ -1,11 +1,11 @@
-"""Where trades come from: the exchange, live, or a recording. Both give the dataflow the same batches."""
+"""Where live trades come from: the exchange. A recording (flows/replay/source.py) gives the dataflow the same batches."""
 
 import json
 import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,10 @@ from typing import Any, Final
 import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
+from flows.binance.inbox import Broken, Connected, Disconnected, Inbox, Joined, Subscribed
 from flows.binance.messages import Frames, decode
+from flows.binance.names import stream_name
+from flows.binance.refusals import reason
 from flows.binance.rest import Answer, Budget, Limits, Rest
 from flows.binance.sequencer import (
     CAUSES,
@@ -29,7 +32,7 @@ from flows.binance.sequencer import (
     Request,
     Sequencer,
 )
-from flows.binance.stream import STREAMS_PER_CONNECTION, Broken, Connected, Disconnected, Inbox, Stream, Subscribed, Timing
+from flows.binance.stream import STREAMS_PER_CONNECTION, Stream, Timing
 from flows.columns import Column, Rows, Symbols
 from flows.config import CONTIGUOUS, Settings
 from flows.errors import Interrupted, UserError
@@ -90,6 +93,7 @@ class Health:
     def __init__(self, symbols: tuple[str, ...], codes: Longs, now_us: Callable[[], int], vitals: Vitals | None = None) -> None:
         self._symbols, self._codes, self._now_us, self._vitals = symbols, codes, now_us, vitals
         self._second = now_us() // SECOND_US
+        self._refused = np.zeros(len(symbols), np.int64)  # 1: the exchange refuses to stream it
         self._clear()
 
     def _clear(self) -> None:
@@ -112,6 +116,14 @@ class Health:
     def reconnected(self) -> None:
         self._reconnects += 1
 
+    def subscribed(self, refused: Sequence[int]) -> None:
+        """All symbols are streamed but these."""
+        self._refused[:] = 0
+        self._refused[list(refused)] = 1
+
+    def joined(self, symbols: Sequence[int]) -> None:
+        self._refused[list(symbols)] = 0
+
     def rows(self, queued: int) -> Rows:
         """The rows of the second that has ended, if one has."""
         second = self._now_us() // SECOND_US
@@ -128,6 +140,7 @@ class Health:
             "duplicates": self._duplicates[codes],
             "rejected": self._rejected[codes],
             "reconnects": np.full(n, self._reconnects),
+            "refused": self._refused[codes],
         }
         if self._vitals is not None:
             columns |= self._vitals.columns(codes)
@@ -211,9 +224,9 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         self._rest = options.rest(
             source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer), options.limits, options.budget
         )
-        streams = [f"{symbols[code].lower()}@{source.stream}" for code in codes]
-        self._stream = options.stream(source.ws_url, streams, self._inbox, options.chance(), options.timing)
-        self._unreadable = 0
+        self._streams = {stream_name(symbols[code], source.stream): code for code in codes}
+        self._stream = options.stream(source.ws_url, list(self._streams), self._inbox, options.chance(), options.timing)
+        self._told = dict.fromkeys(("unreadable", "off_market", "unfillable"), 0)
         self._rest.start()
         self._stream.start()
 
@@ -244,7 +257,10 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             self._rest.ask(request)
         self._note_first_ids(trades, begun)
         self._health.released(trades, self._sequencer.take_duplicates())
-        gaps = gap_rows([*self._sequencer.take_gaps(), *self._ended()], self._settings.symbols, self._options.wall_us())
+        ledger = [*self._sequencer.take_gaps(), *self._ended()]
+        lost = sum(gap.trades for gap in ledger if gap.status == UNFILLABLE)
+        self._tell("unfillable", lost, "trades that the exchange does not give: their bars are not complete, table gaps has their ids;")
+        gaps = gap_rows(ledger, self._settings.symbols, self._options.wall_us())
         health = self._health.rows(len(self._inbox))
         if not (len(trades) or len(gaps) or len(health) or (trades.watermark != before).any()):
             return []
@@ -275,12 +291,14 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             if control.get("e") == "serverShutdown":
                 log.warning("%s: the exchange is about to close this connection; opening another", self._name)
                 self._stream.renew()
-            elif "error" in control or "code" in control:
-                log.error("%s: the exchange refuses a subscription: %s", self._name, control)
-        if frames.unreadable:
-            before, self._unreadable = self._unreadable, self._unreadable + frames.unreadable
-            if self._unreadable.bit_length() > before.bit_length():  # the 1st, 2nd, 4th, 8th …: one line each, not a flood
-                log.warning("%s: %d messages so far that cannot be read", self._name, self._unreadable)
+        self._tell("unreadable", frames.unreadable, "messages that cannot be read")
+        self._tell("off_market", frames.off_market, "messages that are no trades of the market (their X is not MARKET)")
+
+    def _tell(self, what: str, more: int, words: str) -> None:
+        """Say how many there have been so far at the 1st, 2nd, 4th, 8th …: one line each, not a flood."""
+        before, self._told[what] = self._told[what], self._told[what] + more
+        if self._told[what].bit_length() > before.bit_length():
+            log.warning("%s: %d %s so far", self._name, self._told[what], words)
 
     def _replace_dead_streams(self) -> None:
         if dead := self._sequencer.take_dead():
@@ -288,19 +306,28 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             log.warning("%s: the exchange has trades of %s that this connection did not bring; opening another", self._name, names)
             self._stream.renew()
 
-    def _heed(self, entry: Connected | Subscribed | Disconnected | Broken | tuple[Request, Page | None], now: float) -> None:
+    def _heed(self, entry: Connected | Subscribed | Joined | Disconnected | Broken | tuple[Request, Page | None], now: float) -> None:
         match entry:
             case Connected(again):
                 self._sequencer.connect(now, DISCONNECT if again else RESTART)
                 if again:
                     self._health.reconnected()
                 log.info("%s: %s to %s", self._name, "connected again" if again else "connected", self._settings.source.ws_url)
-            case Subscribed():
-                self._sequencer.subscribed(now)
+            case Subscribed(refused):
+                codes = [self._streams[stream] for stream in refused]
+                self._health.subscribed(codes)
+                self._sequencer.subscribed(now, codes)
+            case Joined(streams):
+                codes = [self._streams[stream] for stream in streams]
+                self._health.joined(codes)
+                self._sequencer.joined(codes, now)
             case Disconnected():
                 self._sequencer.disconnect(now)
             case Broken(error):
-                raise RuntimeError(f"{self._name}: the connection's thread has ended") from error
+                raise UserError(
+                    f"{self._name}: the connection's thread has ended ({type(error).__name__}: {reason(error)}), which should not happen: "
+                    "run again, the run goes on where it stopped; please report this"
+                ) from error
             case (request, page):
                 self._sequencer.answer(request, page, now)
 
@@ -381,86 +408,6 @@ class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
             return ExchangePartition(for_part, self._settings, codes, resume_state, self._stop, self._options, self._beginning)
         except Interrupted:
             return NotBegun(before)
-
-
-@dataclass(slots=True)
-class LeftOut:
-    """What of a recording was no trade."""
-
-    rejected: int = 0
-    unreadable: int = 0
-
-    def count(self, frames: Frames) -> None:
-        self.rejected += int(frames.rejected.sum())
-        self.unreadable += frames.unreadable
-
-    def __str__(self) -> str:
-        told = [f"{self.rejected:,} rejected: price, quantity or time impossible"] * bool(self.rejected)
-        told += [f"{self.unreadable:,} unreadable lines"] * bool(self.unreadable)
-        return f" ({'; '.join(told)})" if told else ""
-
-
-class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
-    """Recorded trades in event time: as fast as the flow takes them, or at `speed` times the market's."""
-
-    def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None, counts: "LeftOut") -> None:
-        self._counts = counts
-        self._symbols, self._recording, self._stop, self._speed = settings.symbols, recording, stop, speed
-        self._sequencer = Sequencer(len(settings.symbols), settings.source.quiet_us, None, settings.source.ids == CONTIGUOUS)
-        self._health = Health(settings.symbols, np.arange(len(settings.symbols)), wall_us)
-        self._start: tuple[float, int] | None = None
-        self._pending: Frames | None = None
-        self._ended = False
-
-    @guarded
-    def next_batch(self) -> Iterable[tuple[str, Feed]]:
-        if self._stop or self._ended:
-            raise StopIteration
-        frames = self._next_frames()
-        if frames is not None:
-            self._health.arrived(frames, live=False)
-            self._counts.count(frames)
-            self._sequencer.feed(frames, 0.0)
-        self._ended = frames is None
-        trades = self._sequencer.release(0.0, end=self._ended)
-        self._health.released(trades, self._sequencer.take_duplicates())
-        gaps = gap_rows(self._sequencer.take_gaps(), self._symbols, wall_us())
-        return [("recording", Feed(trades, gaps, self._health.rows(0)))]
-
-    def _next_frames(self) -> Frames | None:
-        frames = self._pending if self._pending is not None else next(self._recording, None)
-        self._pending = None
-        if frames is None or self._speed is None or not len(frames):
-            return frames
-        if self._start is None:
-            self._start = time.monotonic(), int(frames.ts[0])
-        began, first_ts = self._start
-        market_us = first_ts + int((time.monotonic() - began) * self._speed * SECOND_US)
-        due = int(np.argmax(np.append(frames.ts > market_us, True)))
-        if due == 0:
-            time.sleep(min(WAIT_S, max(0.0, (int(frames.ts[0]) - market_us) / self._speed / SECOND_US)))
-        if due < len(frames):
-            counted = np.zeros_like(frames.rejected)  # what is rejected counts with the rows that are due
-            self._pending = replace(frames.rows(slice(due, None)), rejected=counted, unreadable=0, foreign=0, controls=[])
-        return frames.rows(slice(0, due))
-
-    def snapshot(self) -> None:
-        return None
-
-
-class RecordingSource(FixedPartitionedSource[tuple[str, Feed], None]):
-    """A recording as a source of one partition. It keeps no position: a replay begins at the beginning."""
-
-    def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None = None) -> None:
-        self._settings, self._recording, self._stop, self._speed = settings, recording, stop, speed
-        self.left_out = LeftOut()
-
-    def list_parts(self) -> list[str]:
-        return ["recording"]
-
-    @guarded
-    def build_part(self, step_id: str, for_part: str, resume_state: None) -> RecordingPartition:
-        return RecordingPartition(self._settings, self._recording, self._stop, self._speed, self.left_out)
 
 
 def write_durably(path: Path, text: str) -> None:

@@ -124,7 +124,7 @@ def alerts() -> Json:
                     f"""
                     SELECT CAST(episode AS TIMESTAMP) AS "Since", rule AS "Rule", {SUBJECT}, timeframe AS "Timeframe", priority AS "Priority",
                         value AS "Value", threshold AS "Threshold", edge_bps AS "Edge", coint_pvalue AS "p-value",
-                        CASE WHEN complete THEN 'complete' ELSE 'incomplete' END AS "Data", datediff('s', CAST(episode AS TIMESTAMP), {NOW}) AS "Lasted"
+                        CASE WHEN stale THEN 'stale' WHEN complete THEN 'complete' ELSE 'incomplete' END AS "Data", datediff('s', CAST(episode AS TIMESTAMP), {NOW}) AS "Lasted"
                     FROM ({ALERTS_NOW}) WHERE active
                     ORDER BY CASE WHEN priority = 'high' THEN 0 WHEN priority = 'medium' THEN 1 ELSE 2 END, "Since" DESC
                     """,
@@ -134,7 +134,7 @@ def alerts() -> Json:
             (0, 4, 24, 8),
             **cells(filterable=True),
             empty="no alert episode is open",
-            overrides=[*LOOKS, colored("Data", {"complete": CALM, "incomplete": WARN})],
+            overrides=[*LOOKS, colored("Data", {"complete": CALM, "incomplete": WARN, "stale": ALARM})],
         ),
         panel(
             "table",

@@ -162,12 +162,12 @@ def health() -> Json:
             "table",
             "Feed by symbol",
             "The newest second of each symbol: lag, trades a second, messages waiting; and the share of its last 60 audited bars that differ from "
-            "the exchange's klines. Seen: how long ago that second was.",
+            "the exchange's klines. Stream: refused while the exchange does not agree to stream the symbol. Seen: how long ago that second was.",
             [
                 query(
                     f"""
                     SELECT symbol AS "Symbol", lag_ms AS "Lag", trades AS "Trades/s", queued AS "Queued", mismatch_rate AS "Mismatches",
-                        datediff('s', ts, now()) AS "Seen"
+                        CASE WHEN refused > 0 THEN 'refused' END AS "Stream", datediff('s', ts, now()) AS "Seen"
                     FROM health WHERE {recent("health", "m", 15)} LATEST ON ts PARTITION BY symbol ORDER BY symbol
                     """,
                     "table",
@@ -188,7 +188,7 @@ def health() -> Json:
             "table",
             "Gaps",
             "Holes in the exchange's trade ids, newest first: found by their numbers and asked for again over REST. Filled: nothing is "
-            "missing any more. Unfillable: the exchange does not have them; the bars of that time say that they are incomplete.",
+            "missing any more. Unfillable: the exchange does not have or does not give them; the bars of that time say that they are incomplete.",
             [
                 query(
                     """

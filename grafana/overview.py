@@ -51,7 +51,7 @@ TESTS_H = 24  # a test this old still says whether a pair is cointegrated
 # One row a pair: of the chosen timeframe and method where it has them, else of its longest timeframe.
 PAIRS = f"""
     WITH newest AS (
-    SELECT ts, pair, timeframe, method, zscore, edge_bps, correlation, complete,
+    SELECT ts, pair, timeframe, method, zscore, edge_bps, correlation, complete, stale,
         {seconds("timeframe::string")} AS length, timeframe <> {TIMEFRAME} AS elsewhere, method <> {METHOD} AS otherwise FROM signals
     WHERE {recent("signals", "h", 1)} LATEST ON ts PARTITION BY pair, timeframe, method
     ), ranked AS (
@@ -64,7 +64,7 @@ PAIRS = f"""
 
 def strength(chosen: str, tests: str) -> str:
     """SQL: how much speaks for a signal."""
-    strong = f"{tests}.stationary AND {chosen}.edge_bps > 0 AND {chosen}.complete"
+    strong = f"{tests}.stationary AND {chosen}.edge_bps > 0 AND {chosen}.complete AND NOT {chosen}.stale"
     return f"""CASE WHEN {chosen}.zscore IS NULL THEN 'window filling' WHEN abs({chosen}.zscore) < {EXTENDED} THEN 'none'
         WHEN abs({chosen}.zscore) >= {EXTREME} AND {strong} THEN 'strong' WHEN {strong} THEN 'medium' ELSE 'weak' END"""
 
@@ -134,10 +134,11 @@ def overview() -> Json:
             "Pairs, most urgent first",
             "Each pair of pipeline.yaml in one row; a click on its name opens it. Sorted by open alerts (high before medium before low), then "
             "by |z|. A pair without the chosen timeframe is shown at its longest. Strength: weak is |z| of 2 or more and nothing else; medium "
-            "is cointegrated, with complete data and something left after costs, too; strong is all that at |z| of 3 or more. Tests passed: "
+            "is cointegrated, with complete data, two legs that trade and something left after costs, too; strong is all that at |z| of 3 or more. Tests passed: "
             "the share of the last 20 Engle–Granger tests; cointegrated is half of them. Edge: the deviation in basis points of y less a "
             "round trip's cost on both legs. z over time: of this range, of a longer one its last 6 hours. "
-            "Half-life: in bars, shown while cointegrated. Stale: no signal for three bars; after an hour the row goes.",
+            "Half-life: in bars, shown while cointegrated. Stale: no signal for three bars; after an hour the row goes. Stale leg: a leg has "
+            "had no trade for a minute (source.stale) and three bars, so that z is measured against an old price; no z-score or correlation alert opens.",
             [
                 query(
                     f"""
@@ -150,7 +151,7 @@ def overview() -> Json:
                         c.correlation AS "Correlation", c.edge_bps AS "Edge",
                         CASE WHEN o.high > 0 THEN concat(o.high, ' high') WHEN o.medium > 0 THEN concat(o.medium, ' medium')
                         WHEN o.low > 0 THEN concat(o.low, ' low') ELSE 'none' END AS "Alerts",
-                        {freshness("c.ts", "c.timeframe", "c.complete")} AS "Data",
+                        {freshness("c.ts", "c.timeframe", "c.complete", "c.stale")} AS "Data",
                         1000000 * coalesce(o.high, 0) + 10000 * coalesce(o.medium, 0) + 100 * coalesce(o.low, 0) + coalesce(abs(c.zscore), 0) AS "Urgency"
                     FROM chosen c
                     LEFT JOIN ({TESTS}) t ON t.pair = c.pair AND t.timeframe = c.timeframe
@@ -257,7 +258,7 @@ def overview() -> Json:
                         *words({"none": DIM}),
                     ],
                 ),
-                colored("Data", {"complete": CALM, "incomplete": WARN, "stale": ALARM}),
+                colored("Data", {"complete": CALM, "incomplete": WARN, "stale": ALARM, "stale leg": ALARM}),
                 override("Timeframe", custom__width=100),
             ],
         ),

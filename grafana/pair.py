@@ -77,13 +77,14 @@ def pair() -> Json:
             "$pair · $timeframe · $method",
             "The newest values. Edge: the deviation in basis points less a "
             "round trip's cost on both legs; below 0 there is nothing to earn. Cointegrated: at least half of the last 20 tests passed. "
-            "Half-life: bars until half of a deviation is gone, shown only while cointegrated.",
+            "Half-life: bars until half of a deviation is gone, shown only while cointegrated. Stale leg: a leg has had no trade for a minute "
+            "(source.stale) and three bars, so that z is measured against an old price; no z-score or correlation alert opens.",
             [
                 query(
                     f"""
                     SELECT zscore AS "z-score",
                         edge_bps AS "Edge after costs", correlation AS "Correlation", hedge_ratio AS "Hedge ratio", r2 AS "R²",
-                        {freshness("ts", "timeframe", "complete")} AS "Data"
+                        {freshness("ts", "timeframe", "complete", "stale")} AS "Data"
                     {SIGNALS} LATEST ON ts PARTITION BY pair, timeframe, method
                     """,
                     "table",
@@ -116,15 +117,15 @@ def pair() -> Json:
                 ),
                 override(
                     "Data",
-                    mappings=words({"complete": CALM, "incomplete": WARN, "stale": ALARM}),
+                    mappings=words({"complete": CALM, "incomplete": WARN, "stale": ALARM, "stale leg": ALARM}),
                 ),
             ],
         ),
         panel(
             "stat",
             "Side",
-            "What a return to the mean would ask for once |z| reaches 2. Weak: the pair does not test as cointegrated, nothing is left after costs, or "
-            "bars miss trades.",
+            "What a return to the mean would ask for once |z| reaches 2. Weak: the pair does not test as cointegrated, nothing is left after costs, "
+            "bars miss trades, or a leg has stopped trading.",
             [
                 query(
                     f"""
@@ -132,7 +133,7 @@ def pair() -> Json:
                         WHEN abs(s.zscore) >= {EXTENDED} AND NOT (t.stationary AND s.edge_bps > 0 AND s.data = 'complete') THEN concat(s.side, ' (weak)')
                         ELSE s.side END AS "Side"
                     FROM (
-                    SELECT pair, zscore, edge_bps, {side("zscore", Y, X)} AS side, {freshness("ts", "timeframe", "complete")} AS data
+                    SELECT pair, zscore, edge_bps, {side("zscore", Y, X)} AS side, {freshness("ts", "timeframe", "complete", "stale")} AS data
                     {SIGNALS} LATEST ON ts PARTITION BY pair, timeframe, method
                     ) s LEFT JOIN (
                     SELECT pair, stationary FROM cointegration

@@ -93,7 +93,7 @@ def texts(priority: str) -> dict[str, str]:
         "B": newest("value", "value"),
         "D": newest("threshold", "threshold"),
         "E": newest("coint_pvalue", "coint_pvalue"),
-        "F": newest("complete", "CAST(complete AS INT)"),
+        "F": newest("data", "CAST(complete AS INT) + 2 * CAST(stale AS INT)"),
         "G": newest("edge_bps", "edge_bps"),
         "H": EPISODES.format(priority=priority, newest=active, name="since", column="e.episode / 1000000"),  # seconds since the epoch
         "I": SHARE.format(newest=active),
@@ -134,7 +134,11 @@ LEFT = known(
     '{{ if gt $values.G.Value 0.0 }}{{ printf "%.1f" $values.G.Value }} bp are left after costs'
     '{{ else }}Nothing is left after costs ({{ printf "%.1f" $values.G.Value }} bp){{ end }}. ',
 )
-COMPLETE = known("F", "{{ if lt $values.F.Value 0.5 }}Its windows miss trades. {{ end }}")
+COMPLETE = known(
+    "F",
+    "{{ if or (eq $values.F.Value 0.0) (eq $values.F.Value 2.0) }}Its windows miss trades. {{ end }}"
+    "{{ if gt $values.F.Value 1.5 }}A price in it is old: there are no new trades. {{ end }}",
+)
 OPEN = WHICH_WAY + HOW_FAR + SINCE + COINTEGRATED + LEFT + COMPLETE
 LINK = (
     f"{{{{ externalURL }}}}d/{{{{ {IS_PAIR} }}}}pairflow-pair?var-pair={{{{ else }}}}pairflow-market?var-symbol={{{{ end }}}}"

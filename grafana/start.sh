@@ -7,7 +7,23 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 : "${GF_SECURITY_ADMIN_PASSWORD:?set it (in .env, with Docker): the password of the administrator of Grafana}"
-: "${QDB_PG_READONLY_PASSWORD:?set it (in .env, with Docker): the password of the read-only user of QuestDB, as the pipeline has it}"
+
+# Without Docker the password is in the data directory of the embedded QuestDB, which makes it when it starts for the first time.
+if [ -z "${QDB_PG_READONLY_PASSWORD:-}" ] && [ -n "${PAIRFLOW_QUESTDB_DIR:-}" ]; then
+    kept="$PAIRFLOW_QUESTDB_DIR/run/passwords"
+    left="${PAIRFLOW_WAIT_S:-60}"
+    [ -e "$kept" ] || echo "grafana: waiting for $kept, which QuestDB makes when it starts" >&2
+    until [ -e "$kept" ] || [ "$left" -le 0 ]; do
+        sleep 1
+        left=$((left - 1))
+    done
+    QDB_PG_READONLY_PASSWORD=$(sed -n 's/^QDB_PG_READONLY_PASSWORD=//p' "$kept" 2> /dev/null) || {
+        echo "grafana: PAIRFLOW_QUESTDB_DIR: $kept cannot be read: start the pipeline there first, as the same user" >&2
+        exit 1
+    }
+    export QDB_PG_READONLY_PASSWORD
+fi
+: "${QDB_PG_READONLY_PASSWORD:?set it (in .env, with Docker): the password of the read-only user of QuestDB, or PAIRFLOW_QUESTDB_DIR}"
 refuse() {
     echo "grafana: $1: the default password is refused: set another one in .env, such as openssl rand -hex 24 makes" >&2
     exit 1

@@ -55,10 +55,10 @@ def newest_bar() -> str:
     """
 
 
-def freshness(ts: str, timeframe: str, complete: str) -> str:
-    """SQL: whether a pair's newest row may be believed, in one word."""
+def freshness(ts: str, timeframe: str, complete: str, stale: str) -> str:
+    """SQL: whether a pair's newest row may be believed, in a word. Stale is the row, or in it the price of a leg."""
     return f"""CASE WHEN datediff('s', {ts}, {NOW}) > 15 + 3 * {seconds(f"{timeframe}::string")} THEN 'stale'
-        WHEN {complete} THEN 'complete' ELSE 'incomplete' END"""
+        WHEN {stale} THEN 'stale leg' WHEN {complete} THEN 'complete' ELSE 'incomplete' END"""
 
 
 def side(z: str, y: str, x: str) -> str:
@@ -278,7 +278,7 @@ def furthest(value: str) -> str:
 
 # The newest row of every alert. A pair that is held back by a gap writes none meanwhile.
 ALERTS_NOW = f"""
-    SELECT ts, rule, subject, timeframe, priority, value, threshold, active, episode, coint_pvalue, complete, edge_bps
+    SELECT ts, rule, subject, timeframe, priority, value, threshold, active, episode, coint_pvalue, complete, stale, edge_bps
     FROM alerts WHERE {recent("alerts", "h", 1)} LATEST ON ts PARTITION BY rule, subject, timeframe
 """
 

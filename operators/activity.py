@@ -27,9 +27,9 @@ order book events" (2014).
 """
 
 import numpy as np
-from numba import njit
 
 from operators.columns import Floats, Longs
+from operators.compiled import compiled
 from operators.rounding import ROUNDING
 
 VOLATILITY_WINDOW = 60  # returns
@@ -54,7 +54,7 @@ def range_variance(open: Floats, high: Floats, low: Floats, close: Floats) -> Fl
     return variance
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _sd(returns: Floats) -> float:
     first = returns[0]
     mean = 0.0
@@ -68,7 +68,7 @@ def _sd(returns: Floats) -> float:
     return 0.0 if sd <= ROUNDING else sd  # closes that grow by the same factor have returns that differ by that
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _activity(
     closes: Floats, volumes: Floats, buy_volumes: Floats, range_variances: Floats, symbol: Longs, end: Longs, results: Floats
 ) -> None:

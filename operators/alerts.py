@@ -25,9 +25,9 @@ Reference: Schmitt, "A thermionic trigger" (1938).
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from operators.columns import MINUTE_US, NEVER, Flags, Floats, Longs
+from operators.compiled import compiled
 
 ABOVE, BELOW, OUTSIDE = 1, -1, 0
 
@@ -95,7 +95,7 @@ class AlertStates:
         return rows.rows(written | write)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _update(
     side: Longs,
     threshold: Floats,

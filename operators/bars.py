@@ -38,10 +38,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
-from operators.columns import LATEST, NEVER, SECOND_US, Bars, Codes, Flags, Floats, Longs, Trades
+from operators.columns import LATEST, NEVER, SECOND_US, Bars, Codes, Flags, Floats, Longs, Sides, Trades
+from operators.compiled import compiled
 
 # Columns of the sums: what a bar in progress holds.
 OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE_VOLUME, BUY_VOLUME = range(7)
@@ -164,7 +164,7 @@ def _sums(bars: Bars) -> Floats:
     return np.stack([bars.open, bars.high, bars.low, bars.close, bars.volume, bars.quote_volume, bars.buy_volume])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _seed(symbol: Codes, ts: Longs, sums: Floats, trades: Longs, complete: Flags, timeframes: Longs, now: Progress) -> None:
     """Close these 1 s bars one after the other, and write none."""
     nothing, never = np.zeros(len(timeframes), np.bool_), np.empty(0, np.int64)
@@ -177,9 +177,9 @@ def _seed(symbol: Codes, ts: Longs, sums: Floats, trades: Longs, complete: Flags
         _close(s, timeframes, nothing, now, nowhere, 0)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _build(
-    symbol: Codes, ts: Longs, price: Floats, qty: Floats, is_buyer_maker: Flags, count: Longs, after_hole: Flags,
+    symbol: Codes, ts: Longs, price: Floats, qty: Floats, is_buyer_maker: Flags | Sides, count: Longs, after_hole: Flags,
     watermark: Longs, timeframes: Longs, emitted: Flags, now: Progress, traded: Progress, closed: Closed,
 ) -> int:  # fmt: skip
     """Apply trades, then the watermark; write the closed bars and return how many they are."""
@@ -215,8 +215,10 @@ def _build(
         bar[CLOSE] = price[i]
         bar[VOLUME] += qty[i]
         bar[QUOTE_VOLUME] += price[i] * qty[i]
-        if not is_buyer_maker[i]:
+        if is_buyer_maker[i] == 0:
             bar[BUY_VOLUME] += qty[i]
+        elif is_buyer_maker[i] != 1:
+            bar[BUY_VOLUME] = np.nan
         counts[0, s] += count[i]
     for s in range(len(watermark)):
         if now.ts[s] != NEVER and now.ts[s] + SECOND_US <= watermark[s]:
@@ -227,7 +229,7 @@ def _build(
     return n
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _copy(s: int, source: Progress, target: Progress) -> None:
     """Put one symbol's bars in progress to where another's were."""
     target.ts[s] = source.ts[s]
@@ -238,7 +240,7 @@ def _copy(s: int, source: Progress, target: Progress) -> None:
         target.complete[f, s] = source.complete[f, s]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _begin(s: int, close: float, now: Progress) -> None:
     """Begin a 1 s bar without trades at the close before."""
     now.sums[0, s, OPEN : CLOSE + 1] = close
@@ -247,7 +249,7 @@ def _begin(s: int, close: float, now: Progress) -> None:
     now.complete[0, s] = True
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _close(s: int, timeframes: Longs, emitted: Flags, now: Progress, closed: Closed, n: int) -> int:
     """Close the symbol's 1 s bar and with it every longer bar that ends there; begin the next second."""
     ts = now.ts[s]

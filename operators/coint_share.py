@@ -23,9 +23,9 @@ Reference: none; the figures above are from simulated walks, tested every 30 bar
 """
 
 import numpy as np
-from numba import njit
 
 from operators.columns import NEVER, Flags, Floats, Longs
+from operators.compiled import compiled
 
 TESTS = 20
 PASSED_PVALUE = 0.05
@@ -51,7 +51,7 @@ class CointShares:
         return share, share >= STATIONARY_SHARE, broken
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _count(
     passed: Flags, failed: Longs, proven: Flags, tests: Longs, newest: Longs,
     pair: Longs, number: Longs, pvalue: Floats, share: Floats, broken: Floats,

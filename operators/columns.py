@@ -9,7 +9,9 @@ Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
+Sides = npt.NDArray[np.int8]
 
+UNKNOWN = -1  # a taker's side that nothing says
 NEVER = np.iinfo(np.int64).min  # a watermark that has not begun, an episode that has not opened, a count that is NULL
 LATEST = np.iinfo(np.int64).max  # a time that has not been found, where the least is looked for
 SECOND_US = 1_000_000
@@ -31,7 +33,7 @@ class Trades:
     ts: Longs  # µs since the epoch, UTC
     price: Floats
     qty: Floats
-    is_buyer_maker: Flags  # True: the taker sold
+    is_buyer_maker: Flags | Sides  # True: the taker sold; or as int8, with UNKNOWN where nothing says it
     count: Longs  # trades in this row: 1, or those of an aggregate trade
     after_hole: Flags  # the ids right before this trade were not seen and never will be
     watermark: Longs  # (symbols,) no trade of the symbol before this time is still to come; NEVER where unknown

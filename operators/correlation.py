@@ -22,9 +22,9 @@ Reference: Pearson, "Notes on regression and inheritance in the case of two pare
 """
 
 import numpy as np
-from numba import njit
 
 from operators.columns import Flags, Floats, Longs
+from operators.compiled import compiled
 from operators.rounding import ROUNDING
 
 
@@ -36,7 +36,7 @@ def rolling_correlation(values: Floats, y: Longs, x: Longs, end: Longs, window: 
 
 
 # reassoc lets the sums run in vector lanes; nothing else of fastmath is allowed, so NaN stays NaN
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
+@compiled(error_model="numpy", fastmath={"reassoc"})
 def _rolling_correlation(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, of_returns: Flags, result: Floats) -> None:
     for k in range(len(y)):
         rows = window[k]

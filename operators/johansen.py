@@ -23,9 +23,9 @@ angles between linear subspaces" (1973); critical values: Osterwald-Lenum (1992)
 """
 
 import numpy as np
-from numba import njit
 
 from operators.columns import Floats
+from operators.compiled import compiled
 
 LEAST_ROWS = 8
 DEPENDENT = 1e-12  # share of a column's square that the columns before it leave, below which it is one of them
@@ -39,7 +39,7 @@ def johansen(y: Floats, x: Floats) -> tuple[float, float]:
     return float(trace), float(max_eig)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _orthonormal(columns: Floats, against: Floats) -> bool:
     """Make the two rows of `columns` orthonormal, and orthogonal to those of `against`; False where they depend on these."""
     for k in range(2):
@@ -57,7 +57,7 @@ def _orthonormal(columns: Floats, against: Floats) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _johansen(y: Floats, x: Floats) -> tuple[float, float]:
     rows = len(y)
     undefined = np.nan, np.nan

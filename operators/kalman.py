@@ -31,9 +31,9 @@ Reference: Harvey, Forecasting, Structural Time Series Models and the Kalman Fil
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 
 from operators.columns import NEVER, Floats, Longs
+from operators.compiled import compiled
 from operators.rounding import ROUNDING, mean_of
 
 REMEMBERED = 301  # states a filter can go back to: as far as bars are measured again, and the one before
@@ -66,7 +66,7 @@ class HedgeKalman:
         return results[0], results[1], results[2], results[3], results[4]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _begin(ys: Floats, xs: Floats, constants: Floats, state: Floats) -> bool:
     """The least-squares line of the first rows; False where there is none to begin with."""
     rows = len(ys)
@@ -88,7 +88,7 @@ def _begin(ys: Floats, xs: Floats, constants: Floats, state: Floats) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _move(y: float, x: float, constants: Floats, state: Floats) -> float:
     """Take one row; returns its standardised innovation."""
     dy, dx = y - constants[CENTRE_Y], x - constants[CENTRE_X]
@@ -110,7 +110,7 @@ def _move(y: float, x: float, constants: Floats, state: Floats) -> float:
     return float(innovation / np.sqrt(variance))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _update(
     values: Floats, filter: Longs, y: Longs, x: Longs, end: Longs, window: Longs, ts: Longs, step: int,
     constants: Floats, states: Floats, times: Longs, results: Floats,

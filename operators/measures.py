@@ -7,6 +7,8 @@ adf.py, cointegration.py, coint_share.py, johansen.py, shin.py, variance_ratio.p
 its `adf_every`; a symbol has a row for every bar. Every number but those of the Kalman filter is computed on its window itself, so a row depends on the
 bars of its windows alone: not on batch sizes, not on when the measuring began.
 
+A leg is stale in a row when more than its last `stale_after` bars were without a trade: what the row says of it is an old price.
+
 A bar that comes again (see bars.py) is measured again, and so is every later row that looks back to it, as far as the last REWIND bars;
 rows before those stay as they are.
 
@@ -33,7 +35,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import numba
 import numpy as np
 
 from operators.activity import LONG_WINDOW, activity
@@ -41,6 +42,7 @@ from operators.adf import adf
 from operators.coint_share import CointShares
 from operators.cointegration import engle_granger
 from operators.columns import LATEST, NEVER, WARMING, Bars, Codes, Flags, Floats, Longs
+from operators.compiled import compiled
 from operators.correlation import rolling_correlation
 from operators.edge import edge_bps
 from operators.half_life import half_life
@@ -48,6 +50,7 @@ from operators.hedge_ratio import rolling_ols
 from operators.huber import rolling_huber
 from operators.johansen import johansen
 from operators.kalman import HedgeKalman
+from operators.methods import METHODS
 from operators.panel import Panel
 from operators.shin import shin
 from operators.spread import spread_series
@@ -59,11 +62,11 @@ from operators.zscore import spread_zscore
 OLS = "ols"  # the method whose residuals the Engle–Granger test has its critical values for
 KALMAN = "kalman"
 WINDOWED = {OLS: rolling_ols, "huber": rolling_huber, "theil_sen": rolling_theil_sen, "tls": rolling_tls}  # functions of their window
-METHODS = (OLS, KALMAN, "huber", "theil_sen", "tls")
 TESTED = (
     *("adf_stat", "adf_pvalue", "coint_stat", "coint_pvalue", "coint_pvalue_reversed", "half_life", "variance_ratio"),
     *("johansen_trace", "johansen_max_eig", "shin_stat"),
 )
+STALE_AFTER = 60
 REWIND = 300  # bars that are measured again when they come again: five minutes at 1s, the longest that a hole waits for the exchange
 
 
@@ -112,6 +115,7 @@ class Signals:
     innovation_z: Floats
     incomplete: Floats  # share of rows in which a leg's bar is incomplete, of the window that has the largest: hedge, zscore, correlation
     newest_incomplete: Flags  # the newest bar of a leg is incomplete
+    stale: Flags  # a leg is stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,7 @@ class Activity:
     volatility_gk: Floats
     imbalance: Floats
     incomplete: Floats  # share of the bars of the longest window that are incomplete
+    stale: Flags  # the symbol is stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,7 @@ class Measurer:
     symbols: int
     timeframe: int  # µs
     pairs: Sequence[PairSpec]
+    stale_after: int = STALE_AFTER  # bars
     panel: Panel = field(init=False)
     done: Longs = field(init=False)  # (pairs,) ts of each pair's newest measured row; NEVER before the first
     shares: CointShares = field(init=False)
@@ -195,17 +201,17 @@ class Measurer:
 
     def __post_init__(self) -> None:
         self._arrange()
-        keep = max([LONG_WINDOW + 1, *(pair.rows for pair in self.pairs)])
+        keep = max([LONG_WINDOW + 1, self.stale_after + 1, *(pair.rows for pair in self.pairs)])
         self.panel = Panel(self.symbols, self.timeframe, keep + REWIND)
         self.done = np.full(len(self.pairs), NEVER)
         self.shares = CointShares(len(self.pairs), max((REWIND // pair.adf_every + 1 for pair in self.pairs), default=0))
         self.kalman = HedgeKalman(len(self.pairs), self.timeframe)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.symbols, self.timeframe, self.pairs, self.panel, self.done, self.shares, self.kalman
+        return self.symbols, self.timeframe, self.pairs, self.stale_after, self.panel, self.done, self.shares, self.kalman
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.symbols, self.timeframe, self.pairs, self.panel, self.done, self.shares, self.kalman = state
+        self.symbols, self.timeframe, self.pairs, self.stale_after, self.panel, self.done, self.shares, self.kalman = state
         self._arrange()
 
     def _arrange(self) -> None:
@@ -299,7 +305,13 @@ class Measurer:
             innovation_z=innovation_z,
             incomplete=_incomplete_share(panel.incomplete, *legs, end, np.stack((hedge, zscore, span + returns))),
             newest_incomplete=newest,
+            stale=self._stale(legs[0], end) | self._stale(legs[1], end),
         )
+
+    def _stale(self, symbol: Longs, end: Longs) -> Flags:
+        """Whether the symbol is stale in the last column before `end`."""
+        stale: Flags = self.panel.untraded[symbol, end - 1] > self.stale_after
+        return stale
 
     def _fit(self, which: Longs, pair: Longs, y: Longs, x: Longs, end: Longs, window: Longs) -> Floats:
         """(5, n): hedge ratio, intercept, r², standard error and innovation of each row by its method, NaN where that has none."""
@@ -368,7 +380,7 @@ class Measurer:
         panel = self.panel
         numbers = activity(panel.values[self.symbols :], panel.volume, panel.buy_volume, panel.range_variance, symbol, end)
         share = _incomplete_share(self.panel.incomplete, symbol, symbol, end, np.full((1, len(end)), LONG_WINDOW + 1))
-        return Activity(bars.symbol[order], bars.ts[order], *numbers, share)
+        return Activity(bars.symbol[order], bars.ts[order], *numbers, share, self._stale(symbol, end))
 
 
 def _spans(start: Longs, count: Longs) -> tuple[Longs, Longs]:
@@ -386,7 +398,7 @@ def _per_method(pair: Longs, end: Longs, width: Longs) -> tuple[Longs, Longs, Lo
     return pair[row], method, end[row]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled()
 def _incomplete_share(incomplete: Flags, y: Longs, x: Longs, end: Longs, windows: Longs) -> Floats:
     """Share of a task's window in which the bar of either leg is incomplete, of its (windows, tasks) the one that has the largest.
 

@@ -6,11 +6,15 @@ One column per bar time, one row per symbol: every rolling statistic is a functi
 column that symbol s has not reached yet; bars of a symbol come without holes, so all columns from `begun[s]` to there are set. A bar that
 comes again replaces its cells.
 
-Shapes: `values` float64 (2 · symbols, columns); `volume` float64 and `incomplete` bool (symbols, columns), base asset. Times in µs since the
-epoch. The newest `keep` columns before a symbol's `filled` stay, for the symbol that is furthest behind; older ones are forgotten when room
+    untraded[s, j] = bars of s up to column j since its last one with a trade: 0 in a bar with trades
+
+Shapes: `values` float64 (2 · symbols, columns); `volume` float64, `incomplete` bool and `untraded` int64 (symbols, columns), base asset. Times
+in µs since the epoch. The newest `keep` columns before a symbol's `filled` stay, for the symbol that is furthest behind; older ones are forgotten when room
 is needed, and a bar of that age changes nothing.
 
-Undefined (NaN; `incomplete` false): a cell whose bar is not there. A symbol never seen has none and holds nobody up.
+Undefined (NaN; `incomplete` false, `untraded` 0): a cell whose bar is not there. A symbol never seen has none and holds nobody up. A cell
+that was forgotten before another symbol's bars came to it is NaN and incomplete: what is measured on it is undefined, and says so. Before a
+symbol's first bar it counts as traded.
 
 Reference: none.
 
@@ -29,7 +33,8 @@ from typing import Any
 import numpy as np
 
 from operators.activity import range_variance
-from operators.columns import NEVER, Bars, Flags, Floats, Longs
+from operators.columns import NEVER, Bars, Codes, Flags, Floats, Longs
+from operators.compiled import compiled
 
 OF_BARS = ("volume", "buy_volume", "range_variance")  # what is kept of a bar beside its close
 GROWTH = 2  # a panel holds this many times the rows it must keep, so that it moves its memory once per `keep` rows
@@ -48,6 +53,7 @@ class Panel:
     buy_volume: Floats = field(init=False)  # (symbols, columns), NaN until there
     range_variance: Floats = field(init=False)  # (symbols, columns), of each bar by its range (see activity.py), NaN until there
     incomplete: Flags = field(init=False)  # (symbols, columns), False until there
+    untraded: Longs = field(init=False)  # (symbols, columns), 0 until there
     begun: Longs = field(init=False)  # (symbols,) column of the first bar ever; may be negative once forgotten
     filled: Longs = field(init=False)  # (symbols,) 0 before the first bar
 
@@ -66,7 +72,7 @@ class Panel:
             "origin": self.origin + start * self.timeframe if self.origin != NEVER else NEVER,
             "close": self.values[self.symbols :, start:end].copy(),
             **{name: getattr(self, name)[:, start:end].copy() for name in OF_BARS},
-            "incomplete": self.incomplete[:, start:end].copy(),
+            **{name: getattr(self, name)[:, start:end].copy() for name in ("incomplete", "untraded")},
             "begun": np.where(seen, self.begun - start, 0),
             "filled": np.where(seen, self.filled - start, 0),
         }
@@ -83,7 +89,8 @@ class Panel:
         self.values[self.symbols :, :columns] = state["close"]
         for name in OF_BARS:
             getattr(self, name)[:, :columns] = state[name]
-        self.incomplete[:, :columns] = state["incomplete"]
+        for name in ("incomplete", "untraded"):
+            getattr(self, name)[:, :columns] = state[name]
 
     def append(self, bars: Bars) -> None:
         """Set the cells of these bars, all of this timeframe."""
@@ -105,6 +112,7 @@ class Panel:
         self.buy_volume[bars.symbol, column] = bars.buy_volume
         self.range_variance[bars.symbol, column] = range_variance(bars.open, bars.high, bars.low, bars.close)
         self.incomplete[bars.symbol, column] = ~bars.complete
+        _count_untraded(self.untraded, bars.symbol, column, bars.trades)
         first = np.full(self.symbols, np.iinfo(np.int64).max)
         np.minimum.at(first, bars.symbol, column)
         came = first != np.iinfo(np.int64).max
@@ -130,6 +138,7 @@ class Panel:
         for name in OF_BARS:
             setattr(self, name, np.full((self.symbols, columns), np.nan))
         self.incomplete = np.zeros((self.symbols, columns), np.bool_)
+        self.untraded = np.zeros((self.symbols, columns), np.int64)
 
     def _make_room(self, lowest: int, highest: int) -> None:
         """Make columns `lowest` … `highest` fit: forget old ones first, grow when a symbol that lags still needs them."""
@@ -142,7 +151,7 @@ class Panel:
         source = slice(max(shift, 0), columns)
         kept = max(columns - max(shift, 0), 0)
         target = slice(max(-shift, 0), max(-shift, 0) + kept)
-        for name, empty in (("values", np.nan), *((name, np.nan) for name in OF_BARS), ("incomplete", False)):
+        for name, empty in (("values", np.nan), *((name, np.nan) for name in OF_BARS), ("incomplete", False), ("untraded", 0)):
             old = getattr(self, name)
             new = np.full((old.shape[0], max(width, target.stop)), empty, old.dtype)
             new[:, target] = old[:, source]
@@ -151,3 +160,14 @@ class Panel:
         seen = self.seen()
         self.begun[seen] -= shift
         self.filled[seen] -= shift
+        for s in np.flatnonzero(seen).tolist():
+            self.incomplete[s, max(int(self.begun[s]), 0) : min(int(self.filled[s]), target.start)] = True  # forgotten
+
+
+@compiled()
+def _count_untraded(untraded: Longs, symbol: Codes, column: Longs, trades: Longs) -> None:
+    """Set the cells of these bars, each symbol's in time order."""
+    for i in range(len(symbol)):
+        s, j = symbol[i], column[i]
+        before = untraded[s, j - 1] if j > 0 else 0
+        untraded[s, j] = 0 if trades[i] != 0 else before + 1  # a NULL is of a candle, which says nothing of trades

@@ -10,14 +10,14 @@ Reference: Goldberg, "What every computer scientist should know about floating-p
 """
 
 import numpy as np
-from numba import njit
 
 from operators.columns import Floats
+from operators.compiled import compiled
 
 ROUNDING = 2.0 * float(np.finfo(np.float64).eps)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def mean_of(values: Floats) -> float:
     """The mean, summed from the first value on: that of equal values is that value, whose plain sum over n of them rounds n times.
 

@@ -22,9 +22,9 @@ Reference: Golub and Van Loan, "An analysis of the total least squares problem" 
 """
 
 import numpy as np
-from numba import njit
 
 from operators.columns import Floats, Longs
+from operators.compiled import compiled
 from operators.rounding import ROUNDING
 
 
@@ -36,7 +36,7 @@ def rolling_tls(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -
 
 
 # reassoc lets the sums run in vector lanes; nothing else of fastmath is allowed, so NaN stays NaN
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
+@compiled(error_model="numpy", fastmath={"reassoc"})
 def _rolling_tls(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, results: Floats) -> None:
     for k in range(len(y)):
         rows = window[k]

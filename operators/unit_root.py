@@ -27,9 +27,9 @@ asymptotic distribution functions for unit-root and cointegration tests", J. Bus
 from math import ceil, erfc, isfinite, sqrt
 
 import numpy as np
-from numba import njit
 
 from operators.columns import Floats
+from operators.compiled import compiled
 from operators.rounding import ROUNDING
 
 CRITERIA = ("fixed", "aic", "bic")
@@ -75,7 +75,7 @@ def unit_root(series: Floats, max_lag: int, criterion: str, constant: bool) -> t
 
 
 # reassoc lets the sums run in vector lanes; nothing else of fastmath is allowed, so NaN stays NaN
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
+@compiled(error_model="numpy", fastmath={"reassoc"})
 def _products(level: Floats, step: Floats, lag: int, constant: bool) -> Floats:
     """Products of the columns Δs_{−0} … Δs_{−lag} and s_{−1} over the rows that have all; about their means if there is a constant."""
     steps = len(step)
@@ -119,7 +119,7 @@ def _products(level: Floats, step: Floats, lag: int, constant: bool) -> Floats:
     return products
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _best_lag(products: Floats, rows: int, information: int, constant: bool) -> int:
     """The number of lags with the least information criterion; −1 where no model can be fitted."""
     size = len(products)
@@ -157,7 +157,7 @@ def _best_lag(products: Floats, rows: int, information: int, constant: bool) -> 
     return best
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
+@compiled(error_model="numpy", fastmath={"reassoc"})
 def _project(column: Floats, step: Floats, lag: int, constant: bool, cholesky: Floats, norms: Floats) -> None:
     """Takes the lags (and the mean) out of `column`, in place."""
     rows = len(column)
@@ -199,7 +199,7 @@ def _project(column: Floats, step: Floats, lag: int, constant: bool, cholesky: F
             column[t] -= mean
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
+@compiled(error_model="numpy", fastmath={"reassoc"})
 def _fit(level: Floats, step: Floats, lag: int, constant: bool, products: Floats) -> tuple[float, float]:
     """λ and its t statistic: the regression of what the lags leave of the difference on what they leave of the level."""
     norms = np.empty(lag)
@@ -242,7 +242,7 @@ def _fit(level: Floats, step: Floats, lag: int, constant: bool, products: Floats
     return slope, slope * np.sqrt(square * freedom / residual)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
+@compiled(error_model="numpy", fastmath={"reassoc"})
 def _unit_root(series: Floats, max_lag: int, information: int, constant: bool) -> tuple[float, float, int]:
     rows = len(series)
     if max_lag < 0 or rows < 2 * (max_lag + (2 if constant else 1)):

@@ -3,10 +3,11 @@
     an alert is decided at the close of each bar of its subject: see alerts.py
 
 A pair's metrics, and the edge on its rows, are those of its first method, but that cointegration is tested on ols; p-values, `broken`
-and `stationary` stand from one test to the next. `staleness` is the time in seconds
-from the close of the last bar with a trade to the close of the newest bar. No episode opens while the newest bar of a subject (of either leg)
-is incomplete, or more than `tolerate` of a window is: for a pair, of any that its row is measured on, and of the tests' own where the
-rule looks at them; for volume and volatility ratios, of their 121 bars. Of a price only the newest bar matters, of staleness none.
+and `stationary` stand from one test to the next. `staleness` is the time in seconds from the close of the last bar with a trade to the
+close of the newest bar. No episode opens while the newest bar of a subject (of either leg) is incomplete, or more than `tolerate` of a window
+is: for a pair, of any that its row is measured on, and of the tests' own where the rule looks at them; for volume and volatility ratios, of
+their 121 bars. Of a price only the newest bar matters, of staleness none. No episode of `zscore` or `correlation` opens while a leg is stale
+(see measures.py): they would speak of an old price.
 
 A row is written at every change and at each whole minute: where the timeframe does not divide the minute, also for those between the
 closes, with the state that the close before left. Rows measured again are decided again, from the state before the first of them; a
@@ -40,6 +41,7 @@ from operators.measures import Cointegration, Measures
 from operators.metrics import PAIR_METRICS
 
 TEST_METRICS = ("adf_pvalue", "coint_pvalue", "broken")
+OF_PRICES_NOW = ("zscore", "correlation")  # no episode of these opens while a leg is stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Watched:
     coint_pvalue: Floats  # of the pair's newest test; NaN for a symbol
     complete: Flags  # every bar of the windows that the decision looked at
     edge_bps: Floats  # of the pair's first method, on the bar that decided; NaN for a symbol
+    stale: Flags  # a leg, or the symbol, was stale on that bar
 
 
 @dataclass(slots=True)
@@ -86,6 +89,7 @@ class Watch:
     pvalue: Floats = field(init=False)  # (specs,) `coint_pvalue` of the newest decision: a mark says what the close before it did
     complete: Flags = field(init=False)  # (specs,) the same
     edge: Floats = field(init=False)  # (specs,) the same of `edge_bps`
+    stale: Flags = field(init=False)  # (specs,) the same
     known: Flags = field(init=False)  # (specs,) the state was given: history says nothing new about it
 
     def __post_init__(self) -> None:
@@ -100,6 +104,7 @@ class Watch:
         self.pvalue = np.full(len(self.specs), np.nan)
         self.complete = np.zeros(len(self.specs), np.bool_)
         self.edge = np.full(len(self.specs), np.nan)
+        self.stale = np.zeros(len(self.specs), np.bool_)
         self.known = np.zeros(len(self.specs), np.bool_)
 
     def preset(self, k: int, active: bool, episode: int, value: float) -> None:
@@ -113,25 +118,25 @@ class Watch:
         live = measures.bars.stage == LIVE
         self._put_in(measures)
         parts = [self._decisions(k, spec, measures) for k, spec in enumerate(self.specs) if live or not self.known[k]]
-        *decisions, coint_pvalue, complete, edge_bps = (
+        *decisions, coint_pvalue, complete, edge_bps, stale = (
             (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NOTHING
         )
         rows = self.states.update(*decisions)
         self._let_go(measures)
         rows = rows if live else rows.rows(np.zeros(len(rows.row), np.bool_))
         of = np.array([spec.alert for spec in self.specs], np.int32)
-        beside = coint_pvalue[rows.row], complete[rows.row], edge_bps[rows.row]
+        beside = coint_pvalue[rows.row], complete[rows.row], edge_bps[rows.row], stale[rows.row]
         return Watched(of[rows.alert], rows.ts, rows.value, rows.active, rows.episode, *beside)
 
     def resume(self, before: "Watch") -> None:
         """Take over the state of a watch of the same alerts."""
         self.states, self.tests, self.traded, self.decided = before.states, before.tests, before.traded, before.decided
-        self.pvalue, self.complete, self.edge = before.pvalue, before.complete, before.edge
+        self.pvalue, self.complete, self.edge, self.stale = before.pvalue, before.complete, before.edge, before.stale
 
     def _decisions(self, k: int, spec: AlertSpec, measures: Measures) -> "_Decisions":
         """What one alert is to decide, and the whole minutes to mark before each decision, in time order."""
         found = self._of_pair(spec, measures) if spec.metric in PAIR_METRICS else self._of_symbol(spec, measures)
-        close, value, may_open, coint_pvalue, complete, edge_bps = found
+        close, value, may_open, coint_pvalue, complete, edge_bps, stale = found
         marks, taken_back = np.zeros(0, np.int64), np.zeros(0, np.int64)
         if len(close):
             if MINUTE_US % self.timeframe:
@@ -149,7 +154,8 @@ class Watch:
         coint_pvalue = np.concatenate((self.pvalue[k : k + 1], coint_pvalue))
         complete = np.concatenate((self.complete[k : k + 1], complete))
         edge_bps = np.concatenate((self.edge[k : k + 1], edge_bps))
-        self.pvalue[k], self.complete[k], self.edge[k] = coint_pvalue[-1], complete[-1], edge_bps[-1]
+        stale = np.concatenate((self.stale[k : k + 1], stale))
+        self.pvalue[k], self.complete[k], self.edge[k], self.stale[k] = coint_pvalue[-1], complete[-1], edge_bps[-1], stale[-1]
         return (
             np.full(len(ts), k, np.int64),
             ts[order],
@@ -160,15 +166,18 @@ class Watch:
             coint_pvalue[of],
             complete[of],
             edge_bps[of],
+            stale[of],
         )
 
     def _of_pair(self, spec: AlertSpec, measures: Measures) -> "_Found":
-        """Close times, values, whether an episode may open, p-values, completeness and edges, of a pair."""
+        """Close times, values, whether an episode may open, p-values, completeness, edges and staleness, of a pair."""
         signals, tests = measures.signals, self.tests
         rows = np.flatnonzero((signals.pair == spec.subject) & (signals.method == 0))
         tested = np.flatnonzero((tests.pair == spec.subject) & (tests.method == (0 if spec.metric == "adf_pvalue" else spec.tested)))
         last = np.searchsorted(tests.ts[tested], signals.ts[rows], side="right")  # 0: there was none
         may_open = ~signals.newest_incomplete[rows]
+        if spec.metric in OF_PRICES_NOW:
+            may_open &= ~signals.stale[rows]
         incomplete = signals.incomplete[rows]
         if spec.only_stationary:
             may_open &= np.concatenate(([False], tests.stationary[tested]))[last]
@@ -181,7 +190,7 @@ class Watch:
         own = np.flatnonzero((tests.pair == spec.subject) & (tests.method == spec.tested))
         pvalue = np.concatenate(([np.nan], tests.coint_pvalue[own]))[np.searchsorted(tests.ts[own], signals.ts[rows], side="right")]
         close, may_open = signals.ts[rows] + self.timeframe, may_open & (incomplete <= self.tolerate)
-        return close, value, may_open, pvalue, incomplete == 0.0, signals.edge_bps[rows]
+        return close, value, may_open, pvalue, incomplete == 0.0, signals.edge_bps[rows], signals.stale[rows]
 
     def _of_symbol(self, spec: AlertSpec, measures: Measures) -> "_Found":
         """The same of a symbol."""
@@ -189,21 +198,21 @@ class Watch:
         rows = np.flatnonzero(bars.symbol == spec.subject)
         close = bars.ts[rows] + self.timeframe
         whole, none = bars.complete[rows], np.full(len(rows), np.nan)
+        of = activity.symbol == spec.subject  # bars and activity of one symbol stand in the same order, that of time
+        stale = activity.stale[of]
         match spec.metric:
             case "price":
-                return close, bars.close[rows], whole, none, whole, none
+                return close, bars.close[rows], whole, none, whole, none, stale
             case "staleness":
                 own = np.where(bars.trades[rows] > 0, close, NEVER)
                 traded = np.maximum.accumulate(np.concatenate(([self.traded[spec.subject]], own)))[1:]
                 value = np.full(len(rows), np.nan)
                 seen = traded != NEVER
                 value[seen] = (close[seen] - traded[seen]) / SECOND_US
-                return close, value, np.ones(len(rows), np.bool_), none, whole, none
+                return close, value, np.ones(len(rows), np.bool_), none, whole, none, stale
             case _:
-                # bars and activity of one symbol stand in the same order, that of time
-                of = activity.symbol == spec.subject
                 share = activity.incomplete[of]
-                return close, getattr(activity, spec.metric)[of], whole & (share <= self.tolerate), none, share == 0.0, none
+                return close, getattr(activity, spec.metric)[of], whole & (share <= self.tolerate), none, share == 0.0, none, stale
 
     def _put_in(self, measures: Measures) -> None:
         """Add tests, in the place of all from the first row on that is measured again."""
@@ -223,9 +232,20 @@ class Watch:
         np.maximum.at(self.traded, bars.symbol[traded], bars.ts[traded] + self.timeframe)
 
 
-_Found = tuple[Longs, Floats, Flags, Floats, Flags, Floats]  # close, value, may_open, coint_pvalue, complete, edge_bps
+_Found = tuple[Longs, Floats, Flags, Floats, Flags, Floats, Flags]  # close, value, may_open, coint_pvalue, complete, edge_bps, stale
 _Decisions = tuple[
-    Longs, Longs, Floats, Flags, Flags, Flags, Floats, Flags, Floats
-]  # alert, ts, value, may_open, mark, write, coint_pvalue, complete, edge_bps
+    Longs, Longs, Floats, Flags, Flags, Flags, Floats, Flags, Floats, Flags
+]  # alert, ts, value, may_open, mark, write, coint_pvalue, complete, edge_bps, stale
 _NONE = np.zeros(0, np.bool_)
-_NOTHING: _Decisions = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), _NONE, _NONE, _NONE, np.zeros(0), _NONE, np.zeros(0))
+_NOTHING: _Decisions = (
+    np.zeros(0, np.int64),
+    np.zeros(0, np.int64),
+    np.zeros(0),
+    _NONE,
+    _NONE,
+    _NONE,
+    np.zeros(0),
+    _NONE,
+    np.zeros(0),
+    _NONE,
+)

@@ -26,9 +26,9 @@ Reference: Gatev, Goetzmann and Rouwenhorst, "Pairs trading" (2006); Vidyamurthy
 """
 
 import numpy as np
-from numba import njit
 
 from operators.columns import Floats, Longs
+from operators.compiled import compiled
 
 EPSILON = np.finfo(np.float64).eps
 
@@ -43,7 +43,7 @@ def spread_zscore(
 
 
 # reassoc lets the sums run in vector lanes; nothing else of fastmath is allowed, so NaN stays NaN
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
+@compiled(error_model="numpy", fastmath={"reassoc"})
 def _spread_zscore(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, hedge_ratio: Floats, results: Floats) -> None:
     for k in range(len(y)):
         rows = window[k]

@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS signals (
     ts TIMESTAMP, pair SYMBOL CAPACITY 4096 CACHE, timeframe SYMBOL, method SYMBOL,
     hedge_ratio DOUBLE, intercept DOUBLE, r2 DOUBLE, spread DOUBLE, spread_mean DOUBLE, spread_std DOUBLE,
     deviation DOUBLE, zscore DOUBLE, edge_bps DOUBLE, correlation DOUBLE, complete BOOLEAN,
-    hedge_ratio_se DOUBLE, innovation_z DOUBLE
+    hedge_ratio_se DOUBLE, innovation_z DOUBLE, stale BOOLEAN
 ) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, pair, timeframe, method);
 
 CREATE TABLE IF NOT EXISTS cointegration (
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS activity (
 CREATE TABLE IF NOT EXISTS alerts (
     ts TIMESTAMP, rule SYMBOL, subject SYMBOL CAPACITY 4096 CACHE, timeframe SYMBOL, priority SYMBOL, metric SYMBOL,
     value DOUBLE, threshold DOUBLE, active BOOLEAN, episode LONG,
-    coint_pvalue DOUBLE, complete BOOLEAN, edge_bps DOUBLE, side SYMBOL, method SYMBOL
+    coint_pvalue DOUBLE, complete BOOLEAN, edge_bps DOUBLE, side SYMBOL, method SYMBOL, stale BOOLEAN
 ) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, rule, subject, timeframe);
 
 CREATE TABLE IF NOT EXISTS gaps (
@@ -49,5 +49,6 @@ CREATE TABLE IF NOT EXISTS audits (
 
 CREATE TABLE IF NOT EXISTS health (
     ts TIMESTAMP, symbol SYMBOL CAPACITY 1024 CACHE, trades LONG, lag_ms DOUBLE, queued LONG, duplicates LONG, rejected LONG,
-    reconnects LONG, skew_ms DOUBLE, wal_pending LONG, suspended LONG, audited LONG, mismatched LONG, mismatch_rate DOUBLE
+    reconnects LONG, skew_ms DOUBLE, wal_pending LONG, suspended LONG, audited LONG, mismatched LONG, mismatch_rate DOUBLE,
+    refused LONG
 ) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, symbol);

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from flows.config import QuestDB
+from flows.credentials import server_environment
 from flows.embedded import running
 from flows.market import record
 from flows.questdb import Endpoint, connect, prepare
@@ -104,6 +105,14 @@ def emptied(questdb: Endpoint) -> Endpoint:
 def database(questdb: Endpoint) -> Endpoint:
     """The session's QuestDB with empty tables."""
     return emptied(questdb)
+
+
+@pytest.fixture
+def logins(questdb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session's QuestDB may be used as a server of somebody else's (embedded: false): its passwords are in the environment."""
+    assert questdb.directory is not None
+    for name, text in server_environment(questdb.directory).items():
+        monkeypatch.setenv(name, text)
 
 
 class Proxy:

@@ -13,9 +13,9 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from flows.compiling import _compiled
 from flows.config import decode
 from flows.pipeline import warm_up
-from flows.running import _compiled
 from tests.forked import LENGTH, STATUS, STREAMS
 
 MODULES = (  # what verbs import when they are called
@@ -29,7 +29,7 @@ MODULES = (  # what verbs import when they are called
     "flows.market",
     "flows.monitor",
     "flows.questdb",
-    "flows.recordings",
+    "flows.replay.recordings",
     "flows.sink",
     "flows.source",
 )

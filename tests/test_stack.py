@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.credentials import generate, login
 from grafana import build
 from grafana.queries import rules
 
@@ -360,3 +361,27 @@ def test_grafana_does_not_start_with_a_password_that_is_missing_or_the_default(t
     assert name in said
     assert "secret" not in said
     assert not (tmp_path / "made").exists()
+
+
+def test_grafana_finds_the_password_of_an_embedded_database_in_its_directory(tmp_path: Path) -> None:
+    directory = tmp_path / "a database"
+
+    def start(then: str) -> "subprocess.CompletedProcess[str]":
+        given = {"GF_SECURITY_ADMIN_PASSWORD": "secret-admin", "PAIRFLOW_QUESTDB_DIR": str(directory), "PAIRFLOW_WAIT_S": "0"}
+        return subprocess.run(
+            ["sh", str(GRAFANA / "start.sh"), "sh", "-c", then],
+            env={"PATH": os.environ["PATH"], "PAIRFLOW_PROVISIONING": str(tmp_path / "made"), **given},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    refused = start("true")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == (
+        f"grafana: PAIRFLOW_QUESTDB_DIR: {directory}/run/passwords cannot be read: start the pipeline there first, as the same user"
+    )
+    (directory / "run").mkdir(parents=True)
+    generate(directory, print)
+    started = start("printenv QDB_PG_READONLY_PASSWORD QDB_PG_READONLY_USER")
+    assert started.stdout == f"{login('PG_READONLY', directory, {}).password}\ngrafana\n"

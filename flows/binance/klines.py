@@ -1,13 +1,15 @@
 """What the exchange says of its past: its clock, its candles, and the trade with which a time begins."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from flows.binance.messages import TRADE, microseconds
-from flows.binance.rest import PAGE, PATHS, WEIGHTS, Api, Failed, shown
+from flows.binance.messages import AGG_TRADE, TRADE, microseconds
+from flows.binance.refusals import Failed, of_another_kind
+from flows.binance.rest import PAGE, PATHS, WEIGHTS, Api
 
 INTERVALS_US: Final = {"1s": 1_000_000, "1m": 60_000_000, "3m": 180_000_000, "5m": 300_000_000}  # no longer than our bars
 KLINES: Final = "/api/v3/klines"
@@ -53,16 +55,17 @@ _TRADES: Final = msgspec.json.Decoder(list[_Trade])
 _TIME: Final = msgspec.json.Decoder(_Time)
 
 
-def _decoded(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
+def _asked(api: Api, path: str, query: Mapping[str, str], weight: int, decoder: "msgspec.json.Decoder[Any]", what: str) -> Any:
+    body = api.get(path, query, weight)
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, ValueError):
-        raise Failed(f"an answer of another kind: {shown(body)}") from None
+        raise of_another_kind(path, body, what) from None
 
 
 def server_time_us(api: Api) -> int:
     """The exchange's clock, µs since the epoch."""
-    time = _decoded(_TIME, api.get("/api/v3/time", {}, TIME_WEIGHT)).serverTime
+    time = _asked(api, "/api/v3/time", {}, TIME_WEIGHT, _TIME, "time").serverTime
     return int(microseconds(np.array([time]))[0])
 
 
@@ -77,7 +80,7 @@ def klines(api: Api, symbol: str, interval: int, start_us: int, end_us: int) -> 
     rows: list[_Kline] = []
     while start_us < end_us:
         query = {"symbol": symbol, "interval": word, "startTime": str(start_us), "endTime": str(end_us - 1), "limit": str(PAGE)}
-        page = _decoded(_KLINES, api.get(KLINES, query, KLINES_WEIGHT))
+        page = _asked(api, KLINES, query, KLINES_WEIGHT, _KLINES, "list of candles")
         rows += page
         if len(page) < PAGE:
             break
@@ -88,18 +91,24 @@ def klines(api: Api, symbol: str, interval: int, start_us: int, end_us: int) -> 
     return found
 
 
+def first_aggregate_from(api: Api, symbol: str, start_us: int) -> _Aggregate | None:
+    """The first aggregate trade at or after a time; None where the exchange knows of none."""
+    query = {"symbol": symbol, "limit": "1", "startTime": str(start_us)}
+    found = _asked(api, PATHS[AGG_TRADE], query, AGG_TRADES_WEIGHT, _AGGREGATES, "list of trades")
+    return found[0] if found else None
+
+
 def first_id_from(api: Api, symbol: str, stream: str, start_us: int) -> int | None:
     """The id of the first trade (`trade`) or aggregate (`aggTrade`) at or after a time, known to the exchange or still to come.
 
     None where the exchange knows of no trade at all: the first one is anybody's guess.
     """
     query = {"symbol": symbol, "limit": "1"}
-    since = {"startTime": str(start_us)}
+    decoder = _TRADES if stream == TRADE else _AGGREGATES
     for _ in range(2):  # a trade may come between the two questions
-        found = _decoded(_AGGREGATES, api.get(PATHS["aggTrade"], query | since, AGG_TRADES_WEIGHT))
-        if found:
-            return int(found[0].f if stream == TRADE else found[0].a)
-        newest = _decoded(_TRADES if stream == TRADE else _AGGREGATES, api.get(PATHS[stream], query, WEIGHTS[stream]))
+        if found := first_aggregate_from(api, symbol, start_us):
+            return int(found.f if stream == TRADE else found.a)
+        newest = _asked(api, PATHS[stream], query, WEIGHTS[stream], decoder, "list of trades")
         if not newest:
             return None
         time, id_ = (newest[-1].time, newest[-1].id) if stream == TRADE else (newest[-1].T, newest[-1].a)

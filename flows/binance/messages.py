@@ -1,5 +1,6 @@
 """Binance's messages: bytes to columns and columns to bytes. No sockets, no clock, and no exception for whatever the bytes are."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Final, Literal
@@ -11,6 +12,7 @@ import numpy.typing as npt
 TRADE: Final = "trade"
 AGG_TRADE: Final = "aggTrade"
 STREAMS: Final = (TRADE, AGG_TRADE)
+MARKET: Final = "MARKET"  # the only X of trades between traders in the order book: others are the exchange's own, and in no candle
 
 MICROSECONDS_FROM: Final = 10**14  # a time below it counts milliseconds (until the year 5138), one above it microseconds (since 1973)
 LATEST_US: Final = 10**17
@@ -19,6 +21,7 @@ APART_US: Final = (
 )
 LONE_US: Final = 24 * APART_US  # the same at an end, where it may be a pause
 NEIGHBOURS: Final = 5  # so many less one wrong times in a row are found
+PRICE, QUANTITY, TIME, SIDE, MALFORMED = REASONS = "price", "quantity", "time", "side", "malformed"  # why a trade is rejected
 JOINED: Final = 512  # frames decoded in one call; when one of them is broken, so many are decoded one by one
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -28,6 +31,7 @@ Codes = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Sides = npt.NDArray[np.int8]
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -39,6 +43,7 @@ class _Trade(msgspec.Struct, gc=False):
     q: float
     T: Time
     m: bool
+    X: Any = MARKET  # of futures and options: what kind of trade it is
 
 
 class _AggTrade(msgspec.Struct, gc=False):
@@ -52,6 +57,7 @@ class _AggTrade(msgspec.Struct, gc=False):
     l: Id  # noqa: E741 - Binance's name for the last trade's id
     T: Time
     m: bool
+    X: Any = MARKET
 
 
 class _Combined(msgspec.Struct, gc=False):
@@ -106,13 +112,15 @@ class Frames:
     ts: Longs  # trade time, µs since the epoch
     price: Floats
     qty: Floats
-    is_buyer_maker: Flags  # True: the taker sold
+    is_buyer_maker: Flags | Sides  # True: the taker sold; or as int8, with UNKNOWN where a recording does not say it
     count: Longs  # trades in this row: 1, or last - first + 1 of an aggregate trade
     event_ts: Longs  # when the exchange sent it, µs since the epoch (REST and archives: the trade time)
     rejected: Longs  # (symbols,) trades that cannot be one: malformed, or price or quantity not finite and above 0
     unreadable: int = 0  # frames that are no message: half a message, bad JSON, an event without a known symbol
     foreign: int = 0  # sound messages that nobody asked for: other symbols, other events
+    off_market: int = 0  # events of known symbols that are no trades of the market: insurance fund, deleveraging (X is not MARKET)
     controls: list[dict[str, Any]] = field(default_factory=list)  # serverShutdown, answers to subscriptions, errors
+    reasons: Counter[str] = field(default_factory=Counter)  # of `rejected`, all symbols: one of REASONS, or of flows/replay/order.py
 
     def __len__(self) -> int:
         return len(self.id)
@@ -127,6 +135,10 @@ class Frames:
     def rows(self, chosen: Any) -> "Frames":
         """The chosen rows (a mask, an index array or a slice) with the same counts."""
         return replace(self, **{name: getattr(self, name)[chosen] for name in COLUMNS})
+
+    def uncounted(self) -> "Frames":
+        """The same rows without the counts, which go with other rows."""
+        return replace(Frames.none(len(self.rejected)), **{name: getattr(self, name) for name in COLUMNS})
 
 
 COLUMNS: Final = tuple(f.name for f in fields(Frames))[:8]
@@ -144,7 +156,9 @@ def join(parts: Sequence[Frames], symbols: int) -> Frames:
         rejected=np.sum([part.rejected for part in parts], axis=0),
         unreadable=sum(part.unreadable for part in parts),
         foreign=sum(part.foreign for part in parts),
+        off_market=sum(part.off_market for part in parts),
         controls=[control for part in parts for control in part.controls],
+        reasons=sum((part.reasons for part in parts), Counter()),
     )
 
 
@@ -154,11 +168,35 @@ def microseconds(times: Longs) -> Longs:
 
 
 def sound(
-    symbol: Codes, symbols: int, *, id: Longs, ts: Longs, price: Floats, qty: Floats, is_buyer_maker: Flags, count: Longs, event_ts: Longs
+    symbol: Codes,
+    symbols: int,
+    *,
+    id: Longs,
+    ts: Longs,
+    price: Floats,
+    qty: Floats,
+    is_buyer_maker: Flags | Sides,
+    count: Longs,
+    event_ts: Longs,
+    side_known: Flags | None = None,
 ) -> Frames:
-    """Frames of the rows that can be trades. A code below 0 is foreign; what cannot be a trade is counted in `rejected`."""
+    """Frames of the rows that can be trades. A code below 0 is foreign; what cannot be a trade is counted in `rejected` with its reason.
+
+    Every array has shape (n,). `side_known` is false where `is_buyer_maker` could not be read (None: it could everywhere).
+    """
     known = symbol >= 0
-    good = known & np.isfinite(price) & (price > 0) & np.isfinite(qty) & (qty > 0) & (count > 0) & (id >= 0) & (ts > 0) & (ts <= LATEST_US)
+    faults = {  # the first that applies is the reason
+        PRICE: ~(np.isfinite(price) & (price > 0)),
+        QUANTITY: ~(np.isfinite(qty) & (qty > 0)),
+        TIME: ~((ts > 0) & (ts <= LATEST_US)),
+        SIDE: np.zeros(len(symbol), np.bool_) if side_known is None else ~side_known,
+        MALFORMED: ~((count > 0) & (id >= 0)),
+    }
+    good, reasons = known.copy(), Counter[str]()
+    for reason, fault in faults.items():
+        if found := int(np.count_nonzero(good & fault)):
+            reasons[reason] = found
+            good &= ~fault
     if good.all():
         zero = np.zeros(symbols, np.int64)
         return Frames(symbol, id, microseconds(ts), price, qty, is_buyer_maker, count, microseconds(event_ts), zero)
@@ -173,6 +211,7 @@ def sound(
         microseconds(event_ts[good]),
         rejected=np.bincount(symbol[known & ~good], minlength=symbols).astype(np.int64),
         foreign=int(np.count_nonzero(~known)),
+        reasons=reasons,
     )
 
 
@@ -214,8 +253,12 @@ def _counts(first: Longs, last: Longs) -> Longs:
 
 
 def _trade_columns(events: list[Any], codes: Mapping[str, int], stream: str, symbols: int) -> Frames:
-    n = len(events)
     code = codes.get
+    off_market = 0
+    if [e.X for e in events].count(MARKET) != len(events):
+        known = [e for e in events if e.X == MARKET or e.s not in codes]
+        off_market, events = len(events) - len(known), known
+    n = len(events)
     symbol = np.fromiter([code(e.s, -1) for e in events], np.int32, n)
     if stream == TRADE:
         ids = np.fromiter([e.t for e in events], np.int64, n)
@@ -231,7 +274,8 @@ def _trade_columns(events: list[Any], codes: Mapping[str, int], stream: str, sym
     apart = np.abs(microseconds(ts) - microseconds(event_ts)) > APART_US
     if apart.any():
         ts[apart] = 0  # which no trade has
-    return sound(symbol, symbols, id=ids, ts=ts, price=price, qty=qty, is_buyer_maker=is_buyer_maker, count=count, event_ts=event_ts)
+    found = sound(symbol, symbols, id=ids, ts=ts, price=price, qty=qty, is_buyer_maker=is_buyer_maker, count=count, event_ts=event_ts)
+    return replace(found, off_market=off_market) if off_market else found
 
 
 def _joined(frames: Sequence[bytes], decoders: _Decoders) -> list[Any] | None:
@@ -251,7 +295,7 @@ def _one_by_one(frames: Sequence[bytes], codes: Mapping[str, int], stream: str, 
     decoders = _DECODERS[stream]
     events: list[Any] = []
     rejected = np.zeros(symbols, np.int64)
-    unreadable = foreign = 0
+    unreadable = foreign = off_market = 0
     controls: list[dict[str, Any]] = []
     for frame in frames:
         try:
@@ -277,14 +321,18 @@ def _one_by_one(frames: Sequence[bytes], codes: Mapping[str, int], stream: str, 
         else:
             name = event.get("s")
             code = codes.get(name, -1) if isinstance(name, str) else -1
-            if event.get("e") == stream and code >= 0:
+            if event.get("e") == stream and code >= 0 and event.get("X", MARKET) != MARKET:
+                off_market += 1
+            elif event.get("e") == stream and code >= 0:
                 rejected[code] += 1
             elif isinstance(event.get("e"), str) and isinstance(name, str):
                 foreign += 1
             else:
                 unreadable += 1
     found = _trade_columns(events, codes, stream, symbols)
-    counted = replace(Frames.none(symbols), rejected=rejected, unreadable=unreadable, foreign=foreign, controls=controls)
+    reasons = Counter({MALFORMED: int(rejected.sum())} if rejected.any() else {})
+    counts: dict[str, Any] = {"unreadable": unreadable, "foreign": foreign, "off_market": off_market, "controls": controls}
+    counted = replace(Frames.none(symbols), rejected=rejected, reasons=reasons, **counts)
     return join([found, counted], symbols)
 
 
@@ -328,6 +376,7 @@ def decode_rest(body: bytes, code: int, stream: str, symbols: int | None = None)
     found = _rest_columns(events, code, stream, symbols)
     if malformed:
         found.rejected[code] += malformed
+        found.reasons[MALFORMED] += malformed
     return found
 
 

@@ -1,8 +1,8 @@
-"""The exchange over REST: missing trades, on one thread, one request at a time, within its budget; and whether it has our symbols."""
+"""The exchange over REST: missing trades, on one thread, one request at a time, within its budget, through the environment's proxy."""
 
+import base64
 import logging
 import queue
-import re
 import socket
 import threading
 import time
@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
+import python_socks.sync
 import urllib3
 
 from flows.binance.messages import AGG_TRADE, TRADE, Frames, decode_rest
+from flows.binance.proxies import Proxy, bracketed, proxy_for, through
+from flows.binance.refusals import BANNED, OK, TOO_MANY, Failed, Refused, Unknown, of_another_kind, reason, refusal, seconds
 from flows.binance.sequencer import Page, Request
-from flows.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +28,15 @@ PAGE: Final = 1_000  # trades an answer holds at most
 PATHS: Final = {TRADE: "/api/v3/historicalTrades", AGG_TRADE: "/api/v3/aggTrades"}
 WEIGHTS: Final = {TRADE: 25, AGG_TRADE: 4}
 USED_WEIGHT: Final = "X-MBX-USED-WEIGHT-1M"
-OK, BAD_REQUEST, NOT_FOUND, TOO_MANY, BANNED, LEGAL = 200, 400, 404, 429, 418, 451
-UNKNOWN_SYMBOL: Final = -1121
 STOP_S: Final = 5.0  # the end of a request that is under way; longer only while a name is looked up
 STOPPING: Final = 100
-SYMBOLS_A_REQUEST: Final = 100  # of exchangeInfo: addresses have a length limit
-ADVICE: Final = "check the network, or source.rest_url in the configuration"
+TUNNELS: Final = {  # what a socket is opened through before a word of HTTP is said
+    "socks5h": (python_socks.ProxyType.SOCKS5, True),  # and whether the proxy looks names up
+    "socks5": (python_socks.ProxyType.SOCKS5, False),
+    "socks4a": (python_socks.ProxyType.SOCKS4, True),
+    "socks4": (python_socks.ProxyType.SOCKS4, False),
+    "http": (python_socks.ProxyType.HTTP, True),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,6 @@ class Limits:
 Answer = Callable[[Request, Page | None], None]
 
 
-class Failed(Exception):
-    """No answer, or one that does not hold what was asked for."""
-
-
-class Unknown(Failed):
-    """The exchange does not have the symbol."""
-
-
 class Budget:
     """When the exchange may be asked again. All who ask it share one: it counts by address, not by thread."""
 
@@ -70,8 +67,8 @@ class Budget:
         """Put off the next request for as long as the exchange asks, or until it may have budget again for so much weight."""
         wait_s = 0.0
         if status in (TOO_MANY, BANNED):
-            wait_s = _number(headers.get("Retry-After"), self._limits.retry_after_s)
-        elif _number(headers.get(USED_WEIGHT), 0.0) + weight > self._limits.weight:
+            wait_s = seconds(headers.get("Retry-After"), self._limits.retry_after_s)
+        elif seconds(headers.get(USED_WEIGHT), 0.0) + weight > self._limits.weight:
             wait_s = self._limits.pause_s
         if wait_s:
             self._not_before = max(self._not_before, self._now() + wait_s)
@@ -86,6 +83,10 @@ class Api:
         self._http, self._budget = _Http(self.base_url, limits), budget or Budget(limits)
         self._stopping = threading.Event()
 
+    @property
+    def proxy(self) -> Proxy | None:
+        return self._http.proxy
+
     def get(self, path: str, query: Mapping[str, str], weight: int) -> bytes:
         """The answer's body, when the budget allows; raises Failed unless there is one with status 200."""
         self._stopping.wait(self._budget.wait_s())
@@ -93,13 +94,13 @@ class Api:
             raise Failed("stopped")
         try:
             answer = self._http.get(path, query)
-        except urllib3.exceptions.HTTPError as error:
-            raise Failed(reason(error)) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Failed(through(self.proxy, reason(error))) from None
+        except Exception as error:  # of a library, about this environment: nobody lists what may come
+            raise Failed(through(self.proxy, f"{type(error).__name__}: {reason(error)}")) from None
         self._budget.heed(answer.status, answer.headers, weight)
-        if answer.status == BAD_REQUEST and _code(answer.data) == UNKNOWN_SYMBOL:
-            raise Unknown(f"HTTP {answer.status} {shown(answer.data)}")
         if answer.status != OK:
-            raise Failed(f"HTTP {answer.status} {shown(answer.data)}")
+            raise refusal(path, answer.status, answer.headers, answer.data)
         return answer.data
 
     @property
@@ -162,11 +163,14 @@ class Rest:
                 self._failures = 0
                 self._gone.discard(request.symbol)
             except Unknown:
-                page = Page(Frames.none(len(self._symbols)), np.zeros(0, np.int64), full=False, unknown=True)
+                page = self._no_page(unknown=True)
                 if request.symbol not in self._gone:
                     self._gone.add(request.symbol)
                     symbol = self._symbols[request.symbol]
                     log.error("%s: %s: the exchange does not know it any more; the others go on", self._api.base_url, symbol)
+            except Refused as error:
+                page = self._no_page(refused=True)
+                self._say(request, f"{error}; {error.advice}")
             except Failed as error:
                 self._say(request, str(error))
             except Exception:  # a thread that died would leave the hole open without a word
@@ -176,14 +180,12 @@ class Rest:
             self._answer(request, page)
 
     def _page(self, request: Request) -> Page:
-        query = {"symbol": self._symbols[request.symbol], "fromId": str(request.from_id), "limit": str(PAGE)}
-        body = self._api.get(PATHS[self._stream], query, WEIGHTS[self._stream])
-        frames = decode_rest(body, request.symbol, self._stream, len(self._symbols))
-        if frames.unreadable or frames.controls:
-            raise Failed(f"no list of trades: {shown(body)}")
-        listed = _ids(body)
-        ids = frames.id if listed is None else listed
+        symbol = self._symbols[request.symbol]
+        frames, ids = trades_from(self._api, self._stream, symbol, request.from_id, PAGE, request.symbol, len(self._symbols))
         return Page(frames, ids, len(ids) >= PAGE)
+
+    def _no_page(self, **why: bool) -> Page:
+        return Page(Frames.none(len(self._symbols)), np.zeros(0, np.int64), full=False, **why)
 
     def _say(self, request: Request, why: str) -> None:
         self._failures += 1
@@ -193,25 +195,54 @@ class Rest:
             )
 
 
+def trades_from(
+    api: Api, stream: str, symbol: str, from_id: int | None, limit: int, code: int = 0, symbols: int = 1
+) -> tuple[Frames, np.ndarray[Any, np.dtype[np.int64]]]:
+    """The symbol's trades from an id on (None: the newest ones), and the ids of all that the answer lists; raises Failed."""
+    query = {"symbol": symbol} | ({} if from_id is None else {"fromId": str(from_id)}) | {"limit": str(limit)}
+    body = api.get(PATHS[stream], query, WEIGHTS[stream])
+    frames = decode_rest(body, code, stream, symbols)
+    if frames.unreadable or frames.controls:
+        raise of_another_kind(PATHS[stream], body, "list of trades")
+    listed = _ids(body)
+    return frames, frames.id if listed is None else listed
+
+
 class _Http:
-    """Requests to one server, that can be cut short from another thread."""
+    """Requests to one server, that can be cut short from another thread; through the proxy that the environment names."""
 
     def __init__(self, base_url: str, limits: Limits) -> None:
-        timeout = urllib3.Timeout(connect=limits.connect_s, read=limits.read_s)
-        self._pool = urllib3.connection_from_url(base_url, timeout=timeout, retries=False, maxsize=1)
-        self._prefix = urlsplit(base_url).path.rstrip("/")
+        self.proxy = proxy = proxy_for(base_url)
+        self._base_url = base_url
         self._open: list[Any] = []
         opened = self._open
+        # Plain HTTP goes to an HTTP proxy whole, but HTTPS_PROXY names one for tunnels, as the websocket's are.
+        tunnel = proxy is not None and (
+            proxy.socks or (urlsplit(base_url).scheme == "http" and (proxy.variable, proxy.scheme) == ("HTTPS_PROXY", "http"))
+        )
+        options: dict[str, Any] = {"timeout": urllib3.Timeout(connect=limits.connect_s, read=limits.read_s), "maxsize": 1}
+        if proxy is None or tunnel:
+            self._pools = urllib3.PoolManager(**options)
+        else:
+            login = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
+            headers = {"Proxy-Authorization": f"Basic {login}"} if proxy.user else {}
+            url = f"{proxy.scheme}://{bracketed(proxy.host)}:{proxy.port}"
+            self._pools = urllib3.ProxyManager(url, proxy_headers=headers, **options)
+        pool = self._pools.connection_from_url(base_url)
 
-        class Connection(self._pool.ConnectionCls):  # type: ignore[name-defined, misc]
+        class Connection(pool.ConnectionCls):  # type: ignore[name-defined, misc]
             def connect(self) -> None:
                 super().connect()
                 opened[:] = [self]
 
-        self._pool.ConnectionCls = Connection
+            def _new_conn(self) -> socket.socket:
+                return _tunnelled(self, proxy) if proxy and tunnel else super()._new_conn()
+
+        pool.ConnectionCls = Connection
 
     def get(self, path: str, query: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        return self._pool.request("GET", self._prefix + path, fields=dict(query), headers={"X-MBX-TIME-UNIT": "MICROSECOND"})
+        headers = {"X-MBX-TIME-UNIT": "MICROSECOND"}
+        return self._pools.request("GET", self._base_url + path, fields=dict(query), headers=headers, redirect=False, retries=False)
 
     def abort(self) -> None:
         for connection in list(self._open):
@@ -219,11 +250,21 @@ class _Http:
                 connection.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._pool.close()
+        self._pools.clear()
 
 
-class _Refusal(msgspec.Struct):
-    code: int
+def _tunnelled(connection: Any, proxy: Proxy) -> socket.socket:
+    """A socket to the connection's host that the proxy passes on."""
+    kind, looks_up = TUNNELS[proxy.scheme]
+    tunnel = python_socks.sync.Proxy(kind, proxy.host, proxy.port, proxy.user or None, proxy.password or None, looks_up)
+    try:
+        opened = tunnel.connect(connection.host, connection.port, timeout=connection.timeout)
+    except TimeoutError as error:
+        raise urllib3.exceptions.ConnectTimeoutError(connection, str(error)) from error
+    except Exception as error:  # its own kinds, those of the socket, and those of the lookup of a name
+        raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
+    opened.settimeout(connection.timeout)
+    return opened
 
 
 class _Listed(msgspec.Struct, gc=False):
@@ -237,88 +278,3 @@ def _ids(body: bytes) -> np.ndarray[Any, np.dtype[np.int64]] | None:
         rows = msgspec.json.decode(body, type=list[_Listed])
         return np.array([row.a if row.id is None else row.id for row in rows], np.int64)
     return None
-
-
-def check_symbols(base_url: str, symbols: Sequence[str], stream: str | None = None, limits: Limits | None = None) -> None:
-    """Raise UserError unless the exchange answers, trades all these symbols and, where `stream` is given, tells its past trades."""
-    base_url = base_url.rstrip("/")
-    http = _Http(base_url, limits or Limits())
-    try:
-        wanted = list(dict.fromkeys(symbols))
-        groups = [wanted[k : k + SYMBOLS_A_REQUEST] for k in range(0, len(wanted), SYMBOLS_A_REQUEST)]
-        unknown = [symbol for group in groups for symbol in _untraded(http, base_url, group)]
-        if unknown:
-            raise UserError(f"exchange: {base_url} does not trade {', '.join(unknown)}; correct pairs, alerts or source.symbols")
-        if stream is not None and wanted:
-            status, _ = _get(http, base_url, PATHS[stream], {"symbol": wanted[0], "limit": "1"})
-            if status in (BAD_REQUEST, NOT_FOUND):
-                raise UserError(
-                    f"exchange: {base_url} does not serve {PATHS[stream]}, which fills holes; give source.rest_url another host"
-                )
-    finally:
-        http.close()
-
-
-def _untraded(http: _Http, base_url: str, symbols: Sequence[str]) -> list[str]:
-    """Which of these symbols the exchange does not trade: one request when it knows them all, else halves."""
-    query = {"symbol": symbols[0]} if len(symbols) == 1 else {"symbols": msgspec.json.encode(symbols).decode()}
-    status, body = _get(http, base_url, "/api/v3/exchangeInfo", query)
-    if status == BAD_REQUEST:
-        if len(symbols) == 1:
-            return list(symbols)
-        half = len(symbols) // 2
-        return _untraded(http, base_url, symbols[:half]) + _untraded(http, base_url, symbols[half:])
-    try:
-        answer = msgspec.json.decode(body, type=dict[str, Any]) if status == OK else {}
-        listed = {entry["symbol"]: entry["status"] for entry in answer["symbols"]}
-    except (msgspec.MsgspecError, KeyError, TypeError):
-        raise UserError(f"exchange: {base_url}: HTTP {status} and no list of symbols: {shown(body)}; {ADVICE}") from None
-    return [symbol for symbol in symbols if listed.get(symbol) != "TRADING"]
-
-
-def _get(http: _Http, base_url: str, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
-    try:
-        answer = http.get(path, query)
-    except urllib3.exceptions.HTTPError as error:
-        raise UserError(f"exchange: {base_url}: {reason(error)}; {ADVICE}") from None
-    if answer.status == LEGAL:
-        raise UserError(
-            f"exchange: {base_url}: HTTP 451, it does not serve this country; give source.ws_url and source.rest_url other hosts"
-        )
-    if answer.status in (TOO_MANY, BANNED):
-        wait_s = _number(answer.headers.get("Retry-After"), Limits().retry_after_s)
-        raise UserError(f"exchange: {base_url}: HTTP {answer.status}, too many requests from this address; try again in {wait_s:.0f} s")
-    return answer.status, answer.data
-
-
-def _code(body: bytes) -> int | None:
-    """The exchange's own number for an error."""
-    with suppress(msgspec.MsgspecError):
-        return msgspec.json.decode(body, type=_Refusal).code
-    return None
-
-
-def _number(text: str | None, default: float) -> float:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return default
-    return number if 0 <= number < np.inf else default
-
-
-def shown(body: bytes) -> str:
-    """The beginning of an answer, on one line."""
-    return " ".join(body[:100].decode(errors="replace").split())
-
-
-def reason(error: BaseException) -> str:
-    """The innermost cause in a few words, without addresses of objects."""
-    while True:
-        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
-    if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
-        return "no answer in time"
-    text = str(error).rsplit(": ", maxsplit=1)[-1] or type(error).__name__
-    return re.sub(r"^\[Errno -?\d+\] |\s*\(_ssl\.c:\d+\)", "", text).rstrip(".")

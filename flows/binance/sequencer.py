@@ -1,6 +1,6 @@
 """Ids to an unbroken sequence of trades: order, duplicates, holes, watermarks. No sockets and no clock: `now` is passed in."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ class Patience:
     pace_s: float = 1.0  # between such questions: with many quiet symbols they must not use up what holes need
     overdue_s: float = 5.0  # of market time: a younger trade the socket may be about to bring
     unknown_s: float = 300.0  # before the exchange is asked again about a symbol that it does not know any more
+    refused_s: float = 30.0  # of refusals, `tries` of them at least, until missing ids are given up: live trades wait behind them
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Page:
     ids: Longs
     full: bool  # there may be more
     unknown: bool = False  # instead of an answer: the exchange does not have the symbol
+    refused: bool = False  # instead of an answer: it will not tell, and asking again may not help (an API key, the country)
 
 
 @dataclass(slots=True)
@@ -99,6 +101,7 @@ class Backlog:
     next_try: float = 0.0
     attempts: int = 0  # answers in a row that did not help
     denials: int = 0  # of them, those that say the ids do not exist
+    refusals: int = 0  # answers in a row that refuse to tell
     asking_since: float = np.inf
     checked: bool = False  # the exchange has said what came since the last connect
     due: float = np.inf  # when to ask it that; then, when it said so
@@ -108,6 +111,11 @@ class Backlog:
     @property
     def unended(self) -> Hole | None:
         return self.holes[-1] if self.holes and self.holes[-1].last_id is None else None
+
+    def begin_asking(self) -> None:
+        """Forget the tries so far: what is missing now is something else."""
+        self.attempts = self.denials = self.refusals = 0
+        self.asking_since = np.inf
 
     @property
     def idle(self) -> bool:
@@ -129,15 +137,11 @@ class Sequencer:
 
     A symbol whose stream alone is silent is asked about (`Request.probe`). When the exchange has trades of it that are overdue, the stream
     is dead: `take_dead` names it, and its watermark stands until `subscribed` tells of a new connection.
-
-    With `patience=None` the messages are a recording: nothing is asked for, and all that comes out depends on their order alone, not on
-    how they are cut into batches. A symbol's first id is the smallest of its first `REACH` messages; at every further `REACH` of them,
-    and at the end, a hole with `REACH` messages behind it is given up.
     """
 
     symbols: int
     quiet_us: int
-    patience: Patience | None
+    patience: Patience
     contiguous: bool = True
     last: Longs = field(init=False)  # (symbols,) last id released or given up
     last_ts: Longs = field(init=False)  # (symbols,) time of the last released trade
@@ -158,19 +162,13 @@ class Sequencer:
     _probing: bool = False  # a probe is under way
     _heard: float = -np.inf  # when the socket brought the last message
     _heard_ts: int = NEVER  # newest time of any message of the socket
-    # Of a recording: messages so far; and the newest time on any symbol after each symbol's own last message: as of now, of a while ago,
-    # and of at least 2 · REACH messages ago. The last moves watermarks: what is out of order may come until then.
-    _messages: Longs = field(init=False)  # (symbols,)
-    _after: list[Longs] = field(init=False)  # 3 × (symbols,)
-    _aged: int = 0  # messages since they were last passed on
 
     def __post_init__(self) -> None:
         n = self.symbols
         self.last = np.full(n, NONE)
         self.last_ts, self.watermark = np.full(n, NEVER), np.full(n, NEVER)
         self.broken, self._waits = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-        self._duplicates, self._messages = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self._after = [np.full(n, NEVER) for _ in range(3)]
+        self._duplicates = np.zeros(n, np.int64)
         self._silence_s, self._probe_at = np.zeros(n), np.full(n, np.inf)
 
     # what the caller tells
@@ -194,23 +192,31 @@ class Sequencer:
         """The socket is open (again): every symbol that has begun, or is about to, may have missed ids."""
         self._connections += 1
         self.connected = False
-        if self.patience is not None:
-            self._silence_s[:] = self.patience.silence_s
-            self._probe_at[self.last != NONE] = now + self.patience.silence_s
+        self._silence_s[:] = self.patience.silence_s
+        self._probe_at[self.last != NONE] = now + self.patience.silence_s
         for s in np.flatnonzero((self.last != NONE) | self._waits).tolist():
             self._doubt(s, now, cause)
 
-    def subscribed(self, now: float) -> None:
-        """All symbols stream: from now on nothing is missed. Once more when another connection takes over: the one before may be silent."""
+    def subscribed(self, now: float, refused: Sequence[int] = ()) -> None:
+        """All symbols stream but those `refused`: from now on nothing of them is missed.
+
+        Once more when another connection takes over: the one before may be silent.
+        """
         if self.connected:
             self._connections += 1
             for s in np.flatnonzero((self.last != NONE) | self._waits).tolist():
                 self._doubt(s, now, LOST)
         self.connected = True
-        settle_s = 0.0 if self.patience is None else self.patience.settle_s
-        for backlog in self._backlogs.values():
-            if not backlog.checked:
-                backlog.due = now + settle_s
+        for s, backlog in self._backlogs.items():
+            if not backlog.checked and s not in refused:
+                backlog.due = now + self.patience.settle_s
+
+    def joined(self, symbols: Sequence[int], now: float) -> None:
+        """These symbols stream now, too."""
+        for s in symbols:
+            if self.last[s] != NONE or self._waits[s]:
+                self._doubt(s, now, LOST)
+                self._backlogs[s].due = now + self.patience.settle_s
 
     def disconnect(self, now: float) -> None:
         """The socket is closed."""
@@ -222,21 +228,18 @@ class Sequencer:
                 self._doubt(s, now, DISCONNECT)  # what was to come before the newest of its messages comes no more
 
     def feed(self, frames: Frames, now: float) -> None:
-        """Frames from the socket or a recording, in the order in which they came."""
+        """Frames from the socket, in the order in which they came."""
         n = len(frames)
         if not n:
             return
         self.seen_ts = max(self.seen_ts, int(frames.ts.max()))
-        if self.patience is None:
-            self._age(frames)
         if np.any(frames.symbol[1:] < frames.symbol[:-1]):
             keys = frames.symbol.astype(np.int16) if self.symbols < 2**15 else frames.symbol  # 16 bits are sorted in one pass
             frames = frames.rows(np.argsort(keys, kind="stable"))
         start = np.flatnonzero(np.concatenate(([True], frames.symbol[1:] != frames.symbol[:-1])))
         of = frames.symbol[start]  # (groups,)
-        if self.patience is not None:
-            self._heard, self._heard_ts = now, max(self._heard_ts, int(frames.ts.max()))
-            self._silence_s[of], self._probe_at[of] = self.patience.silence_s, now + self.patience.silence_s
+        self._heard, self._heard_ts = now, max(self._heard_ts, int(frames.ts.max()))
+        self._silence_s[of], self._probe_at[of] = self.patience.silence_s, now + self.patience.silence_s
         before = np.concatenate(([0], frames.id[:-1]))
         before[start] = self.last[of]
         smooth = np.logical_and.reduceat(frames.id == before + 1, start) & ~self._waits[of] & (self.last[of] != NONE)
@@ -254,7 +257,7 @@ class Sequencer:
     def answer(self, request: Request, page: Page | None, now: float) -> None:
         """What the exchange answered to a request; None: nothing, or nothing that could be read."""
         s = request.symbol
-        if self.patience is None or (request.probe and not self._finds_dead(request, page, now)):
+        if request.probe and not self._finds_dead(request, page, now):
             return
         backlog = self._backlogs.get(s)
         if backlog is None:
@@ -263,10 +266,11 @@ class Sequencer:
         if page is None:
             self._retry_later(backlog, now)
             return
-        if page.unknown:
-            backlog.next_try = now + self.patience.unknown_s
+        if page.unknown or page.refused:
+            self._take_refusal(backlog, page, now)
             return
         self._merge(s, backlog)
+        backlog.refusals = 0
         self._accept(s, backlog, request, page, now)
         helped = bool(self.last[s] >= request.from_id or (page.ids == request.from_id).any() or backlog.known_to >= request.from_id)
         caught_up = request.to_id is None and not page.full and not request.probe
@@ -274,7 +278,7 @@ class Sequencer:
             backlog.checked, backlog.due = True, now + self.patience.settle_s
         self._advance(s, backlog, now)
         if helped or (caught_up and not len(page.ids)):
-            backlog.attempts, backlog.denials, backlog.asking_since = 0, 0, np.inf
+            backlog.begin_asking()
             backlog.next_try = now if page.full else now + self.patience.backoff_s
         else:
             backlog.denials += len(page.ids) > 0 or now - backlog.asking_since >= self.patience.lag_s
@@ -284,8 +288,6 @@ class Sequencer:
 
     def requests(self, now: float) -> list[Request]:
         """What to ask the exchange for now; each is answered by `answer`."""
-        if self.patience is None:
-            return []
         wanted = []
         for s, backlog in list(self._backlogs.items()):
             if backlog.asked or self.last[s] == NONE:
@@ -314,22 +316,17 @@ class Sequencer:
             wanted.append(Request(s, int(self.last[s]) + 1, to_id, self._connections))
         return wanted + self._probes(now)
 
-    def release(self, now: float, end: bool = False) -> Trades:
-        """Everything that nothing is missing before. `end`: no frame will come any more, give up what is still open."""
+    def release(self, now: float) -> Trades:
+        """Everything that nothing is missing before."""
         for s, backlog in list(self._backlogs.items()):
-            if end:
-                self._merge(s, backlog)
-                self._give_up(s, backlog, 1, now)
-            elif self.patience is None:
-                continue
-            elif self.last[s] == NONE:
+            if self.last[s] == NONE:
                 if backlog.since + self.patience.grace_s <= now or backlog.size >= REACH:
                     self._merge(s, backlog)
                     self._begin(s, backlog)
                     self._advance(s, backlog, now)
-            elif backlog.size and backlog.denials >= self.patience.tries:
+            elif backlog.size and self._is_vain(backlog, now):
                 self._merge(s, backlog)
-                backlog.attempts, backlog.denials, backlog.asking_since = 0, 0, np.inf
+                backlog.begin_asking()
                 denied = self.last[s]
                 if self._advance(s, backlog, now) and len(backlog.rows) and self.last[s] == denied:
                     self._skip(s, backlog)
@@ -337,7 +334,7 @@ class Sequencer:
             elif not self.contiguous and backlog.since + self.patience.grace_s <= now:
                 self._merge(s, backlog)
                 self._advance(s, backlog, now)
-        self._move_watermark(end)
+        self._move_watermark()
         released, self._released = self._released, []
         frames = join([frames for frames, _ in released], self.symbols)
         after_hole = np.concatenate([flags for _, flags in released]) if released else np.zeros(0, np.bool_)
@@ -373,7 +370,6 @@ class Sequencer:
         self.broken[of] = False
         self.last[of] = frames.id[start + size - 1]
         self.last_ts[of] = np.maximum(self.last_ts[of], np.maximum.reduceat(frames.ts, start))
-        self._messages[of] += size
         self._released.append((frames, after_hole))
 
     # symbols with one
@@ -389,7 +385,7 @@ class Sequencer:
             hole = None
         if hole is None:
             settled = np.arange(len(backlog.rows))
-            if not self.contiguous and self.patience is not None:
+            if not self.contiguous:
                 settled = np.flatnonzero(backlog.arrived + self.patience.grace_s <= now)
             newest, ts = int(self.last[s]), int(self.last_ts[s])
             if len(settled):
@@ -407,17 +403,6 @@ class Sequencer:
 
     def _queue(self, s: int, frames: Frames, now: float) -> None:
         """Take a symbol's frames, and look at them when that can set something free."""
-        if self.patience is None:
-            for part in self._cut(s, frames):
-                backlog = self._backlog(s)
-                self._append(backlog, part, now)
-                if self._messages[s] % REACH == 0:
-                    self._merge(s, backlog)
-                    self._give_up(s, backlog, REACH, now)
-                elif self.last[s] != NONE:
-                    self._merge(s, backlog)
-                    self._advance(s, backlog, now)
-            return
         backlog = self._backlog(s)
         hole = backlog.unended
         if hole is not None:
@@ -429,15 +414,6 @@ class Sequencer:
         if self.last[s] != NONE and (new or backlog.size > 2 * most or bool((frames.id == self.last[s] + 1).any())):
             self._merge(s, backlog)
             self._advance(s, backlog, now)
-
-    def _cut(self, s: int, frames: Frames) -> Iterator[Frames]:
-        """A recording's frames of one symbol, cut after every `REACH` messages since its beginning."""
-        at = 0
-        while at < len(frames):
-            size = min(len(frames) - at, REACH - int(self._messages[s] % REACH))
-            self._messages[s] += size
-            yield frames.rows(slice(at, at + size))
-            at += size
 
     @staticmethod
     def _append(backlog: Backlog, frames: Frames, now: float) -> None:
@@ -479,7 +455,7 @@ class Sequencer:
     def _advance(self, s: int, backlog: Backlog, now: float) -> bool:
         """Release the unbroken run at the beginning; False when nothing is waited for any more."""
         rows = backlog.rows
-        if not self.contiguous and self.patience is not None:
+        if not self.contiguous:
             self._pass_jumps(backlog, now)
         run = int(np.searchsorted(rows.id, backlog.known_to, side="right"))
         before = max(int(self.last[s]), backlog.known_to)
@@ -497,9 +473,9 @@ class Sequencer:
                 self.last_ts[s] = max(int(self.last_ts[s]), int(trades.ts.max()))
                 self._released.append((trades, after_hole))
             self._keep(backlog, rows.rows(slice(run, None)), backlog.arrived[run:])
-            backlog.attempts, backlog.denials, backlog.asking_since = 0, 0, np.inf
+            backlog.begin_asking()
         self._close_holes(s, backlog)
-        if self.patience is not None and len(backlog.rows) > self._most():
+        if len(backlog.rows) > self._most():
             self._drop_newest(backlog, now)
         if backlog.size or backlog.holes:
             return True
@@ -509,7 +485,6 @@ class Sequencer:
 
     def _pass_jumps(self, backlog: Backlog, now: float) -> None:
         """Of ids that only grow, and while nothing is asked for: what had its time to come in another order has come."""
-        assert self.patience is not None
         n = int(np.searchsorted(backlog.rows.id, backlog.holes[0].first_id)) if backlog.holes else len(backlog.rows)
         aged = np.flatnonzero(backlog.arrived[:n] + self.patience.grace_s <= now)
         newest = max(int(aged[-1]) if len(aged) else -1, n - 1 - REACH)
@@ -599,8 +574,23 @@ class Sequencer:
             np.full(n, s, np.int32), ids, ts, nothing, nothing, np.zeros(n, np.bool_), zeros, ts, np.zeros(self.symbols, np.int64)
         )
 
+    def _take_refusal(self, backlog: Backlog, page: Page, now: float) -> None:
+        """The exchange does not tell. While trades wait, it is asked again until they have waited for long; else now and then."""
+        if backlog.size:
+            backlog.refusals += 1
+            self._retry_later(backlog, now)
+        elif page.unknown:
+            backlog.next_try = now + self.patience.unknown_s
+        else:
+            backlog.begin_asking()
+            backlog.due = now + self.patience.refused_s
+
+    def _is_vain(self, backlog: Backlog, now: float) -> bool:
+        """Whether the missing ids have been asked for often enough: the exchange says that they do not exist, or refuses to tell."""
+        refused = backlog.refusals >= self.patience.tries and now - backlog.asking_since >= self.patience.refused_s
+        return refused or backlog.denials >= self.patience.tries
+
     def _retry_later(self, backlog: Backlog, now: float) -> None:
-        assert self.patience is not None
         backlog.next_try = now + min(self.patience.backoff_s * 2.0 ** min(backlog.attempts, 30), self.patience.backoff_cap_s)
         backlog.attempts += 1
 
@@ -613,22 +603,12 @@ class Sequencer:
             hole.first_id, hole.ts = int(self.last[s]) + 1, int(self.last_ts[s])
         backlog.due = np.inf
 
-    def _give_up(self, s: int, backlog: Backlog, behind: int, now: float) -> None:
-        """Let an unbegun symbol begin, and give up holes with at least so many trades behind them."""
-        self._begin(s, backlog)
-        while self._advance(s, backlog, now) and len(backlog.rows) >= behind:
-            self._skip(s, backlog)
-
     def _skip(self, s: int, backlog: Backlog) -> None:
         """Declare the ids before the first held trade unfillable."""
         first_id, last_id = int(self.last[s]) + 1, int(backlog.rows.id[0]) - 1
-        if not self.contiguous and self.patience is None:
-            self.last[s] = last_id
-            return
         hole = backlog.holes[0] if backlog.holes and backlog.holes[0].first_id <= first_id else None
         if hole is None:
-            cause = RECORDING if self.patience is None else LOST
-            self._enter(s, Hole(first_id, last_id, int(self.last_ts[s]), cause), last_id, UNFILLABLE)
+            self._enter(s, Hole(first_id, last_id, int(self.last_ts[s]), LOST), last_id, UNFILLABLE)
         else:
             if hole.first_id < first_id:
                 self._enter(s, hole, first_id - 1, FILLED)
@@ -652,7 +632,6 @@ class Sequencer:
 
     def _probes(self, now: float) -> list[Request]:
         """What to ask about the symbol that has been silent for longest, if it is time and others stream; one at a time."""
-        assert self.patience is not None
         if self._probing or not self.connected or now < self._next_probe or now - self._heard >= self.patience.silence_s:
             return []
         s = int(np.argmin(self._probe_at))
@@ -667,12 +646,11 @@ class Sequencer:
 
     def _finds_dead(self, request: Request, page: Page | None, now: float) -> bool:
         """Whether the answer to a probe is to be taken: it tells that the stream is dead, or the symbol gone."""
-        assert self.patience is not None
         self._probing = False
         s = request.symbol
         backlog = self._backlogs.get(s)
         stale = request.connection != self._connections or self.last[s] != request.from_id - 1
-        if page is None or stale or (backlog is not None and not backlog.idle):
+        if page is None or page.refused or stale or (backlog is not None and not backlog.idle):
             return False
         overdue = page.frames.ts <= self._heard_ts - int(self.patience.overdue_s * SECOND_US)
         if not page.unknown and not overdue.any():
@@ -697,28 +675,12 @@ class Sequencer:
 
     # watermarks
 
-    def _age(self, frames: Frames) -> None:
-        """Keep account of the newest time after each symbol's last message of a recording."""
-        newest = np.append(np.maximum.accumulate(frames.ts[::-1])[::-1], NEVER)  # of a row and those after it
-        at = np.full(self.symbols, -1)
-        at[frames.symbol] = np.arange(len(frames))
-        came = at >= 0
-        now, before, ready = self._after
-        for times in (before, ready):
-            times[came] = NEVER
-        self._after[0] = np.where(came, newest[at + 1], np.maximum(now, newest[0]))
-        self._aged += len(frames)
-        if self._aged >= 2 * REACH:  # a message may be late by REACH, those before it early by as many
-            self._after[1:] = [self._after[0].copy(), before]
-            self._aged = 0
-
-    def _move_watermark(self, end: bool) -> None:
+    def _move_watermark(self) -> None:
         np.maximum(self.watermark, self.last_ts, out=self.watermark)
-        if self.patience is not None and not self.connected:
+        if not self.connected or self.seen_ts == NEVER:
             return
-        seen = np.full(self.symbols, self.seen_ts) if self.patience is not None else self._after[0 if end else 2]
         quiet = ~self._waits
         for s, backlog in self._backlogs.items():
             quiet[s] = backlog.idle
-        quiet &= (self.last_ts != NEVER) & (seen != NEVER)
-        self.watermark[quiet] = np.maximum(self.watermark[quiet], seen[quiet] - self.quiet_us)
+        quiet &= self.last_ts != NEVER
+        self.watermark[quiet] = np.maximum(self.watermark[quiet], self.seen_ts - self.quiet_us)

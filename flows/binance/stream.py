@@ -2,20 +2,22 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import random
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from flows.binance.rest import LEGAL, reason
+from flows.binance.inbox import Broken, Connected, Disconnected, Inbox, Joined, Subscribed
+from flows.binance.names import escaped, grouped, symbols_of
+from flows.binance.proxies import proxy_for, through
+from flows.binance.refusals import handshake_refusal, reason
+from flows.binance.subscriptions import Answer, Outcome, Pace, Subscriptions, answer_in
+from flows.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ STREAMS_PER_CONNECTION: Final = 1_024
 STREAMS_PER_REQUEST: Final = 200  # in the URL and in each SUBSCRIBE: addresses have a length limit
 LONGEST_SILENCE: Final = 8  # times silence_s, for symbols that hardly trade
 CLOSE_S: Final = 1.0  # for the exchange to answer our close
+ADDRESS_REFUSED: Final = (400, 413, 414, 431)  # HTTP statuses that may be about the streams in the address
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,78 +37,28 @@ class Timing:
     backoff_s: float = 0.5  # doubled for each connection that did not last, with jitter
     backoff_cap_s: float = 30.0  # a connection that lasted longer was a good one. Far below the 300 connects in 5 minutes that are allowed
     subscribe_s: float = 0.5  # between requests: 250 ms apart were closed with 1008, 500 ms apart held
+    answers: Pace = field(default_factory=Pace)  # to requests: how long to wait for them, and how soon to ask again after a refusal
+    renew_s: float = 30.0  # streams refused for so long are tried on another connection; doubled for each that did not help
+    renew_cap_s: float = 3600.0
     lifetime_s: float = 23.5 * 3600  # the exchange ends a connection after 24 h
     overlap_s: float = 1.0  # an old connection stays open for so long when a new one streams
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The socket is open; `again` when it was before."""
-
-    again: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribed:
-    """All streams have been asked for: nothing is missed from now on. It comes for each connection, those that take over included."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The socket streams no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The thread has ended because of an error in this program."""
-
-    error: BaseException
-
-
-class Inbox:
-    """A bounded queue between the sockets' threads and the dataflow: cheap to put into, drained as a whole."""
-
-    def __init__(self, limit: int) -> None:
-        self._entries: deque[Any] = deque()
-        self._arrived = threading.Event()
-        self.limit = limit
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def put(self, entry: Any) -> None:
-        self._entries.append(entry)
-        if not self._arrived.is_set():
-            self._arrived.set()
-
-    @property
-    def full(self) -> bool:
-        return len(self._entries) >= self.limit
-
-    def drain(self, wait_s: float, most: int) -> list[Any]:
-        """Up to `most` entries, oldest first; waits at most `wait_s` for the first."""
-        if not self._entries:
-            self._arrived.wait(wait_s)
-        self._arrived.clear()
-        entries = []
-        with contextlib.suppress(IndexError):
-            for _ in range(most):
-                entries.append(self._entries.popleft())  # noqa: PERF401 - ends at the first empty look
-        return entries
 
 
 class Stream:
     """The streams of one partition, kept up: reconnects with capped backoff, drops a silent connection, opens the next before the exchange
     closes this one, and hangs up when the inbox is full. What it misses is asked for over REST.
 
-    Messages go into the inbox as bytes, between `Connected` and `Disconnected`; `Subscribed` comes when all streams do, and again when
-    those of another connection do.
+    Messages go into the inbox as bytes, between `Connected` and `Disconnected`; `Subscribed` comes when all streams do but those that are
+    refused, `Joined` when some of these do after all, and `Subscribed` again when the streams of another connection do.
     """
 
     def __init__(self, ws_url: str, streams: Sequence[str], inbox: Inbox, chance: random.Random, timing: Timing | None = None) -> None:
         self.ws_url, self.inbox, self.timing = ws_url.rstrip("/"), inbox, timing or Timing()
-        self.requests = [tuple(streams[k : k + STREAMS_PER_REQUEST]) for k in range(0, len(streams), STREAMS_PER_REQUEST)]
+        self.requests = [tuple(group) for group in grouped(streams, STREAMS_PER_REQUEST)]
+        self.in_address = True  # the first request stands in the address; not after that was refused
         self.silences = 0  # connections in a row on which nothing came
+        self.renewals = 0  # in a row, because of streams that are refused
+        self._refusals = 0  # of streams, in a row
         self._chance = chance
         self._links: list[Link] = []  # the open ones
         self._again = False
@@ -134,9 +87,27 @@ class Stream:
             self.inbox.put(Connected(self._again))
             self._again = True
 
-    def subscribed(self, link: "Link") -> None:
+    def subscribed(self, link: "Link", refused: Sequence[str] = ()) -> None:
+        if not refused:
+            self.renewals = self._refusals = 0
         link.ready.set()
-        self.inbox.put(Subscribed())
+        self.inbox.put(Subscribed(tuple(refused)))
+
+    def complain(self, why: str, then: str) -> None:
+        """Say what is wrong and what is done about it."""
+        log.warning("%s: %s; %s", self.ws_url, why, then)
+
+    def became(self, outcome: Outcome, settled: bool) -> None:
+        """Say what the exchange answered about some streams: of refusals the 1st, 2nd, 4th, 8th … in a row, no flood."""
+        symbols = symbols_of(outcome.streams)
+        if outcome.why is None:
+            log.info("%s: streams after all: %s", self.ws_url, symbols)
+            if settled:
+                self.inbox.put(Joined(outcome.streams))
+            return
+        self._refusals += 1
+        if self._refusals.bit_count() == 1:
+            self.complain(f"the exchange refuses the streams of {symbols} ({outcome.why})", "asking again")
 
     def closed(self, link: "Link") -> None:
         self._links.remove(link)
@@ -171,10 +142,13 @@ class Stream:
         failures = 0
         while True:
             began = self._loop.time()
-            why = await self._follow()
+            try:
+                why = await self._follow()
+            except Exception as error:  # whatever a library or this environment comes up with: the next try may be a better one
+                why = described(error)
             failures = 0 if self._loop.time() - began > self.timing.backoff_cap_s else failures + 1
             if failures <= 1 or failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … failure in a row: one line each, not a flood
-                log.warning("%s: %s; connecting again", self.ws_url, why)
+                self.complain(why, "connecting again")
             await self._back_off(failures)
             while len(self.inbox) > self.inbox.limit // 2:
                 await asyncio.sleep(self.timing.backoff_s)
@@ -207,7 +181,7 @@ class Stream:
                     why = await heir.end()
                     failures += 1
                     if failures.bit_count() == 1:
-                        log.warning("%s: %s; trying again to replace the connection", self.ws_url, why)
+                        self.complain(why, "trying again to replace the connection")
                     self._renewal.set()
                     await self._back_off(failures)
             return await link.task
@@ -226,6 +200,8 @@ class Link:
         self._arrivals = 0
         self._ending = ""
         self._connection: ClientConnection | None = None
+        self._in_address = stream.requests[0] if stream.in_address else ()
+        self._subscriptions = Subscriptions(stream.requests[1:] if stream.in_address else stream.requests, self._timing.answers)
         self.task = asyncio.create_task(self._live())
 
     async def end(self) -> str:
@@ -240,58 +216,105 @@ class Link:
     async def _live(self) -> str:
         """Stream until the connection ends; returns why."""
         stream = self._stream
-        first, *later = stream.requests
-        url = f"{stream.ws_url}/stream?streams={'/'.join(first)}&timeUnit=MICROSECOND"
+        proxy = None
         try:
+            proxy = proxy_for(stream.ws_url)
             async with connect(
-                url,
+                self._address(),
                 ping_interval=None,  # keepalive pings are the exchange's: ours have killed healthy connections under load
                 compression=None,
                 open_timeout=self._timing.connect_s,
                 close_timeout=CLOSE_S,
-                proxy=None if _local(stream.ws_url) else True,
+                proxy=proxy.url if proxy else None,
             ) as self._connection:
                 stream.opened(self)
                 try:
-                    return await self._receive(self._connection, later)
+                    return await self._receive(self._connection)
                 finally:
                     stream.closed(self)
         except TimeoutError:
-            return f"no answer within {self._timing.connect_s:g} s"
+            return through(proxy, f"no answer within {self._timing.connect_s:g} s")
         except websockets.ConnectionClosed as closed:
             return self._ending or f"closed by the exchange ({closed.rcvd.code if closed.rcvd else 'without a close frame'})"
         except websockets.InvalidStatus as error:
-            status = error.response.status_code
-            return f"HTTP {status}" + (", it does not serve this country: give source.ws_url another host" if status == LEGAL else "")
-        except (OSError, websockets.WebSocketException) as error:
-            return reason(error)
+            return self._refused(error.response.status_code)
+        except UserError as error:
+            return str(error)
+        except Exception as error:  # of a library, about this environment: nobody lists what may come
+            return through(proxy, described(error))
 
-    async def _receive(self, connection: ClientConnection, later: Sequence[Sequence[str]]) -> str:
+    def _address(self) -> str:
+        first = f"streams={escaped(self._in_address)}&" if self._in_address else ""
+        return f"{self._stream.ws_url}/stream?{first}timeUnit=MICROSECOND"
+
+    def _refused(self, status: int) -> str:
+        """What a refusal with an HTTP status means. Where the streams in the address may be why, the next one names none."""
+        why = handshake_refusal(status)
+        if status not in ADDRESS_REFUSED:
+            return why
+        self._stream.in_address = not self._in_address
+        return f"{why} for the streams of {symbols_of(self._in_address)}" if self._in_address else why
+
+    async def _receive(self, connection: ClientConnection) -> str:
         inbox = self._stream.inbox
-        company = [asyncio.create_task(self._watch_silence(connection)), asyncio.create_task(self._subscribe(connection, later))]
-        unanswered = len(later)
-        if not unanswered:
+        company = [asyncio.create_task(self._watch_silence(connection)), asyncio.create_task(self._subscribe(connection))]
+        if self._subscriptions.settled:
             self._stream.subscribed(self)
         try:
-            while not inbox.full:
+            while not inbox.full and not self._ending:
                 message = await connection.recv(decode=False)
                 inbox.put(message)
                 self._arrivals += 1
-                if unanswered and message.startswith(b'{"result"'):
-                    unanswered -= 1
-                    if not unanswered:
-                        self._stream.subscribed(self)
+                if answer := answer_in(message):
+                    self._answered(answer)
         finally:
             for task in company:
                 task.cancel()
             await asyncio.gather(*company, return_exceptions=True)
-        return "the dataflow is behind by more than the queue holds"
+        return self._ending or "the dataflow is behind by more than the queue holds"
 
-    async def _subscribe(self, connection: ClientConnection, requests: Sequence[Sequence[str]]) -> None:
-        for number, streams in enumerate(requests, start=1):
-            await asyncio.sleep(self._timing.subscribe_s)
-            names = ",".join(f'"{name}"' for name in streams)
-            await connection.send(f'{{"method":"SUBSCRIBE","params":[{names}],"id":{number}}}')
+    def _answered(self, answer: Answer) -> None:
+        now = asyncio.get_running_loop().time()
+        outcome = self._subscriptions.answered(answer, now)
+        if outcome is None and answer.why is not None and answer.number is None and self._in_address and self._subscriptions.settled:
+            self._stream.in_address = False  # it can only be about those: next time they are asked for by requests
+            self._ending = f"the exchange refuses the streams of {symbols_of(self._in_address)} ({answer.why})"
+            return
+        self._became([outcome] if outcome else [])
+
+    def _became(self, outcomes: Sequence[Outcome]) -> None:
+        subscriptions, was_ready = self._subscriptions, self.ready.is_set()
+        for outcome in outcomes:
+            self._stream.became(outcome, was_ready)
+        if subscriptions.settled and not was_ready:
+            self._stream.subscribed(self, subscriptions.refused)
+
+    async def _subscribe(self, connection: ClientConnection) -> None:
+        """Send the requests one after the other, and again those that are refused; when that goes on, open another connection."""
+        stream, subscriptions, timing = self._stream, self._subscriptions, self._timing
+        refused_since = loop_s = asyncio.get_running_loop().time()
+        found_out = False
+        while not subscriptions.done:
+            await asyncio.sleep(timing.subscribe_s)
+            loop_s = asyncio.get_running_loop().time()
+            self._became(subscriptions.overdue(loop_s))
+            if request := subscriptions.next(loop_s):
+                number, streams = request
+                names = ",".join(f'"{name}"' for name in streams)
+                await connection.send(f'{{"method":"SUBSCRIBE","params":[{names}],"id":{number}}}')
+            if not subscriptions.refused:
+                refused_since = loop_s
+                continue
+            if subscriptions.found_out and not found_out:
+                found_out = True
+                stream.complain(f"the exchange refuses the streams of {symbols_of(subscriptions.refused)}", "asking again now and then")
+            if loop_s - refused_since >= min(timing.renew_s * 2.0 ** min(stream.renewals, 30), timing.renew_cap_s):
+                stream.renewals += 1
+                refused_since = loop_s
+                stream.complain(
+                    f"the exchange goes on refusing the streams of {symbols_of(subscriptions.refused)}", "opening another connection"
+                )
+                stream.renew()
 
     async def _watch_silence(self, connection: ClientConnection) -> None:
         """Close a connection that is open but silent: the watchdog looks at messages, not at the socket."""
@@ -319,8 +342,9 @@ async def _first(*awaited: Any, timeout_s: float | None = None) -> asyncio.Futur
                 task.cancel()
 
 
-def _local(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
+def described(error: Exception) -> str:
+    """An exception in a few words: with its class where it is none of a connection."""
+    if isinstance(error, websockets.InvalidProxy):
+        return "the library refuses the address of the proxy"  # its own words repeat it, password and all
+    usual = isinstance(error, OSError | websockets.WebSocketException)
+    return reason(error) if usual else f"{type(error).__name__}: {reason(error)}"

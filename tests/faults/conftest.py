@@ -74,7 +74,7 @@ def settings(r: Tables, played: Background, database: Endpoint, tmp_path: Path) 
 
 
 @pytest.fixture
-def home(r: Tables, played: Background, database: Endpoint, tmp_path: Path) -> Home:
+def home(r: Tables, played: Background, database: Endpoint, logins: None, tmp_path: Path) -> Home:
     """The same as a directory for the command."""
     (tmp_path / "pipeline.yaml").write_text(configuration(played, database))
     return Home(tmp_path, database, Stops(played, LAST_STOP_S))

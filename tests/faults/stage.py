@@ -27,10 +27,11 @@ from flows.exchange import Background
 from flows.pipeline import pipeline
 from flows.questdb import Endpoint, Writer, connect, settle
 from flows.questdb import tables as schema
-from flows.recordings import read
+from flows.replay.recordings import read
+from flows.replay.source import RecordingSource
 from flows.running import Tally, execute
 from flows.sink import QuestDBSink
-from flows.source import ExchangePartition, ExchangeSource, Options, RecordingSource, Stop
+from flows.source import ExchangePartition, ExchangeSource, Options, Stop
 from grafana.queries import rules
 from operators.columns import SECOND_US
 from tests import forked

@@ -44,7 +44,7 @@ def test_numbers_that_no_trade_has_are_rejections_of_their_symbol(before: bytes,
         (TRADE_MESSAGE[:60], 0, 1, 0),
         (b"{bad", 0, 1, 0),
         (TRADE_MESSAGE.replace(b'"e":"trade"', b'"e":"news"'), 0, 0, 1),
-        (TRADE_MESSAGE.replace(b'"m":true', b'"m":true,"X":"new"'), 1, 0, 0),
+        (TRADE_MESSAGE.replace(b'"m":true', b'"m":true,"st":"new"'), 1, 0, 0),
     ],
     ids=["half", "bad JSON", "unknown event", "extra field"],
 )
@@ -68,4 +68,4 @@ def test_whatever_the_bytes_are_the_parser_gives_sound_trades_and_raises_nothing
         assert len(frames) >= 2
         for column in (frames.price, frames.qty):
             assert (np.isfinite(column) & (column > 0)).all()
-        assert len(frames) + frames.rejected.sum() + frames.unreadable + frames.foreign + len(frames.controls) == 3
+        assert len(frames) + frames.rejected.sum() + frames.unreadable + frames.foreign + frames.off_market + len(frames.controls) == 3

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from flows.check import report
-from flows.config import load
+from flows.check import database, report
+from flows.config import QuestDB, Settings, load
 from flows.exchange import Background, background
+from flows.questdb import Endpoint
 from flows.running import FINGERPRINT, own_recovery
+from flows.server_settings import server_settings
 from tests.line import configuration, used_store
 
 Ports = Callable[[int], list[int]]
@@ -35,9 +39,9 @@ def test_everything_ready_is_said_and_nothing_is_written(home: Path, capsys: pyt
     before = content(home.parent)
     assert report(home) == 0
     *lines, end = capsys.readouterr().out.splitlines()
-    names = ("configuration", "database", "disk", "recovery", "exchange", "stream")
+    names = ("configuration", "kernels", "database", "disk", "recovery", "exchange", "stream")
     assert [line.split(": ")[0] for line in lines] == [f"ok   {name}" for name in names]
-    assert lines[3].endswith("recovery will be made")
+    assert lines[4].endswith("recovery will be made")
     assert end == "ready: pairflow run"
     assert content(home.parent) == before
 
@@ -74,7 +78,7 @@ def test_a_directory_that_cannot_be_made_is_told(home: Path, capsys: pytest.Capt
 
 
 def test_a_jar_that_is_yet_to_be_fetched_is_told(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.embedded.cache_dir", lambda: home.parent / "cache")
+    monkeypatch.setattr("flows.jar.cache_dir", lambda: home.parent / "cache")
     assert report(home) == 0
     assert "; its jar will be fetched once over the network" in capsys.readouterr().out
 
@@ -94,9 +98,9 @@ def test_a_websocket_that_does_not_answer_is_a_line_of_its_own(
     home.write_text(good.replace(exchange.ws_url, f"ws://127.0.0.1:{nobody}"))
     assert report(home) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[4].startswith("ok   exchange")
-    assert lines[5].startswith(f"NOT  stream: source.ws_url: ws://127.0.0.1:{nobody}: ") and "refused" in lines[5]
-    assert lines[6] == "not ready"
+    assert lines[5].startswith("ok   exchange")
+    assert lines[6].startswith(f"NOT  stream: source.ws_url: ws://127.0.0.1:{nobody}: ") and "refused" in lines[6]
+    assert lines[7] == "not ready"
 
 
 @pytest.mark.parametrize(
@@ -119,3 +123,26 @@ def test_a_simulated_market_is_ready_without_recovery_and_beside_the_real_databa
     assert report(home) == 0
     out = capsys.readouterr().out
     assert "db-simulated" in out and "recovery: off" in out
+
+
+def test_an_external_server_that_lacks_the_settings_is_named_with_them(
+    questdb: Endpoint, logins: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert questdb.directory is not None
+    external = QuestDB(embedded=False, host=questdb.host, http_port=questdb.http_port, pg_port=questdb.pg_port, dir=questdb.directory)
+    settings = cast(Settings, SimpleNamespace(questdb=external))
+    assert database(settings) == f"QuestDB at {questdb.host}:{questdb.http_port} answers"
+    monkeypatch.setitem(server_settings(), "QDB_CAIRO_O3_PARTITION_SPLIT_MIN_SIZE", "3m")
+    monkeypatch.setitem(server_settings(), "QDB_SHARED_WORKER_NAP_THRESHOLD", "11")
+    said = database(settings)
+    assert said.endswith("set QDB_CAIRO_O3_PARTITION_SPLIT_MIN_SIZE=3m QDB_SHARED_WORKER_NAP_THRESHOLD=11")
+    assert "2 of its settings make a day of running dear" in said
+
+
+def test_kernels_that_are_compiled_at_every_start_are_told_and_are_no_hindrance(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.compiling.uncached", lambda: "no directory for them can be written")
+    assert report(home) == 0
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ok   kernels: ")]
+    assert "set NUMBA_CACHE_DIR" in told

@@ -1,6 +1,8 @@
 """The command's own mistakes: one line, exit code not 0, nothing half-written; and `check`, line by line."""
 
 import contextlib
+import gzip
+import io
 import signal
 import socket
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 
 from flows.cli import FAULTS, erase, main
 from flows.config import QuestDB, load
+from flows.credentials import passwords_file
 from flows.errors import UserError
 from flows.exchange import Faults, Ids, Misreport, background
 from flows.questdb import Endpoint, connect, set_retention, tables
@@ -38,9 +41,33 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return last
 
 
+def test_a_locale_without_our_letters_gets_them_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    to = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(to, encoding="ascii"))
+    assert main(["--config", "ü.yaml", "init"]) == 0
+    sys.stdout.flush()
+    assert to.getvalue().startswith(b"\\xfc.yaml: written. ")
+
+
 def test_a_missing_configuration_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     assert "pipeline.yaml: no such file" in refusal(capsys, "run")
+
+
+def test_init_writes_a_configuration_that_is_right_and_never_over_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init"]) == 0
+    assert load(Path("pipeline.yaml")).pairs
+    assert capsys.readouterr().out.startswith("pipeline.yaml: written. ")
+    Path("pipeline.yaml").write_text("mine")
+    assert "pipeline.yaml is there already: edit it" in refusal(capsys, "init")
+    assert Path("pipeline.yaml").read_text() == "mine"
+    assert main(["--config", "other.yaml", "init"]) == 0 and load(Path("other.yaml")).pairs
+    capsys.readouterr()
+    assert "cannot be written (No such file or directory)" in refusal(capsys, "--config", "nowhere/p.yaml", "init")
 
 
 def test_a_foreign_recording_is_named_and_starts_nothing(
@@ -117,7 +144,13 @@ def test_check_says_what_is_ready_and_what_is_not(
         Path("pipeline.yaml").write_text(PAIRS.format(http=http, pg=pg, ws=exchange.ws_url, rest=exchange.rest_url))
         assert main(["check"]) == code
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines[:4]] == ["ok   configuration", "ok   database", "ok   disk", "ok   recovery"]
+    assert [line.split(":")[0] for line in lines[:5]] == [
+        "ok   configuration",
+        "ok   kernels",
+        "ok   database",
+        "ok   disk",
+        "ok   recovery",
+    ]
     assert lines[4].startswith("ok   exchange" if code == 0 else "NOT  exchange")
     assert ("ETHUSDT" in lines[4]) == (code == 1)
     assert lines[6] == ("ready: pairflow run" if code == 0 else "not ready")
@@ -151,6 +184,7 @@ def test_a_recording_that_is_broken_in_the_middle_is_named_and_starts_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "pipeline.yaml"])
 
 
+@pytest.mark.usefixtures("logins")
 def test_a_recording_longer_than_the_database_keeps_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Endpoint
 ) -> None:
@@ -222,7 +256,45 @@ def test_an_export_looks_at_its_arguments_before_it_starts_anything(
     assert "expected a time" in refusal(capsys, "export", "signals", "-o", "-", "--start", "soon")
     for place in ("nowhere", "."):
         assert "no database is there" in refusal(capsys, "export", "signals", "-o", "-", "--dir", place)
+    assert "a file that ends in .xlsx cannot be written" in refusal(capsys, "export", "signals", "-o", "signals.xlsx")
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline.yaml"]
+
+
+def test_verbs_with_a_directory_need_no_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_ports: Ports, questdb: Endpoint
+) -> None:
+    """On the session's server, which the command finds running."""
+    monkeypatch.chdir(tmp_path)
+    where = str(questdb.directory)
+    assert main(["export", "trades", "-o", "trades.csv.gz", "--dir", where]) == 0
+    assert gzip.decompress(Path("trades.csv.gz").read_bytes()).startswith(b"ts,symbol,id,")
+    capsys.readouterr()
+    served: list[QuestDB] = []
+    monkeypatch.setattr("flows.embedded.serve", lambda database, _: served.append(database) or 0)
+    assert main(["questdb", "--dir", "db"]) == 0
+    assert served[-1].dir == tmp_path / "db" and served[-1].embedded
+    http, pg = free_ports(2)
+    Path("pipeline.yaml").write_text(f"pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{http_port: {http}, pg_port: {pg}}}\n")
+    assert main(["questdb", "--dir", "db"]) == 0
+    assert (served[-1].http_port, served[-1].pg_port) == (http, pg)
+    Path("pipeline.yaml").write_text("pairs: nonsense\n")
+    assert main(["questdb", "--dir", "db"]) == 0
+    assert "pipeline.yaml is left out, so its ports are not used: pipeline.yaml: " in capsys.readouterr().err
+    for verb in (["questdb", "--dir", "db"], ["export", "trades", "-o", "-", "--dir", where], ["exchange"]):
+        assert "missing.yaml: no such file" in refusal(capsys, "--config", "missing.yaml", *verb)
+    assert "pipeline.yaml: pairs" in refusal(capsys, "export", "trades", "-o", "-")
+    assert "pipeline.yaml: pairs" in refusal(capsys, "questdb")
+    with pytest.raises(SystemExit):
+        main(["questdb", "--dir", ""])
+    assert capsys.readouterr().err.splitlines()[-1] == "pairflow questdb: error: argument --dir: expected a directory, got ''"
+
+
+def test_the_local_exchange_needs_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    played: list[object] = []
+    monkeypatch.setattr("flows.exchange.serve", lambda options, _: played.append(options))
+    assert main(["exchange"]) == 0
+    assert len(played) == 1
 
 
 def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_ports: Ports) -> None:
@@ -232,7 +304,7 @@ def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_
     (home / "BTCUSDT-trades-1.csv").write_text("\n".join(rows))
     (home / "BTCUSDT-trades-2.csv").write_text("\n".join(row.replace("60000.0", "0") for row in rows))
     told = pairflow(home, "replay", "--dir", "day", "BTCUSDT-trades-1.csv")
-    assert "replayed: 98 trades" in told and "(2 rejected: price, quantity or time impossible)" in told
+    assert "replayed: 98 trades" in told and "(left out: 2 rejected for an impossible value: 1 price, 1 time)" in told
     assert "`pairflow questdb --dir day` serves it" in told
     assert len(pairflow(home, "export", "trades", "-o", "-", "--dir", "day").splitlines()) == 99
     pairflow(home, "export", "trades", "-o", "trades.parquet", "--dir", "day")  # the ending says the format
@@ -268,6 +340,12 @@ def test_a_directory_that_is_not_a_databases_is_never_emptied(tmp_path: Path) ->
     (precious / "run").mkdir()
     (precious / "run" / "users.lock").touch()
     (precious / "db").mkdir()
+    (precious / "run" / "server.json").touch()
+    passwords_file(precious).write_text("kept")
+    erase(QuestDB(dir=precious))
+    assert sorted(str(path.relative_to(precious)) for path in precious.rglob("*")) == ["run", "run/passwords", "run/users.lock"]
+    erase(QuestDB(dir=precious))
+    passwords_file(precious).unlink()
     erase(QuestDB(dir=precious))
     assert not precious.exists()
     erase(QuestDB(dir=precious))
@@ -287,7 +365,7 @@ def test_a_simulated_run_runs_again_and_touches_neither_the_real_database_nor_it
 
 def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_ports: Ports) -> None:
     http, pg = free_ports(2)
-    endpoint = Endpoint("127.0.0.1", http, pg)
+    endpoint = Endpoint("127.0.0.1", http, pg, tmp_path / ".pairflow" / "demo" / "questdb")
     command = [sys.executable, "-m", "flows.cli", "demo", "--seconds", str(LAST_S), "--http-port", str(http), "--pg-port", str(pg)]
     with (
         (tmp_path / "said").open("w") as said,

@@ -98,6 +98,7 @@ def test_the_documented_example_is_understood() -> None:
         source=Source(
             exchange="binance",
             quiet_us=3_000_000,
+            stale_us=60_000_000,
             stream="trade",
             ws_url="wss://data-stream.binance.vision",
             rest_url="https://api.binance.com",
@@ -140,7 +141,7 @@ def test_the_file_users_edit_shows_every_key() -> None:
     assert isinstance(shown, dict)
     assert shown["defaults"] == BUILT_IN
     assert set(shown) == {"source", "bars", "defaults", "pairs", "alerts", "questdb", "recovery", "retention", "alerts_tolerate"}
-    assert set(shown["source"]) == {"exchange", "quiet", "stream", "ids", "ws_url", "rest_url", "symbols"}
+    assert set(shown["source"]) == {"exchange", "quiet", "stale", "stream", "ids", "ws_url", "rest_url", "symbols"}
 
 
 def test_the_demo_watches_two_simulated_pairs_at_1s_and_1m() -> None:
@@ -149,6 +150,20 @@ def test_the_demo_watches_two_simulated_pairs_at_1s_and_1m() -> None:
     assert demo.symbols == ("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT")
     assert [[window.timeframe for window in pair.windows] for pair in demo.pairs] == [["1s", "1m"], ["1s", "1m"]]
     assert max(window.hedge for pair in demo.pairs for window in pair.windows if window.timeframe == "1m") <= 90  # minutes of history
+
+
+def test_symbols_may_have_letters_of_any_script_and_an_underscore() -> None:
+    settings = of("pairs: [[测试币USDT, BTCUSDT_250328]]\nsource: {symbols: [BTCUSD_PERP, ΩUSDT]}\n")
+    assert settings.symbols == ("BTCUSDT_250328", "BTCUSD_PERP", "ΩUSDT", "测试币USDT")
+    assert settings.pairs[0].name == "测试币USDT-BTCUSDT_250328"
+
+
+@pytest.mark.parametrize("pair", ["btcusdt-ethusdt", "BTC-USDT-ETH-USDT", "BTCUSDT-ETHUSDT"])
+def test_a_symbol_is_the_same_in_lower_case_and_with_what_others_write_between_its_parts(pair: str) -> None:
+    rules = f"alerts: [{{name: p, metric: price, above: 1, symbol: btc/usdt}}, {{name: z, metric: zscore, above: 2, pair: {pair}}}]"
+    settings = of(f"pairs: [[btcusdt, ETH-USDT]]\n{rules}\n")
+    assert settings == of(f"pairs: [[BTCUSDT, ETHUSDT]]\n{rules}\n")
+    assert {alert.subject for alert in settings.alerts} == {"BTCUSDT", "BTCUSDT-ETHUSDT"}
 
 
 def test_a_pair_overrides_key_by_key_and_a_window_as_a_whole() -> None:
@@ -292,7 +307,7 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a merge key", "pairs: [{legs: [BTCUSDT, ETHUSDT], <<: {prices: raw}}]",
         ": pairs[0]: unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under defaults"),
     ("an empty section", SHORTEST + "source:\n",
-        ": source: expected a mapping with exchange, quiet, stream, ids, ws_url, rest_url or symbols, got nothing"),
+        ": source: expected a mapping with exchange, quiet, stale, stream, ids, ws_url, rest_url or symbols, got nothing"),
     ("a window that is no number", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: abc}}]",
         ": pairs[0].hedge.window: expected an integer ≥ 20, got 'abc'"),
     ("a window that is too short", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: 19}}]",
@@ -315,6 +330,13 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": pairs[0].hedge.window: nothing for 1m: expected a number, or one each for 1s, 1m; got 1s"),
     ("a default missing for a timeframe", "pairs: [{legs: [BTCUSDT, ETHUSDT], timeframes: [1s, 5m]}]",
         ": pairs[0].hedge.window: nothing for 5m: expected a number, or one each for 1s, 5m; got 1s, 1m by default"),
+    ("a window too long for its method", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, theil_sen], window: 30001}}]",
+        ": pairs[0].hedge.window: theil_sen bears a hedge.window of at most 30000 (more rows take longer than there is time between bars), "
+        "got 30001 at 1s: shorten it, or choose another method"),
+    ("a method for which the default window is too long", "defaults: {hedge: {window: 40000}}\n"
+        "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: theil_sen}}]",
+        ": pairs[0].hedge.method: theil_sen bears a hedge.window of at most 30000 (more rows take longer than there is time between bars), "
+        "got 40000 at 1s: shorten it, or choose another method"),
     ("a z-score over more than the hedge ratio", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: 100}}]",
         ": pairs[0].hedge.window: expected an integer ≥ zscore.window (300 at 1s), got 100"),
     ("a z-score over more than the hedge ratio, its own fault", "pairs: [{legs: [BTCUSDT, ETHUSDT], zscore: {window: 5000}}]",
@@ -344,6 +366,12 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": alerts[0]: BTCUSDT-ETHUSDT has no ols to be tested on: add it to its hedge.method, or set only_stationary: false"),
     ("a method twice", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, ols]}}]",
         ": pairs[0].hedge.method[1]: ols is listed twice"),
+    ("more lags than there is time for", "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 20000, lags: 201}}]",
+        ": pairs[0].adf.lags: expected aic, bic or an integer ≤ 200 (more take longer than there is time between bars), got 201"),
+    ("a leg stale at once", SHORTEST + "source: {stale: 500ms}",
+        ": source.stale: expected a duration from 1s to 1h, such as 60s, got '500ms'"),
+    ("a leg never stale", SHORTEST + "source: {stale: 2h}",
+        ": source.stale: expected a duration from 1s to 1h, such as 60s, got '2h'"),
     ("more lags than the window bears", "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 60, lags: 29}}]",
         ": pairs[0].adf.lags: expected aic, bic or an integer ≤ 28 (half of adf.window, 60 at 1s, less 2), got 29"),
     ("a negative cost", "pairs: [{legs: [BTCUSDT, ETHUSDT], costs: {fee_bps: -1}}]",
@@ -360,18 +388,26 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": pairs[1]: the pair BTCUSDT-ETHUSDT is listed twice"),
     ("a pair without legs", "pairs: [{prices: raw}]",
         ": pairs[0]: expected legs, for example legs: [BTCUSDT, ETHUSDT]"),
-    ("a lower-case symbol", "pairs: [[btcusdt, ETHUSDT]]",
-        ": pairs[0][0]: symbols are in upper case: write BTCUSDT, got 'btcusdt'"),
+    ("two spellings of a symbol", "pairs: [[btcusdt, ETHUSDT], [BTCUSDT, BNBUSDT]]",
+        ": pairs[1][0]: BTCUSDT is written in two ways, 'btcusdt' and 'BTCUSDT': write BTCUSDT everywhere"),
+    ("two spellings as one pair", "pairs: [[BTCUSDT, btc/usdt]]",
+        ": pairs[0][1]: BTCUSDT is written in two ways, 'BTCUSDT' and 'btc/usdt': write BTCUSDT everywhere"),
+    ("two spellings, one of source.symbols", SHORTEST + "source: {symbols: [ethusdt]}",
+        ": source.symbols[0]: ETHUSDT is written in two ways, 'ETHUSDT' and 'ethusdt': write ETHUSDT everywhere"),
+    ("a symbol with a dash at its end", "pairs: [[BTC-, ETHUSDT]]",
+        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got 'BTC-'"),
+    ("a symbol that is too long", f"pairs: [[{'A' * 41}, ETHUSDT]]",
+        f": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got '{'A' * 41}'"),
     ("SQL for a symbol", 'pairs: [["x\' OR 1=1--", ETHUSDT]]',
-        ': pairs[0][0]: expected a symbol such as BTCUSDT (2 to 30 letters and digits), got "x\' OR 1=1--"'),
+        ': pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got "x\' OR 1=1--"'),
     ("SQL for a pair", 'pairs: ["x\' OR 1=1--"]',
         ': pairs[0]: expected a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}, got "x\' OR 1=1--"'),
     ("a symbol that is a number", "pairs: [[123, ETHUSDT]]",
-        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 30 letters and digits), got 123"),
+        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got 123"),
     ("a symbol with a line feed", 'pairs: [["BTCUSDT\\n", ETHUSDT]]',
-        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 30 letters and digits), got 'BTCUSDT\\n'"),
+        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got 'BTCUSDT\\n'"),
     ("a symbol that is NO", SHORTEST + "source: {symbols: [NO!]}",
-        ": source.symbols[0]: expected a symbol such as BTCUSDT (2 to 30 letters and digits), got 'NO!'"),
+        ": source.symbols[0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got 'NO!'"),
     ("a timeframe in seconds", SHORTEST + "bars: {timeframes: [1s, 60s]}",
         ": bars.timeframes[1]: write 1m, got '60s'"),
     ("a timeframe too long", SHORTEST + "bars: {timeframes: [1s, 1h]}",
@@ -585,6 +621,15 @@ def test_a_rule_of_another_kind_needs_no_ols() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:adfuller currently returns:FutureWarning")
+def test_a_directory_at_home_of_a_user_without_one_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("flows.config.Path.home", homeless)
+    with pytest.raises(UserError, match=r"recovery\.dir: this user has no home directory: write all of the path, got '~/r'$"):
+        decode(SHORTEST + "recovery: {dir: ~/r}\n", "pipeline.yaml")
+
+
 @pytest.mark.parametrize("window", [30, 31, 60, 101])
 def test_as_many_lags_are_allowed_as_the_reference_can_fit(window: int) -> None:
     chance, walk = random.Random(2), [0.0]
@@ -593,11 +638,11 @@ def test_as_many_lags_are_allowed_as_the_reference_can_fit(window: int) -> None:
     most = window // 2 - 2
     text = "pairs: [{legs: [A1, B1], adf: {window: %d, lags: %d}}]"
     assert of(text % (window, most)).pairs[0].adf_lags == most
-    adfuller(walk, maxlag=most, autolag=None)
+    adfuller(walk, maxlag=most, autolag=None, result_object=False)
     with pytest.raises(UserError, match="expected aic, bic or an integer"):
         of(text % (window, most + 1))
     with pytest.raises(ValueError, match="maxlag"):
-        adfuller(walk, maxlag=most + 1, autolag=None)
+        adfuller(walk, maxlag=most + 1, autolag=None, result_object=False)
 
 
 @pytest.mark.parametrize("window", [10, 30, 240])

@@ -1,9 +1,10 @@
 """QuestDB as a child process: found again, shared, restarted, stopped, and clear about what is in its way."""
 
 import contextlib
-import http.server
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,15 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from flows import embedded, keeper
+from flows import embedded, jar, keeper
 from flows.columns import Rows, Symbols
 from flows.config import QuestDB
+from flows.credentials import login, passwords_file
 from flows.embedded import _last_words, running
 from flows.errors import UserError
 from flows.questdb import Endpoint, Writer, connect, prepare, settle
@@ -34,7 +38,14 @@ Ports = Callable[[int], list[int]]
 @pytest.fixture(scope="module", autouse=True)
 def fetched() -> None:
     """The jar is there before the first test: what a start tells does not depend on whether this machine has had one."""
-    embedded.jar()
+    jar.jar()
+
+
+@pytest.fixture(autouse=True)
+def no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None in the environment, whatever other tests need there: each directory has its own."""
+    for name in [name for name in os.environ if name.startswith("QDB_")]:
+        monkeypatch.delenv(name)
 
 
 def on(directory: Path, free_ports: Ports) -> QuestDB:
@@ -119,7 +130,11 @@ def test_a_server_is_started_found_again_shared_and_stopped_by_the_last(tmp_path
     assert not keeper.state_file(settings.dir).exists()
     assert "QuestDB is shutdown." in keeper.log_file(settings.dir).read_text()
     assert [line.split(" ")[0] for line in told] == ["starting", "QuestDB", "using"]
-    with running(settings) as again, connect(again) as connection:
+    elsewhere = shutil.copytree(settings.dir, tmp_path / "another machine")
+    keeper.state_file(elsewhere).write_text(
+        json.dumps({"http_port": 1, "pg_port": 1, "pid": 1, "keeper": 1, "born": {"1": 0}, "ready": True})
+    )
+    with running(msgspec.structs.replace(settings, dir=elsewhere)) as again, connect(again) as connection:
         assert connection.execute("SELECT count() FROM trades").fetchone() == (0,)
 
 
@@ -144,7 +159,7 @@ def test_a_killed_pipeline_finds_its_server_again_and_an_abandoned_server_stops(
     assert state(tmp_path)["pid"] == pid
     process.kill()
     ended(process)
-    endpoint = Endpoint(keeper.HOST, settings.http_port, settings.pg_port)
+    endpoint = Endpoint(keeper.HOST, settings.http_port, settings.pg_port, tmp_path)
     eventually(lambda: not is_up(endpoint) and not keeper.state_file(tmp_path).exists())
 
 
@@ -214,6 +229,65 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, free_ports: Ports, key: s
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a\nb", "holds a line break or a control character: choose another directory"),
+        ("a\x1b[2Jb", "holds a line break or a control character: choose another directory"),
+        ("a\udcffb", "QuestDB needs names in UTF-8: set LC_ALL=C.UTF-8, or another directory"),
+        ("~nobody-of-that-name", "there is no such user: name the directory in full"),
+    ],
+)
+def test_a_name_that_a_server_or_a_line_cannot_hold_is_refused(tmp_path: Path, free_ports: Ports, name: str, why: str) -> None:
+    with pytest.raises(UserError) as refused, running(on(Path(name) if name.startswith("~") else tmp_path / name, free_ports)):
+        pass
+    assert str(refused.value).startswith("questdb.dir: ") and str(refused.value).endswith(why)
+    assert str(refused.value).isprintable()
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_of_our_own_for_java_are_words_of_a_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PAIRFLOW_JAVA_OPTIONS", "-Xss1m '-Dx=a b'")
+    command = embedded._command(tmp_path, tmp_path / "questdb.jar")
+    assert command.index("-Dx=a b") == command.index("-Xss1m") + 1 < command.index("-p")
+    monkeypatch.setenv("PAIRFLOW_JAVA_OPTIONS", "'-Xss1m")
+    with pytest.raises(UserError, match=r"^environment: PAIRFLOW_JAVA_OPTIONS: no closing quotation: correct it, or unset it$"):
+        embedded._command(tmp_path, tmp_path / "questdb.jar")
+
+
+def test_what_the_environment_holds_for_other_programs_does_not_reach_the_server(
+    tmp_path: Path, free_ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {
+        "LC_ALL": "C",  # the server did not find a directory whose name has letters beyond ASCII
+        "JAVA_TOOL_OPTIONS": "-Xmx1m",
+        "JDK_JAVA_OPTIONS": "-Xmx1m",
+        "_JAVA_OPTIONS": "-javaagent:/nowhere.jar",
+        "PYTHONHOME": "/nowhere",
+        "TZ": "Mars/Olympus",
+        "QDB_HTTP_NET_BIND_TO": "0.0.0.0:0",  # went before the address that we set
+        "QDB_HTTP_ENABLED": "false",
+        "QDB_HTTP_PASSWORD_FILE": str(tmp_path / "password"),
+    }.items():
+        monkeypatch.setenv(name, text)
+    (tmp_path / "password").write_text("of a file\n")
+    settings = on(tmp_path / "daten ü 日 '\" $x", free_ports)
+    before = os.umask(0)
+    try:
+        with running(settings) as endpoint:
+            prepare(endpoint)
+            writer = Writer(endpoint)
+            writer.write([health(1)])
+            writer.flush()
+            writer.close()
+    finally:
+        os.umask(before)
+    log = keeper.log_file(settings.dir).read_text(errors="replace")  # QuestDB cuts letters beyond ASCII to a byte
+    assert set(re.findall(r"listening on (\S+)", log)) == {f"127.0.0.1:{settings.http_port}", f"127.0.0.1:{settings.pg_port}"}
+    assert "of a file" not in log
+    assert passwords_file(settings.dir).stat().st_mode & 0o777 == 0o600
+
+
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path, free_ports: Ports) -> None:
     (tmp_path / "file").write_text("")
     with (
@@ -236,7 +310,7 @@ def test_a_server_that_does_not_start_leaves_a_line_and_its_log(tmp_path: Path, 
 def test_an_external_server_is_used_or_named(questdb: Endpoint, tmp_path: Path, free_ports: Ports) -> None:
     external = QuestDB(embedded=False, host=questdb.host, http_port=questdb.http_port, pg_port=questdb.pg_port, dir=tmp_path)
     with running(external) as endpoint:
-        assert endpoint == questdb
+        assert endpoint == replace(questdb, directory=None)  # its logins are in the environment alone
     assert is_up(questdb)
     assert not list(tmp_path.iterdir())
     nowhere = QuestDB(embedded=False, host="127.0.0.1", http_port=(port := free_ports(1)[0]), pg_port=port)
@@ -259,7 +333,9 @@ def test_passwords_from_the_environment_are_asked_for(tmp_path: Path, free_ports
         monkeypatch.setenv("QDB_HTTP_PASSWORD", "wrong")
         writer = Writer(endpoint)
         writer.write([health(2)])
-        with pytest.raises(UserError, match=r"user or password refused \(HTTP 401\): set QDB_HTTP_USER and QDB_HTTP_PASSWORD"):
+        with pytest.raises(
+            UserError, match=r"user or password refused \(HTTP 401\): set QDB_HTTP_USER and QDB_HTTP_PASSWORD to .*, or stop the server of"
+        ):
             writer.flush()
         writer.close()
         reader = {
@@ -277,6 +353,21 @@ def test_passwords_from_the_environment_are_asked_for(tmp_path: Path, free_ports
                 connection.execute("COPY health TO 'stolen' WITH FORMAT PARQUET")  # answered at once, done afterwards
             time.sleep(1)
             assert not list(tmp_path.rglob("*stolen*"))
+
+
+def test_a_login_is_shown_only_when_it_works(questdb: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert questdb.directory is not None
+    kept = str(login("HTTP", questdb.directory).password)
+    assert embedded._login(questdb, questdb.directory) == f"admin, password {kept}"
+    monkeypatch.setenv("QDB_HTTP_PASSWORD", kept)
+    assert embedded._login(questdb, questdb.directory) == "admin, password as in QDB_HTTP_PASSWORD"
+    monkeypatch.setenv("QDB_HTTP_PASSWORD", "another")
+    with pytest.raises(
+        UserError, match=r"^questdb: the login in QDB_HTTP_PASSWORD is refused: set QDB_HTTP_USER and .* or stop the server of "
+    ):
+        embedded._login(questdb, questdb.directory)
+    monkeypatch.delenv("QDB_HTTP_PASSWORD")
+    assert embedded._login(questdb, tmp_path).startswith("none: an earlier version started this server")
 
 
 def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports) -> None:
@@ -302,70 +393,10 @@ def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports
     assert process.wait(LAST_S) == 0
     process.stdout.close()
     assert f"web console  http://127.0.0.1:{settings.http_port}\n" in lines
+    console = login("HTTP", tmp_path)
+    assert f"login        admin, password {console.password}\n" in lines
+    assert str(console.password) not in keeper.log_file(tmp_path).read_text()
     assert not keeper.state_file(tmp_path).exists()
-
-
-# the jar
-
-
-@pytest.fixture
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
-    return tmp_path / "cache" / "pairflow"
-
-
-def test_the_jar_is_fetched_with_progress_and_then_cached(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a repository on this machine that holds the jar the session's server runs from."""
-    monkeypatch.undo()
-    jar = embedded.jar()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(empty_cache.parent))
-    monkeypatch.setenv("M2_REPO", str(empty_cache / "none"))
-
-    class Repository(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = jar.read_bytes() if self.path.endswith(embedded.JAR) else b""
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Repository) as server:
-        threading.Thread(target=server.serve_forever).start()
-        monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{server.server_port}"})
-        told: list[str] = []
-        try:
-            assert embedded.jar(told.append) == empty_cache / embedded.JAR
-        finally:
-            server.shutdown()
-    assert told[0].startswith(f"fetching {embedded.JAR} (30 MB, once) to {empty_cache}")
-    assert told[-1].startswith(f"fetching {embedded.JAR}: 30 of 30 MB")
-    assert [path.name for path in empty_cache.iterdir()] == [embedded.JAR]
-    told.clear()
-    assert embedded.jar(told.append) == empty_cache / embedded.JAR  # nobody serves it any more
-    assert told == []
-
-
-def test_no_network_is_said_in_a_line(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, free_ports: Ports) -> None:
-    monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{free_ports(1)[0]}"})
-    with pytest.raises(UserError) as refused:
-        embedded.jar()
-    assert str(refused.value) == (
-        "QuestDB 9.3.4: cannot be fetched from Maven Central (no connection): connect this machine to the network once, "
-        f"put questdb-9.3.4.jar into {empty_cache}, or use a server of your own (questdb: {{embedded: false, host: …}})"
-    )
-    assert not list(empty_cache.iterdir())
-
-
-def test_a_damaged_jar_is_never_run(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, free_ports: Ports) -> None:
-    empty_cache.mkdir(parents=True)
-    (empty_cache / embedded.JAR).write_bytes(b"half")
-    monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{free_ports(1)[0]}"})
-    with pytest.raises(UserError, match=r"^QuestDB 9\.3\.4: cannot be fetched"):
-        embedded.jar()
 
 
 def test_the_last_words_are_not_an_environment_variables(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from flows.binance.messages import AGG_TRADE, COLUMNS, TRADE, Frames, decode, de
 from flows.errors import UserError
 from flows.exchange import Background, Exchange, Options, Simulation, background
 from flows.market import record
-from flows.recordings import read
+from flows.replay.recordings import read
 from tests import forked
 from tests.line import LAST_S
 

@@ -14,7 +14,7 @@ from flows.exchange import background
 from flows.history import left_open, merged, resampled, without_holes
 from flows.market import record
 from flows.questdb import Endpoint, Writer, connect, settle
-from flows.recordings import read
+from flows.replay.recordings import read
 from flows.source import gap_rows
 from operators.bars import BarBuilder
 from operators.columns import Trades

@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from flows import embedded
+from flows import embedded, jar
 from flows.errors import Interrupted
 from flows.exchange import background
-from flows.interrupts import interruptible
+from flows.interrupts import AT_ONCE, TOO_LONG, interruptible, step_at_work, stopping_on_signals
 from flows.market import record
 from flows.questdb import Endpoint
+from flows.source import Stop
 from tests import forked
 from tests.line import LAST_S, Ports, configuration, configure, follow
 
@@ -67,6 +68,69 @@ def test_a_second_signal_ends_a_cleaning_up_that_does_not_end(tmp_path: Path) ->
         assert process.stdout.readline() == "up\n"
         process.send_signal(signal.SIGINT)
     assert ended(process) == (1, "pairflow: ended at once")
+
+
+# while a dataflow runs
+
+
+@BOTH
+def test_a_signal_sets_the_stop_and_the_handlers_go_back(number: int) -> None:
+    before = signal.getsignal(number)
+    stop = Stop()
+    with stopping_on_signals(stop):
+        assert not stop
+        os.kill(os.getpid(), number)
+        assert stop
+    assert signal.getsignal(number) is before
+
+
+KERNEL = """
+from flows import interrupts
+from flows.interrupts import step_at_work, stopping_on_signals
+from flows.source import Stop
+from operators.compiled import compiled
+
+@compiled()
+def spin(turns):
+    total = 0.0
+    for i in range(turns):
+        for j in range(turns):
+            total += 1.0 / (i + j + 1)
+    return total
+
+interrupts.STEP_S = {step_s}
+spin(1)
+with stopping_on_signals(Stop()), step_at_work():
+    print("up", flush=True)
+    spin(1 << 40)
+"""
+
+
+@pytest.mark.parametrize(
+    ("step_s", "signals", "last"), [(99.0, 2, AT_ONCE), (0.2, 1, TOO_LONG.format(seconds=0.2))], ids=["the second", "the first"]
+)
+def test_a_signal_ends_a_kernel_that_does_not_end(step_s: float, signals: int, last: str) -> None:
+    program = KERNEL.format(step_s=step_s)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline() == "up\n"
+    for number in (signal.SIGINT, signal.SIGTERM)[:signals]:
+        process.send_signal(number)
+        if number == signal.SIGINT:
+            assert process.stderr.readline() == "SIGINT: stopping; writing what is under way\n"
+    _, said = process.communicate()
+    assert (process.returncode, said.strip()) == (1, last)
+
+
+def test_a_step_that_ends_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.interrupts.STEP_S", 60.0)
+    stop = Stop()
+    with stopping_on_signals(stop):
+        with step_at_work():
+            os.kill(os.getpid(), signal.SIGTERM)
+            stop.wait(60.0)
+        assert stop
 
 
 # before and after the dataflow
@@ -143,7 +207,7 @@ def test_a_fetch_of_the_jar_is_interrupted_and_leaves_nothing(tmp_path: Path, mo
         monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{server.server_port}"})
         try:
             with pytest.raises(Interrupted), interruptible():
-                embedded.jar()
+                jar.jar()
         finally:
             done.set()
             server.shutdown()
@@ -212,6 +276,7 @@ def test_a_check_that_is_interrupted_is_not_ready(tmp_path: Path, free_ports: Po
 # inside it
 
 
+@pytest.mark.usefixtures("logins")
 @pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
 def test_the_loading_of_history_is_interrupted(tmp_path: Path, free_ports: Ports, questdb: Endpoint, workers: str, number: int) -> None:
     with background(symbols=("BTCUSDT", "ETHUSDT"), history_s=3_600.0, begin="now") as exchange:
@@ -242,6 +307,7 @@ def writing(home: Path, database: Endpoint, between: Any) -> Iterator[Any]:
             yield process
 
 
+@pytest.mark.usefixtures("logins")
 @pytest.mark.parametrize("fault", ["hang", "gone"])
 def test_a_run_ends_while_the_database_is_away_and_says_how_many_rows_wait(
     tmp_path: Path, database: Endpoint, proxy: Callable[[int], Any], fault: str
@@ -262,6 +328,7 @@ def test_a_run_ends_while_the_database_is_away_and_says_how_many_rows_wait(
     assert " rows not written: start again when it answers" in said
 
 
+@pytest.mark.usefixtures("logins")
 def test_a_second_signal_does_not_wait_for_the_database(tmp_path: Path, database: Endpoint, proxy: Callable[[int], Any]) -> None:
     between = proxy(database.http_port)
     with writing(tmp_path, database, between) as process:

@@ -1,5 +1,6 @@
 """The keeper's own parts; with its server it is in test_embedded."""
 
+import base64
 import fcntl
 import http.server
 import os
@@ -59,6 +60,30 @@ def test_a_server_is_up_when_it_pings_and_takes_connections(status: int, up: boo
         finally:
             server.shutdown()
     assert not keeper.answers("127.0.0.1", server.server_port, server.server_port)
+
+
+@pytest.mark.parametrize(
+    ("takes", "ours"),
+    [({"": 401, "admin:ours": 200}, True), ({"": 200, "admin:ours": 200}, False), ({"": 401, "admin:ours": 401}, False)],
+    ids=["ours", "open to everybody", "somebody else's"],
+)
+def test_a_server_that_comes_first_to_our_port_is_not_taken_for_ours(takes: dict[str, int], ours: bool) -> None:
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            login = base64.b64decode(self.headers.get("Authorization", "Basic ").removeprefix("Basic ")).decode()
+            self.send_response(takes[login])
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            assert keeper.is_ours("127.0.0.1", server.server_port, "admin", "ours") == ours
+        finally:
+            server.shutdown()
+    assert not keeper.is_ours("127.0.0.1", server.server_port, "admin", "ours")
 
 
 def test_a_second_keeper_of_a_directory_ends_at_once(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def fits(method: str, ys: Floats, xs: Floats) -> list[float]:
         case "ols":
             fit = sm.OLS(ys - level_y, design).fit()
         case "huber":
-            fit = sm.RLM(ys - level_y, design, M=HuberT()).fit()
+            fit = sm.RLM(ys - level_y, design, M=HuberT()).fit(maxiter=5_000, tol=1e-14, conv="coefs")
         case "theil_sen":
             slope, intercept, *_ = theilslopes(ys, xs)
             return [slope, intercept, np.nan]

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -166,7 +167,7 @@ def test_a_database_that_is_away_leaves_null_and_one_line(
     monkeypatch.setattr("flows.beside.paused", lambda *_: 0.01)
     caplog.set_level(logging.INFO)
     between = proxy(database.pg_port)
-    vitals = monitoring(Endpoint(database.host, database.http_port, between.port))
+    vitals = monitoring(replace(database, pg_port=between.port))
     eventually(lambda: values(vitals)["suspended"] == [0, 0])
     between.fault = "drop"
     eventually(lambda: values(vitals)["suspended"] == [NEVER, NEVER] and between.faults > 3)

@@ -23,7 +23,7 @@ import numpy as np
 from flows.config import decode
 from flows.market import Market
 from flows.pipeline import bar_builder, measurer, split, warm_up, watch
-from flows.running import Dispatcher
+from flows.compiling import Dispatcher
 from operators.columns import Trades
 
 def signatures():

@@ -167,7 +167,7 @@ def test_a_table_that_would_lose_rows_is_refused(database: Endpoint, table: str,
 
 
 def test_a_table_of_an_earlier_version_gets_the_columns_that_were_appended_since(database: Endpoint) -> None:
-    late = ("skew_ms", "wal_pending", "suspended", "audited", "mismatched", "mismatch_rate")
+    late = ("skew_ms", "wal_pending", "suspended", "audited", "mismatched", "mismatch_rate", "refused")
     symbol = Symbols(np.zeros(1, np.int32), ("BTCUSDT",))
     with connect(database) as connection:
         for column in late:
@@ -180,7 +180,7 @@ def test_a_table_of_an_earlier_version_gets_the_columns_that_were_appended_since
     written(database, after)
     with connect(database) as connection:
         found = connection.execute(f"SELECT trades, {', '.join(late)} FROM health ORDER BY ts").fetchall()
-    assert found == [(3, *[None] * 6), (None, 1.5, None, None, 7, None, None)]
+    assert found == [(3, *[None] * 7), (None, 1.5, None, None, 7, None, None, None)]
 
 
 def test_alerts_of_an_earlier_version_have_no_edge_and_those_to_come_do(database: Endpoint) -> None:
@@ -354,7 +354,7 @@ def test_columns_of_the_wrong_kind_never_reach_the_database(column: str, wrong: 
 def test_an_answer_that_is_dropped_after_the_commit_leaves_one_row_per_key(database: Endpoint, proxy: Callable[[int], Any]) -> None:
     told: list[str] = []
     between = proxy(database.http_port)
-    with writing(Endpoint("127.0.0.1", between.port, 1), log=told.append) as writer:
+    with writing(replace(database, http_port=between.port, pg_port=1), log=told.append) as writer:
         writer.write([trades(10)])
         writer.flush()
         between.fault = "drop"
@@ -379,7 +379,7 @@ def test_a_request_without_an_answer_is_sent_again_at_its_deadline(database: End
     def mend(_: float) -> None:
         between.fault = None
 
-    with writing(Endpoint("127.0.0.1", between.port, 1), request_s=0.2, sleep=mend) as writer:
+    with writing(replace(database, http_port=between.port, pg_port=1), request_s=0.2, sleep=mend) as writer:
         writer.write([trades(10)])
         writer.flush()
     assert between.faults
@@ -398,7 +398,7 @@ def test_a_500_is_tried_again_with_growing_pauses_until_it_passes(database: Endp
             between.fault = None
 
     told: list[str] = []
-    with writing(Endpoint("127.0.0.1", between.port, 1), sleep=pause, log=told.append) as writer:
+    with writing(replace(database, http_port=between.port, pg_port=1), sleep=pause, log=told.append) as writer:
         writer.write([trades(10)])
         writer.flush()
     settle(database)
@@ -450,7 +450,7 @@ def test_a_writer_that_is_stopped_does_not_wait_for_an_answer(
     monkeypatch.setattr(db, "STOPPING_S", 0.2)
     between = proxy(database.http_port)
     between.fault = "hang"
-    with writing(Endpoint("127.0.0.1", between.port, 1), stop=stop, request_s=3_600) as writer:
+    with writing(replace(database, http_port=between.port, pg_port=1), stop=stop, request_s=3_600) as writer:
         writer.write([trades(3)])
         threading.Timer(0.1, stop.set).start()
         with pytest.raises(UserError, match=r"\(no answer in time\): stopped with 3 rows not written: start again when it answers$"):

@@ -1,13 +1,10 @@
 """Recovery stores belong to a configuration; signals end a source; the tally tells episodes."""
 
 import json
-import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -19,7 +16,6 @@ from flows.config import Settings, decode
 from flows.errors import UserError
 from flows.rows import symbols
 from flows.running import (
-    COMPILING,
     FINGERPRINT,
     STATE_VERSION,
     Tally,
@@ -29,10 +25,7 @@ from flows.running import (
     open_recovery,
     own_recovery,
     refuse_unforgettable,
-    stopping_on_signals,
-    telling_of_compiling,
 )
-from flows.source import Stop
 from tests import forked
 from tests.line import LAST_S, used_store
 
@@ -242,27 +235,6 @@ def test_a_simulated_market_has_no_recovery_and_a_database_of_its_own(tmp_path: 
     external = msgspec.structs.replace(simulated, questdb=msgspec.structs.replace(simulated.questdb, embedded=False))
     with pytest.raises(UserError, match=r"^source\.exchange: simulated trades would come among the real ones at 127\.0\.0\.1: "):
         of_its_own(external)
-
-
-@pytest.mark.parametrize("fresh", [True, False])
-def test_compiling_is_told_once_and_only_when_it_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool) -> None:
-    monkeypatch.setattr("flows.running.COMPILING_LOOK_S", 0.01)
-    monkeypatch.setattr("flows.running._compiled", lambda: fresh)
-    told: list[str] = []
-    with telling_of_compiling(told.append):
-        time.sleep(0.2)
-    assert told == [COMPILING] * fresh
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_sets_the_stop_and_the_handlers_go_back(number: int) -> None:
-    before = signal.getsignal(number)
-    stop = Stop()
-    with stopping_on_signals(stop):
-        assert not stop
-        os.kill(os.getpid(), number)
-        assert stop
-    assert signal.getsignal(number) is before
 
 
 def test_the_tally_counts_rows_and_tells_the_last_episode() -> None:

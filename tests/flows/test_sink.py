@@ -1,6 +1,7 @@
 """An epoch is committed when its rows are acknowledged, and not before; the heartbeat says so, and nothing else makes it young."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from flows.columns import Rows
 from flows.errors import UserError
 from flows.questdb import Writer
 from flows.running import Tally
-from flows.sink import HEARTBEAT_S, QuestDBPartition, QuestDBSink
+from flows.sink import LINGER_S, QuestDBPartition, QuestDBSink
 
 
 class Acknowledging:
@@ -24,8 +25,8 @@ class Acknowledging:
     def write(self, many: list[Any]) -> None:
         self.calls.append(f"write {sum(map(len, many))}")
 
-    def flush(self) -> None:
-        self.calls.append("flush")
+    def flush(self, tables: Collection[str] | None = None) -> None:
+        self.calls.append("flush" if tables is None else f"flush {' '.join(sorted(tables))}")
         if self.away:
             raise UserError("away")
 
@@ -38,8 +39,8 @@ def sink(heartbeat: Path | None = None, tally: Tally | None = None) -> tuple[Que
     return QuestDBSink(lambda: cast(Writer, writer), tally, heartbeat).build_part("questdb", "questdb", None), writer
 
 
-def rows(count: int) -> Rows:
-    return Rows("trades", {"ts": np.arange(count, dtype=np.int64)})
+def rows(count: int, table: str = "trades") -> Rows:
+    return Rows(table, {"ts": np.arange(count, dtype=np.int64)})
 
 
 def test_a_snapshot_and_the_end_wait_for_the_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +63,21 @@ def test_rows_do_not_wait_longer_than_they_linger(monkeypatch: pytest.MonkeyPatc
     assert tally.rows["trades"] == 3
 
 
+def test_signals_and_alerts_are_sent_at_once_and_take_no_other_rows_with_them() -> None:
+    part, writer = sink()
+    part.write_batch([rows(2), rows(1, "signals")])
+    part.write_batch([rows(1, "bars")])
+    part.write_batch([rows(1, "alerts")])
+    assert writer.calls == ["write 3", "flush alerts signals", "write 1", "write 1", "flush alerts signals"]
+
+
+def test_a_replay_sends_nothing_at_once() -> None:
+    writer = Acknowledging()
+    part = QuestDBSink(lambda: cast(Writer, writer), awaited=()).build_part("questdb", "questdb", None)
+    part.write_batch([rows(1, "signals")])
+    assert writer.calls == ["write 1"]
+
+
 def age(heartbeat: Path) -> None:
     os.utime(heartbeat, (0, 0))
 
@@ -73,11 +89,11 @@ def test_the_heartbeat_is_touched_when_rows_are_acknowledged(tmp_path: Path, mon
     part, writer = sink(heartbeat)
     part.snapshot()
     age(heartbeat)
-    now[0] += HEARTBEAT_S
+    now[0] += LINGER_S
     part.write_batch([])
     assert heartbeat.stat().st_mtime > 0
     age(heartbeat)
-    now[0] += HEARTBEAT_S
+    now[0] += LINGER_S
     writer.away = True
     with pytest.raises(UserError):
         part.write_batch([])

@@ -13,19 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flows.binance.inbox import Broken
 from flows.binance.messages import Frames, join
 from flows.binance.rest import Limits
 from flows.binance.sequencer import Gap, Patience
 from flows.binance.stream import Timing
+from flows.binance.subscriptions import Pace
 from flows.columns import Rows
 from flows.config import Settings, decode
 from flows.errors import UserError
 from flows.exchange import Background, background
 from flows.market import record
-from flows.recordings import read
-from flows.source import FIRST_IDS, TRADE_SEEN, ExchangePartition, ExchangeSource, Feed, Options, RecordingSource, Stop
+from flows.replay.recordings import read
+from flows.source import FIRST_IDS, TRADE_SEEN, ExchangePartition, ExchangeSource, Feed, Options, Stop
 from operators.bars import BarBuilder
 from operators.columns import NEVER, SECOND_US, Trades
+from tests.flows.replay.recorded import replayed
 from tests.line import LAST_S
 
 START_US = 1_763_800_000_000_000
@@ -244,7 +247,7 @@ def test_bars_wait_for_what_an_outage_across_their_ends_missed(played: Backgroun
         live.until(lambda: live.newest() == newest_of(trades))
         live.until(lambda: min(live.watermark) >= trades.ts.max() - 3 * SECOND_US)
         bars = bars_of([feed.trades for feed in live.feeds])
-    expected = bars_of([feed.trades for feed in replayed(settings, [trades])])
+    expected = bars_of([feed.trades for feed in replayed(settings, [trades])[0]])
     assert len(bars) > 2 * (SECONDS - 5) and {gap["cause"] for gap in live.gaps()} == {"disconnect"}
     assert bars == {key: expected[key] for key in bars}
 
@@ -389,6 +392,48 @@ def test_a_symbol_that_is_delisted_is_named_once_and_holds_no_other(
         assert named == [f"{played.rest_url}: ETHUSDT: the exchange does not know it any more; the others go on"]
 
 
+def test_trades_flow_on_behind_a_hole_that_the_exchange_refuses_to_fill(
+    played: Background, trades: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = replace(QUICK, patience=replace(QUICK.patience, refused_s=0.5))
+    with running(settings_for(played, tmp_path), options=options) as live:
+        live.until(lambda: min(live.newest()) > 0)
+        played.control("faults", rest_status=401, rest_endpoint="historicalTrades")
+        played.call(played.exchange.disconnect)
+        live.until(lambda: len(live.gaps()) and all(gap["status"] == "unfillable" for gap in live.gaps()))
+        live.until(lambda: all(live.ids(code)[-1] == trades.id[trades.symbol == code][-1] for code in (0, 1)))
+        lost = {(gap["symbol"], id_) for gap in live.gaps() for id_ in range(gap["first_id"], gap["last_id"] + 1)}
+        for code, symbol in enumerate(SYMBOLS):
+            told = trades.id[trades.symbol == code].tolist()
+            kept = [id_ for id_ in told if (symbol, id_) not in lost]
+            assert live.ids(code) == kept
+    assert "HTTP 401 (injected), it asks for an API key there; set source.stream: aggTrade, or" in caplog.text
+    assert "trades that the exchange does not give: their bars are not complete, table gaps has their ids" in caplog.text
+
+
+def test_a_symbol_whose_stream_is_refused_says_so_in_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.binance.stream.STREAMS_PER_REQUEST", 1)
+    options = replace(QUICK, timing=replace(QUICK.timing, silence_s=30.0, subscribe_s=0.25, answers=Pace(again_s=0.2, again_cap_s=0.5)))
+    with background(symbols=SYMBOLS) as exchange:
+        exchange.exchange.faults.unstreamed.append("ETHUSDT")
+        with running(settings_for(exchange, tmp_path), options=options) as live:
+
+            def refused(symbol: str) -> list[int]:
+                return [line["refused"] for feed in live.feeds for line in lines_of(feed.health) if line["symbol"] == symbol]
+
+            live.until(lambda: 1 in refused("ETHUSDT") and live.ids(0))
+            exchange.exchange.faults.unstreamed.clear()
+            live.until(lambda: refused("ETHUSDT")[-1] == 0 and live.ids(1))
+            assert not any(refused("BTCUSDT"))
+
+
+def test_an_error_that_ends_the_connections_thread_ends_the_run_in_a_line(tmp_path: Path) -> None:
+    with running(settings_for(None, tmp_path)) as live:
+        live.partition._inbox.put(Broken(RuntimeError("the loop\nis gone")))
+        with pytest.raises(UserError, match=r"^binance-0: the connection's thread has ended \(RuntimeError: the loop is gone\)"):
+            live.until(lambda: False)
+
+
 def test_a_clock_that_is_wrong_and_steps_changes_no_trade_and_no_watermark(played: Background, trades: Frames, tmp_path: Path) -> None:
     chance = random.Random(7)
 
@@ -516,49 +561,3 @@ def test_first_ids_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (settings.recovery.dir / f"binance-0.{FIRST_IDS}").write_text('{"BTCUSDT": 7}')
     with pytest.raises(UserError, match=r"first_ids\.json: cannot be read .*--fresh"):
         Running(settings)
-
-
-# recordings
-
-
-def replayed(settings: Settings, batches: list[Frames], speed: float | None = None) -> list[Feed]:
-    source = RecordingSource(settings, iter(batches), Stop(), speed)
-    partition = source.build_part("trades", "recording", None)
-    feeds = []
-    while True:
-        try:
-            feeds += [feed for _, feed in partition.next_batch()]
-        except StopIteration:
-            return feeds
-
-
-def test_a_recording_gives_the_same_whatever_its_batches_and_speed(recording: Path, trades: Frames, tmp_path: Path) -> None:
-    settings = settings_for(None, tmp_path)
-    rng = np.random.default_rng(1)
-    shuffled = trades.rows(np.argsort(np.arange(len(trades)) + rng.random(len(trades)) * 50))
-    doubled = join([trades, trades.rows(slice(0, None, 10))], 2)
-    for came in (trades, shuffled, doubled.rows(np.argsort(doubled.ts, kind="stable"))):
-        for size in (97, 10_000):
-            feeds = replayed(settings, [came.rows(slice(k, k + size)) for k in range(0, len(came), size)])
-            same_as(feeds, trades)
-            assert feeds[-1].trades.watermark.tolist() == [int(trades.ts[trades.symbol == code].max()) for code in range(2)]
-            assert sum(len(feed.gaps) for feed in feeds) == 0
-    same_as(replayed(settings, [trades], speed=200.0), trades)
-
-
-def test_a_stop_ends_a_recording(trades: Frames, tmp_path: Path) -> None:
-    stop = Stop()
-    source = RecordingSource(settings_for(None, tmp_path), iter([trades]), stop)
-    partition = source.build_part("trades", "recording", None)
-    stop.set()
-    with pytest.raises(StopIteration):
-        partition.next_batch()
-
-
-def test_what_a_recording_rejects_is_counted_once(trades: Frames, tmp_path: Path) -> None:
-    trades.rejected[:] = [3, 1]
-    try:
-        feeds = replayed(settings_for(None, tmp_path), [trades], speed=20.0)
-    finally:
-        trades.rejected[:] = 0
-    assert sum(int(np.sum(feed.health.columns["rejected"])) for feed in feeds) == 4  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ class Database:
 
     def __init__(self, directory: Path, http_port: int, pg_port: int) -> None:
         self.settings = QuestDB(dir=directory, http_port=http_port, pg_port=pg_port)
-        self.endpoint = Endpoint("127.0.0.1", http_port, pg_port)
+        self.endpoint = Endpoint("127.0.0.1", http_port, pg_port, directory)
         self._running = ExitStack()
 
     def start(self) -> None:

@@ -35,7 +35,7 @@ def test_a_z_score_beyond_3_is_told_within_25_s_and_is_over_once(tmp_path: Path,
     http, pg = free_ports(2)
     (tmp_path / "pipeline.yaml").write_text(CONFIGURATION.format(http=http, pg=pg))
     database = Database(tmp_path, http, pg)
-    assert database.endpoint == Endpoint("127.0.0.1", http, pg)
+    assert database.endpoint == Endpoint("127.0.0.1", http, pg, tmp_path)
     with (tmp_path / "said").open("wb") as said, post_office() as post, grafana_on(tmp_path / "grafana", database, free_ports) as grafana:
         flow = forked.start(
             [sys.executable, "-m", "flows.cli", "run"],

@@ -27,10 +27,10 @@ ALERTS: dict[str, tuple[dict[str, Any], str, str]] = {
         f"Sell BTCUSDT, buy ETHUSDT for a return to the mean. zscore 3.21 (opens above 3), since SINCE. {TESTED} {LEFT}",
     ),
     "z low": (
-        PAIR | {"value": -2.5, "threshold": -3.0, "side": "below", "edge_bps": -12.25, "complete": False},
+        PAIR | {"value": -2.5, "threshold": -3.0, "side": "below", "edge_bps": -12.25, "complete": False, "stale": True},
         "z low: BTCUSDT-ETHUSDT 1m, zscore -2.5",
         "Buy BTCUSDT, sell ETHUSDT for a return to the mean. zscore -2.5 (opens below -3), since SINCE. "
-        f"{TESTED} Nothing is left after costs (-12.2 bp). Its windows miss trades.",
+        f"{TESTED} Nothing is left after costs (-12.2 bp). Its windows miss trades. A price in it is old: there are no new trades.",
     ),
     "z either": (
         PAIR | {"subject": "BNBUSDT-SOLUSDT", "value": -3.5, "threshold": 3.0, "side": "outside", "edge_bps": 7.7, "coint_pvalue": None},
@@ -44,9 +44,12 @@ ALERTS: dict[str, tuple[dict[str, Any], str, str]] = {
         f"zscore (opens above 3), since SINCE. {TESTED}",
     ),
     "breakdown": (
-        PAIR | {"subject": "XRPUSDT-ADAUSDT", "metric": "correlation", "value": 0.31, "threshold": 0.5, "side": "below", "edge_bps": 7.7},
+        PAIR
+        | {"subject": "XRPUSDT-ADAUSDT", "metric": "correlation", "value": 0.31, "threshold": 0.5, "side": "below", "edge_bps": 7.7}
+        | {"stale": True},
         "breakdown: XRPUSDT-ADAUSDT 1m, correlation 0.31",
-        f"correlation 0.31 (opens below 0.5), since SINCE. Not cointegrated: 10% of its last tests passed, the newest with p 0.012. {LEFT}",
+        f"correlation 0.31 (opens below 0.5), since SINCE. Not cointegrated: 10% of its last tests passed, the newest with p 0.012. {LEFT} "
+        "A price in it is old: there are no new trades.",
     ),
     "btc": (
         SYMBOL | {"metric": "price", "value": 65123.4, "threshold": 65000.0, "side": "above"},

@@ -241,14 +241,14 @@ def test_a_short_episode_is_seen_by_an_evaluation_and_its_opening_is_known_after
     assert {each["keepFiringFor"] for each in rules() if each["uid"] in ("pairflow-high", "pairflow-medium")} == {"40s"}
 
 
-def test_a_signal_carries_the_pvalue_and_whether_its_windows_are_complete(filled: Stack) -> None:
+def test_a_signal_carries_the_pvalue_and_whether_its_windows_are_complete_and_its_legs_trade(filled: Stack) -> None:
     for priority in ("high", "medium"):
         subjects = {row["rule"] for row in filled.rows(named(f"rule Signal, {priority} priority, A"))}
         assert subjects
         assert {row["rule"]: row["coint_pvalue"] for row in filled.rows(named(f"rule Signal, {priority} priority, E"))} == dict.fromkeys(
             subjects, 0.002
         )
-        assert {row["rule"]: row["complete"] for row in filled.rows(named(f"rule Signal, {priority} priority, F"))} == dict.fromkeys(
+        assert {row["rule"]: row["data"] for row in filled.rows(named(f"rule Signal, {priority} priority, F"))} == dict.fromkeys(
             subjects, 1
         )
 
@@ -360,6 +360,21 @@ def test_a_signal_is_as_strong_as_what_speaks_for_it(
     assert (shown["Signal"], shown["Strength"]) == (signal, strength)
     (shown,) = filled.rows(named("Pair, panel Side, A"))
     assert shown["Side"] == signal + (" (weak)" if strength == "weak" else "")
+
+
+def test_a_leg_that_has_stopped_trading_is_shown_on_overview_pair_and_alerts_and_makes_a_signal_weak(filled: Stack, database: Any) -> None:
+    at = {"ts": filled.until.timestamp() - 1, "timeframe": "1m", "method": "ols", "complete": True, "stale": True}
+    insert(filled.connection, "signals", [at | {"pair": "BTCUSDT-ETHUSDT", "zscore": -3.5, "edge_bps": 10.0}])
+    opened = {"rule": "z old", "subject": "BTCUSDT-ETHUSDT", "priority": "high", "metric": "zscore", "active": True}
+    insert(filled.connection, "alerts", [at | opened | {"episode": int(at["ts"]) * 1_000_000}])
+    settle(database)
+    (shown,) = filled.rows(named(PAIRS))
+    assert (shown["Data"], shown["Strength"]) == ("stale leg", "weak")
+    (shown,) = filled.rows(named("Pair, panel $pair · $timeframe · $method, A"))
+    assert shown["Data"] == "stale leg"
+    (shown,) = filled.rows(named("Pair, panel Side, A"))
+    assert shown["Side"] == "buy BTCUSDT, sell ETHUSDT (weak)"
+    assert {row["Rule"]: row["Data"] for row in filled.rows(named("Alerts, panel Open episodes, A"))}["z old"] == "stale"
 
 
 def test_a_range_that_ends_tonight_is_looked_at_as_of_now(filled: Stack) -> None:

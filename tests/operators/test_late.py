@@ -53,7 +53,8 @@ class Line:
     builder: BarBuilder = field(default_factory=lambda: BarBuilder.of(SYMBOLS, TIMEFRAMES))
     steps: dict[int, tuple[Measurer, Watch]] = field(
         default_factory=lambda: {
-            length: (Measurer(SYMBOLS, length, PAIRS), Watch(length, RULES, len(PAIRS), SYMBOLS, 0.2)) for length in TIMEFRAMES
+            length: (Measurer(SYMBOLS, length, PAIRS, stale_after=3), Watch(length, RULES, len(PAIRS), SYMBOLS, 0.2))
+            for length in TIMEFRAMES
         }
     )
     rows: dict[Key, Row] = field(default_factory=dict)

@@ -50,13 +50,14 @@ def market(seed: int = 1) -> tuple[Floats, Flags]:
     return closes, rng.random((SYMBOLS, ROWS)) < 0.05
 
 
-def bars(closes: Floats, incomplete: Flags, cells: list[tuple[int, int]], stage: int = LIVE) -> Bars:
-    """Bars of these (symbol, row)."""
+def bars(closes: Floats, incomplete: Flags, cells: list[tuple[int, int]], stage: int = LIVE, untraded: Flags | None = None) -> Bars:
+    """Bars of these (symbol, row), with a trade in each that is not `untraded` (symbols, rows)."""
     symbol, row = np.array(cells, np.int64).reshape(-1, 2).T
     close, n = closes[symbol, row], len(row)
     ones = np.ones(n, np.int64)
+    trades = ones if untraded is None else (~untraded[symbol, row]).astype(np.int64)
     return Bars(
-        symbol.astype(np.int32), ones * STEP, (FIRST + row) * STEP, close, close, close, close, 1.0 + row % 7, close, ones, close,
+        symbol.astype(np.int32), ones * STEP, (FIRST + row) * STEP, close, close, close, close, 1.0 + row % 7, close, trades, close,
         ~incomplete[symbol, row], np.zeros(SYMBOLS, np.int64), stage,
     )  # fmt: skip
 
@@ -306,6 +307,19 @@ def test_bars_that_come_again_leave_every_method_as_if_they_had_always_been_so(b
     assert found == rows(Measurer(SYMBOLS, STEP, SEVERAL).update(bars(closes, incomplete, everything())))
 
 
+def test_a_leg_that_comes_long_after_the_other_has_no_row_that_is_undefined_and_complete() -> None:
+    """A recording by symbol: the first leg's bars were forgotten when the second one's came, and rows on them said that they are complete."""
+    n = 1_200
+    closes = np.exp(0.01 * np.random.default_rng(3).normal(size=(SYMBOLS, n)).cumsum(axis=1))
+    measurer, good = Measurer(SYMBOLS, STEP, [replace(PAIR, adf_every=10_000)]), np.zeros((SYMBOLS, n), np.bool_)
+    for start in range(0, n, 100):
+        measurer.update(bars(closes, good, [(0, row) for row in range(start, start + 100)]))
+    signals = measurer.update(bars(closes, good, [(1, row) for row in range(n)])).signals
+    undefined = np.isnan(signals.hedge_ratio)
+    assert PAIR.hedge <= undefined.sum() < n and (signals.incomplete[undefined][PAIR.hedge :] > 0).all()
+    assert (signals.incomplete[~undefined] == 0).all()
+
+
 def test_activity_says_how_much_of_its_longest_window_is_incomplete() -> None:
     activity, (_, incomplete) = whole().activity, market()
     for symbol, ts, found in zip(activity.symbol.tolist(), activity.ts.tolist(), activity.incomplete.tolist(), strict=True):
@@ -331,3 +345,31 @@ def test_any_batches_with_pickles_between_give_the_rows_of_one(seed: int, batche
         found |= new
         reach, measurer = to, pickle.loads(pickle.dumps(measurer))
     assert found == rows(whole(seed % 100, pairs))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, ROWS - 1), max_size=4), st.integers(1, 6))
+def test_a_row_is_stale_after_so_many_bars_of_a_leg_without_a_trade_whatever_the_batches(seed: int, cuts: list[int], after: int) -> None:
+    rng = np.random.default_rng(seed)
+    untraded = np.repeat(rng.random((SYMBOLS, ROWS)) < 0.5, 4, axis=1)[:, :ROWS]  # runs of four and more
+    untraded[:, 0] = False
+    measurer = Measurer(SYMBOLS, STEP, [PAIR], after)
+    for start, end in itertools.pairwise([0, *sorted(set(cuts)), ROWS]):
+        found = measurer.update(bars(*market(), everything()[start * SYMBOLS : end * SYMBOLS], untraded=untraded))
+        measurer = pickle.loads(pickle.dumps(measurer))
+        for symbol, ts, stale in zip(found.activity.symbol, found.activity.ts, found.activity.stale, strict=True):
+            row = int(ts) // STEP - FIRST
+            assert stale == untraded[symbol, max(row - after, 0) : row + 1].all()
+        for ts, stale in zip(found.signals.ts, found.signals.stale, strict=True):
+            row = int(ts) // STEP - FIRST
+            assert stale == untraded[[PAIR.y, PAIR.x], max(row - after, 0) : row + 1].all(axis=1).any()
+
+
+def test_a_leg_that_stood_still_longer_than_the_windows_are_is_stale_after_a_restart_too() -> None:
+    untraded = np.zeros((SYMBOLS, ROWS), np.bool_)
+    untraded[0, 1:] = True
+    measurer = Measurer(SYMBOLS, STEP, [PAIR], stale_after=ROWS // 2)
+    for row in range(ROWS):
+        signals = measurer.update(bars(*market(), [(symbol, row) for symbol in range(SYMBOLS)], untraded=untraded)).signals
+        assert signals.stale.tolist() == [row > ROWS // 2]
+        measurer = pickle.loads(pickle.dumps(measurer))

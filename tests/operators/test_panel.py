@@ -13,6 +13,11 @@ STEP = 60_000_000
 SYMBOLS, KEEP = 3, 4
 
 
+def traded(symbol: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Whether the bar has trades: there are runs of up to nine without."""
+    return np.isin((column + 2 * symbol) % 13, (0, 3, 4))
+
+
 def bars(cells: list[tuple[int, int]]) -> Bars:
     """A bar per (symbol, column); close and volume tell which."""
     symbol, column = (np.array([cell[i] for cell in cells], np.int64) for i in (0, 1))
@@ -28,7 +33,7 @@ def bars(cells: list[tuple[int, int]]) -> Bars:
         close=close,
         volume=close * 2,
         quote_volume=close,
-        trades=np.ones(n, np.int64),
+        trades=traded(symbol, column).astype(np.int64),
         buy_volume=close,
         complete=column % 3 != 0,
         watermark=np.zeros(SYMBOLS, np.int64),
@@ -51,6 +56,9 @@ def check(panel: Panel, cells: set[tuple[int, int]], oldest: dict[int, int]) -> 
             assert panel.values[symbol + SYMBOLS, at] == expected.close[0]
             assert panel.volume[symbol, at] == expected.volume[0]
             assert panel.incomplete[symbol, at] == (not expected.complete[0])
+            before = np.arange(oldest[symbol], column + 1)
+            ago = column - before[traded(np.int64(symbol), before)]
+            assert panel.untraded[symbol, at] == (ago.min() if len(ago) else len(before))
 
 
 def test_a_symbol_may_begin_before_the_first_one_seen() -> None:
@@ -98,3 +106,16 @@ def test_whatever_comes_and_is_pickled_the_cells_still_needed_are_there(batches:
         check(panel, cells, oldest)
         panel = pickle.loads(pickle.dumps(panel))
         check(panel, cells, oldest)
+
+
+def test_a_cell_that_was_forgotten_before_the_other_symbol_came_to_it_is_incomplete() -> None:
+    panel = Panel(SYMBOLS, STEP, KEEP)
+    for column in range(1, 41):
+        panel.append(bars([(0, column)]))
+    panel.append(bars([(1, column) for column in range(1, 41)]))
+    missing = np.isnan(panel.values[SYMBOLS])
+    first, last = (int((column * STEP - panel.origin) // STEP) for column in (1, 40))
+    there = slice(first, last + 1)
+    assert missing[there].any() and not missing[last]
+    assert (panel.incomplete[0, there] == (missing[there] | (np.arange(1, 41) % 3 == 0))).all()
+    assert not panel.incomplete[2].any()

@@ -31,6 +31,7 @@ class Bar:
     trades: int = 1
     volume_ratio: float = NAN
     edge: float = NAN
+    stale: bool = False
 
 
 def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: int = LIVE, settled: int = 0) -> Measures:
@@ -44,12 +45,13 @@ def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: in
     of = np.array([bar.test is not None for bar in bars], np.bool_)
     pvalue, stationary, missing = (np.array([bar.test[k] for bar in bars if bar.test], kind) for k, kind in enumerate((float, bool, float)))
     none = nothing[of]
+    stale = np.array([bar.stale for bar in bars], np.bool_)
     trades = np.array([bar.trades for bar in bars], np.int64)
     ratio, edge = (np.array([getattr(bar, name) for bar in bars], np.float64) for name in ("volume_ratio", "edge"))
     return Measures(
         length,
         Bars(zero, zero + length, ts, value, value, value, value, value, value, trades, value, ~newest, np.zeros(1, np.int64), stage),
-        Signals(zero, method, ts, *(nothing,) * 7, value, edge, -value, nothing, nothing, incomplete, newest),
+        Signals(zero, method, ts, *(nothing,) * 7, value, edge, -value, nothing, nothing, incomplete, newest, stale),
         Cointegration(
             zero[of],
             method[of],
@@ -66,7 +68,7 @@ def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: in
             np.array([bar.broken for bar in bars], np.float64)[of],
             missing,
         ),
-        Activity(zero, ts, nothing, nothing, -ratio, ratio, nothing, nothing, incomplete),
+        Activity(zero, ts, nothing, nothing, -ratio, ratio, nothing, nothing, incomplete, stale),
         settled,
     )
 
@@ -178,17 +180,18 @@ def test_a_symbol_has_no_pvalue_and_no_edge_and_its_row_says_whether_its_window_
 
 @pytest.mark.parametrize("cut", [1, 2])
 def test_a_mark_says_what_the_close_before_it_did(cut: int) -> None:
-    bars = [Bar(0.0, test=(0.5, False, 0.0), edge=1.0), Bar(0.0, test=(0.2, False, 0.0), incomplete=0.01, edge=2.0), Bar(0.0)]
+    bars = [Bar(0.0, test=(0.5, False, 0.0), edge=1.0), Bar(0.0, test=(0.2, False, 0.0), incomplete=0.01, edge=2.0, stale=True), Bar(0.0)]
     watched, length = watch(spec(), length=2 * MINUTE_US), 2 * MINUTE_US
     found = [watched.update(measures(bars[:cut], length=length))]
     resumed = watch(spec(), length=length)
     resumed.resume(pickle.loads(pickle.dumps(watched)))
     found.append(resumed.update(measures(bars[cut:], first=cut, length=length)))
-    names = ("ts", "coint_pvalue", "complete", "edge_bps")
-    ts, pvalue, complete, edge = (np.concatenate([getattr(part, name) for part in found]) for name in names)
+    names = ("ts", "coint_pvalue", "complete", "edge_bps", "stale")
+    ts, pvalue, complete, edge, stale = (np.concatenate([getattr(part, name) for part in found]) for name in names)
     assert (ts // MINUTE_US).tolist() == [1, 2, 3, 4, 5, 6]
     assert np.isnan(pvalue[0]) and pvalue[1:].tolist() == [0.25, 0.25, 0.1, 0.1, 0.1]
     assert complete.tolist() == [False, True, True, False, False, True]
+    assert stale.tolist() == [False, False, False, True, True, False]
     assert list(map(repr, edge.tolist())) == ["nan", "1.0", "1.0", "2.0", "2.0", "nan"]
 
 
@@ -221,6 +224,31 @@ def test_no_episode_opens_on_what_was_not_seen_but_one_closes(blind: Bar) -> Non
     assert rows(watched, measures([blind, Bar(3.0, incomplete=TOLERATE)])) == [(2, 3.0, True, 2)]
     closing = Bar(0.0, newest_incomplete=blind.newest_incomplete, incomplete=blind.incomplete)
     assert rows(watched, measures([closing], first=2)) == [(3, 0.0, False, 2)]
+
+
+@pytest.mark.parametrize("metric", ["zscore", "correlation"])
+def test_no_episode_opens_on_an_old_price_of_a_leg_but_one_closes(metric: str) -> None:
+    sign = -1 if metric == "correlation" else 1
+    watched = watch(spec(metric))
+    found = watched.update(measures([Bar(sign * 3.0, stale=True), Bar(sign * 3.0), Bar(0.0, stale=True)]))
+    assert (found.ts // SECOND_US).tolist() == [2, 3]
+    assert (found.active.tolist(), found.stale.tolist()) == ([True, False], [False, True])
+    assert len(watched.update(measures([Bar(sign * 3.0, stale=True)] * 4, first=3)).ts) == 0
+
+
+def test_a_leg_without_trades_leaves_rules_on_tests_and_on_symbols_as_they_are() -> None:
+    bars = [Bar(3.0, volume_ratio=3.0, test=(0.01, True, 0.0), broken=3.0, stale=True)]
+    for metric in ("adf_pvalue", "coint_pvalue", "broken", "price", "volume_ratio"):
+        rule = spec(metric, side=-1, threshold=0.05, exit=0.05) if metric.endswith("pvalue") else spec(metric)
+        found = watch(rule).update(measures(bars))
+        assert (found.active.tolist(), found.stale.tolist()) == ([True], [True]), metric
+
+
+def test_rows_of_a_leg_that_was_not_stale_after_all_are_decided_again() -> None:
+    watched = watch(spec())
+    assert rows(watched, measures([Bar(3.0, stale=True), Bar(3.0, stale=True)])) == []
+    assert rows(watched, measures([Bar(3.0), Bar(3.0)])) == [(1, 3.0, True, 1)]
+    assert rows(watched, measures([Bar(3.0, stale=True), Bar(3.0, stale=True)])) == [(1, 3.0, False, None)]
 
 
 def test_what_the_tests_missed_matters_to_rules_that_look_at_them() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from flows.binance.messages import TRADE, Frames, encode_rest_trades, encode_trades
-from flows.binance.rest import BANNED, OK, TOO_MANY, Budget, Failed, Limits, Rest
+from flows.binance.refusals import BANNED, OK, TOO_MANY, Failed
+from flows.binance.rest import Budget, Limits, Rest
 from flows.binance.sequencer import Page, Request
 from flows.binance.stream import Inbox, Stream
 from operators.columns import SECOND_US

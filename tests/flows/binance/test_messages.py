@@ -151,6 +151,33 @@ def test_other_symbols_and_other_events_are_foreign() -> None:
     assert len(f) == 1 and f.foreign == 3 and f.unreadable == 0
 
 
+@pytest.mark.parametrize("kind", ["INSURANCE_FUND", "ADL", "NA", "BLOCK", "", "market", None, 0, ["MARKET"], {"X": "MARKET"}])
+@pytest.mark.parametrize("price", ["50.0", "0", "rubbish"])
+def test_what_is_no_trade_of_the_market_is_counted_under_a_name_of_its_own(kind: Any, price: str) -> None:
+    other = changed(BTC, X=kind, p=price)
+    for frames in ([BTC, other, ETH], [raw(BTC), raw(other), raw(ETH)], [BTC, b"{", other, ETH]):
+        f = decode(frames, CODES, TRADE)
+        assert f.id.tolist() == [3735683259, 1520538925]
+        assert (f.off_market, f.rejected.tolist(), f.foreign) == (1, [0, 0], 0)
+    assert decode([changed(BTC, X=kind, s="XRPUSDT")], CODES, TRADE).foreign == 1, "of a symbol that nobody asked for"
+
+
+def test_a_trade_that_says_it_is_of_the_market_is_one() -> None:
+    spelled = BTC.replace(b'"M":true', b'"X" : "\\u004dARKET"')
+    f = decode([changed(BTC, X="MARKET"), spelled], CODES, TRADE)
+    assert same(f, decode([BTC, BTC], CODES, TRADE)) and f.off_market == 0
+    aggregate = AGG.replace(b'"M":true', b'"X":"ADL"')
+    assert decode([AGG, aggregate], CODES, AGG_TRADE).off_market == 1
+
+
+def test_counts_go_with_the_rows_that_go_first() -> None:
+    f = decode([BTC, b"{", changed(BTC, X="ADL"), changed(BTC, p="0"), changed(BTC, s="X")], CODES, TRADE)
+    rest = f.uncounted()
+    assert same(f, rest) and (rest.unreadable, rest.off_market, rest.foreign, rest.rejected.sum()) == (0, 0, 0, 0)
+    both = messages.join([f, rest], 2)
+    assert (both.unreadable, both.off_market, both.foreign, both.rejected.tolist()) == (1, 1, 1, [1, 0])
+
+
 def test_control_messages_come_out_as_they_are() -> None:
     shutdown = {"e": "serverShutdown", "E": 1770123456789}
     frames = [
@@ -271,7 +298,7 @@ junk_frames = st.one_of(
 @given(st.lists(junk_frames, max_size=8), st.sampled_from([TRADE, AGG_TRADE]))
 def test_no_bytes_raise_and_every_row_is_sound(frames: list[bytes | str], stream: str) -> None:
     f = decode(frames, CODES, stream)
-    assert len(f) + f.rejected.sum() + f.unreadable + f.foreign + len(f.controls) == len(frames)
+    assert len(f) + f.rejected.sum() + f.unreadable + f.foreign + f.off_market + len(f.controls) == len(frames)
     assert np.isfinite(f.price).all() and (f.price > 0).all() and (f.qty > 0).all() and (f.count > 0).all() and (f.id >= 0).all()
 
 
@@ -294,6 +321,53 @@ def test_junk_in_between_changes_no_other_row(rows: list[Any], junk: list[bytes]
         frames.insert(rng.randrange(len(frames) + 1), piece)
     found = decode(frames, CODES, TRADE)
     assert same(f, found) and found.unreadable + found.foreign == len(junk)
+
+
+kinds = st.sampled_from(["MARKET", "ADL", "INSURANCE_FUND", "NA", "BLOCK", "MARKET ", None, True, 1.5, ["MARKET"], {}])
+trade_fields = st.fixed_dictionaries(
+    {
+        "e": st.sampled_from(["trade", "trade", "trade", "aggTrade"]),
+        "E": st.just(1723161255343),
+        "s": st.sampled_from(["BTCUSDT", "ETHUSDT", "XRPUSDT"]),
+        "t": st.integers(0, 2**63 - 1),
+        "p": st.sampled_from(["1.5", "0", "x", 2.5]),
+        "q": st.sampled_from(["1", "-1"]),
+        "T": st.sampled_from([1723161255342, 0, 1]),
+        "m": st.booleans(),
+    },
+    optional={"X": kinds, "M": st.booleans()},
+)
+
+
+@st.composite
+def written_frames(draw: st.DrawFn) -> bytes:
+    """A trade as JSON: fields in any order, blanks anywhere, letters escaped or not, one field perhaps twice."""
+    fields = list(draw(trade_fields).items())
+    fields = draw(st.permutations(fields + fields[: draw(st.integers(0, 1))]))
+    blank = draw(st.sampled_from(["", " ", "\t", "\n "]))
+
+    def text(value: Any) -> str:
+        spelled = json.dumps(value)
+        if isinstance(value, str) and value and draw(st.booleans()):
+            spelled = '"' + "".join(f"\\u{ord(character):04x}" for character in value) + '"'
+        return spelled
+
+    body = f"{blank},{blank}".join(f"{text(name)}{blank}:{blank}{text(value)}" for name, value in fields)
+    event = f"{{{blank}{body}{blank}}}"
+    return (f'{{"stream":"btcusdt@trade","data":{event}}}' if draw(st.booleans()) else event).encode()
+
+
+@given(st.lists(written_frames(), min_size=1, max_size=6))
+def test_frames_read_alike_in_one_call_and_one_by_one(frames: list[bytes]) -> None:
+    def counts(f: Frames) -> tuple[Any, ...]:
+        return f.rejected.tolist(), f.unreadable, f.foreign, f.off_market
+
+    together = decode(frames, CODES, TRADE)
+    slow = decode([*frames, b"{"], CODES, TRADE)  # one that is broken makes all of them be read one by one
+    alone = messages.join([decode([frame], CODES, TRADE) for frame in frames], len(CODES))
+    assert sorted(together.id.tolist()) == sorted(slow.id.tolist()) == sorted(alone.id.tolist())
+    assert counts(together) == counts(alone) == counts(messages.replace(slow, unreadable=slow.unreadable - 1))
+    assert len(together) + together.rejected.sum() + together.unreadable + together.foreign + together.off_market == len(frames)
 
 
 @given(st.integers(0, 1500), st.integers(1, 700))

@@ -1,11 +1,11 @@
 """REST against the local exchange, and against servers that are none."""
 
+import base64
 import queue
-import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from flows.binance.messages import AGG_TRADE, TRADE, Frames, join
-from flows.binance.rest import Limits, Rest, check_symbols
+from flows.binance.refusals import Failed
+from flows.binance.rest import Api, Limits, Rest
 from flows.binance.sequencer import Page, Request
-from flows.errors import UserError
 from flows.exchange import Background, background
 from flows.market import record
-from flows.recordings import read
+from flows.replay.recordings import read
 from tests.line import LAST_S
+from tests.proxies import HOST, proxying
 
 START_US = 1_763_800_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -140,8 +141,6 @@ def test_a_listed_trade_that_can_be_none_is_in_the_ids_only() -> None:
     "answer",
     [
         http("500 Internal Server Error", b"oops"),
-        http("404 Not Found", b"<html>"),
-        http("200 OK", b"<html>a captive portal</html>"),
         http("200 OK", b'{"code":-1121,"msg":"Invalid symbol."}'),
         http("200 OK", b"[{]"),
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[",
@@ -155,6 +154,26 @@ def test_an_answer_that_holds_no_trades_is_a_failure_and_named(answer: bytes, ca
             rest.ask(from_id(7))
             assert answers.get(timeout=LAST_S) is None
     assert "trades of ETHUSDT from id 7: " in caplog.text and "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (http("401 Unauthorized", b'{"code":-2014,"msg":"API-key format invalid."}'), "set source.stream: aggTrade"),
+        (http("403 Forbidden", b"<html>"), "give source.rest_url another host"),
+        (http("404 Not Found", b"<html>"), "give source.rest_url another host"),
+        (http("451 Unavailable", b""), "it does not serve this country"),
+        (http("302 Found", b"", "Location: http://127.0.0.1:9/login"), "it redirects to http://127.0.0.1:9; give source.rest_url"),
+        (http("200 OK", b"<html>a captive portal</html>"), "is it a login page"),
+    ],
+)
+def test_a_refusal_is_told_to_the_sequencer_and_named_with_what_to_do(answer: bytes, what: str, caplog: pytest.LogCaptureFixture) -> None:
+    with server(answer) as url, asking(url) as (rest, answers):
+        rest.ask(from_id(7))
+        page = answers.get(timeout=LAST_S)
+    assert page is not None and page.refused and not page.unknown and not len(page.ids)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert f"{url}: trades of ETHUSDT from id 7: /api/v3/historicalTrades: " in line and what in line and line.isprintable()
 
 
 def test_an_exchange_that_is_not_there_is_a_failure_each_time() -> None:
@@ -222,87 +241,95 @@ def test_a_symbol_that_the_exchange_does_not_know_any_more_is_named_once(
         assert page is not None and not page.unknown and len(page.ids)
 
 
-# check_symbols
+# through proxies
 
 
-def test_known_symbols_cost_one_request(exchange: Background) -> None:
-    check_symbols(exchange.rest_url, SYMBOLS)
-    assert len(exchange.stats()["requests"]) == 1
-    check_symbols(exchange.rest_url + "/", SYMBOLS, TRADE)
-    check_symbols(exchange.rest_url, SYMBOLS[:1], AGG_TRADE)
-
-
-def refusal(base_url: str, symbols: Sequence[str] = SYMBOLS, stream: str | None = None) -> str:
-    with pytest.raises(UserError) as refused:
-        check_symbols(base_url, symbols, stream, QUICK)
-    message = str(refused.value)
-    assert "\n" not in message and message.startswith("exchange: ")
-    return re.sub(r"127\.0\.0\.1:\d+", "HOST", message)
-
-
-def test_unknown_symbols_are_all_named(exchange: Background) -> None:
-    assert refusal(exchange.rest_url, ["AUSDT", *SYMBOLS, "BUSDT"]) == (
-        "exchange: http://HOST does not trade AUSDT, BUSDT; correct pairs, alerts or source.symbols"
-    )
-
-
-def test_a_symbol_whose_trading_is_halted_is_not_traded() -> None:
-    body = b'{"symbols":[{"symbol":"BTCUSDT","status":"TRADING"},{"symbol":"ETHUSDT","status":"BREAK"}]}'
-    with server(http("200 OK", body)) as url:
-        assert "does not trade ETHUSDT;" in refusal(url)
+@pytest.fixture
+def far(exchange: Background, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the exchange by a name that only a proxy can look up, and no proxy yet."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SOCKS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    return f"http://{HOST}:{exchange.port}"
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
+    ("variable", "scheme", "how"),
     [
-        (
-            http("451 Unavailable For Legal Reasons", b"{}"),
-            "HTTP 451, it does not serve this country; give source.ws_url and source.rest_url other",
-        ),
-        (http("429 Too Many", b"{}", "Retry-After: 7"), "HTTP 429, too many requests from this address; try again in 7 s"),
-        (http("418 I'm a teapot", b"{}", "Retry-After: 120"), "HTTP 418, too many requests from this address; try again in 120 s"),
-        (http("503 Service Unavailable", b"be\n back"), "HTTP 503 and no list of symbols: be back; check the network, or source.rest_url"),
-        (http("200 OK", b"<html>\r\nWelcome"), "HTTP 200 and no list of symbols: <html> Welcome; check the network"),
-        (http("200 OK", b'{"symbols":null}'), "HTTP 200 and no list of symbols"),
-        (b"rubbish", "check the network, or source.rest_url in the configuration"),
-        (b"", "check the network, or source.rest_url in the configuration"),
+        ("HTTP_PROXY", "http", "GET http://{host}/api/v3/historicalTrades?symbol=ETHUSDT&fromId=7&limit=1000"),
+        ("ALL_PROXY", "http", "GET http://{host}/api/v3/historicalTrades?symbol=ETHUSDT&fromId=7&limit=1000"),
+        ("HTTPS_PROXY", "http", "CONNECT {host}"),
+        ("HTTPS_PROXY", "socks5h", "SOCKS5 {host}"),
+        ("SOCKS_PROXY", "http", "SOCKS5 {host}"),
+        ("ALL_PROXY", "socks5h", "SOCKS5 {host}"),
     ],
 )
-def test_what_is_no_exchange_for_us_is_said_in_one_line(answer: bytes, message: str) -> None:
-    with server(answer) as url:
-        assert message in refusal(url)
+def test_a_page_comes_through_the_proxy_of_the_environment(
+    exchange: Background, far: str, monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str, how: str
+) -> None:
+    with proxying(exchange.port) as proxy:
+        monkeypatch.setenv(variable, f"{scheme}://us%40er:p%2Fss@127.0.0.1:{proxy.port}")
+        with asking(far) as (rest, answers):
+            rest.ask(from_id(7))
+            page = answers.get(timeout=LAST_S)
+    assert page is not None and page.full
+    assert proxy.asked == [how.format(host=far.removeprefix("http://"))]
+    login = "us@er:p/ss"
+    assert proxy.logins == [
+        login if scheme == "socks5h" or variable == "SOCKS_PROXY" else f"Basic {base64.b64encode(login.encode()).decode()}"
+    ]
 
 
-def test_no_network_is_said_in_one_line(exchange: Background) -> None:
-    assert refusal("http://127.0.0.1:9") == (
-        "exchange: http://HOST: Connection refused; check the network, or source.rest_url in the configuration"
-    )
-    assert "no-such-host.invalid" in refusal("http://no-such-host.invalid")
-    assert "check the network" in refusal(exchange.rest_url.replace("http:", "https:"))
+@pytest.mark.parametrize(("refusal", "why"), [(b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "502"), (b"HTTP/1.1 407 Login\r\n\r\n", "407")])
+def test_an_encrypted_connection_goes_through_a_tunnel_and_its_refusal_names_the_proxy(
+    far: str, monkeypatch: pytest.MonkeyPatch, refusal: bytes, why: str
+) -> None:
+    with proxying(9, refusal) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:s3cret@127.0.0.1:{proxy.port}")
+        with closing(Api("https://api.binance.com", QUICK)) as api, pytest.raises(Failed) as failed:
+            api.get("/api/v3/time", {}, 1)
+    assert proxy.asked == ["CONNECT api.binance.com:443"]
+    said = str(failed.value)
+    assert why in said and said.count(f"through the proxy http://127.0.0.1:{proxy.port} (HTTPS_PROXY)") == 1 and "s3cret" not in said
+    assert said.isprintable() and ("USER:PASSWORD@" in said) == (why == "407")
 
 
-def test_a_server_that_does_not_answer_is_said_in_one_line() -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as silent, pytest.raises(UserError, match="no answer in time; check"):
-        check_symbols(f"http://127.0.0.1:{silent.getsockname()[1]}", SYMBOLS, limits=Limits(read_s=0.2))
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h", "socks4", "socks4a"])
+@pytest.mark.parametrize("url", ["http://no-such-host.invalid", "https://no-such-host.invalid"])
+def test_a_proxy_that_is_not_there_is_a_failure_that_names_it(far: str, monkeypatch: pytest.MonkeyPatch, scheme: str, url: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:s3cret@127.0.0.1:9")
+    with closing(Api(url, QUICK)) as api, pytest.raises(Failed) as failed:
+        api.get("/api/v3/time", {}, 1)
+    said = str(failed.value)
+    assert said == f"Connection refused through the proxy {scheme}://127.0.0.1:9 (ALL_PROXY)"
 
 
-def test_a_host_without_past_trades_is_refused() -> None:
-    listed = b'{"symbols":[{"symbol":"BTCUSDT","status":"TRADING"},{"symbol":"ETHUSDT","status":"TRADING"}]}'
-    answers = iter([http("200 OK", listed), http("404 Not Found", b"")])
-    listener = socket.create_server(("127.0.0.1", 0))
+def test_a_proxy_that_says_nothing_in_time_is_a_failure(far: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{silent.getsockname()[1]}")
+        with (
+            closing(Api(far, Limits(connect_s=0.2, read_s=0.2))) as api,
+            pytest.raises(Failed, match="no answer in time through the proxy"),
+        ):
+            api.get("/api/v3/time", {}, 1)
 
-    def serve() -> None:
-        for answer in answers:
-            client, _ = listener.accept()
-            with client:
-                client.recv(65_536)
-                client.sendall(answer)
 
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        assert "does not serve /api/v3/historicalTrades, which fills holes; give source.rest_url another host" in refusal(url, stream=TRADE)
-    finally:
-        thread.join()
-        listener.close()
+def test_what_no_proxy_names_is_asked_directly(exchange: Background, far: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", ".test")
+    with closing(Api(far, QUICK)) as api, pytest.raises(Failed) as failed:
+        api.get("/api/v3/time", {}, 1)
+    assert "proxy" not in str(failed.value), "the name is not known here"
+    with closing(Api(exchange.rest_url, QUICK)) as api:
+        assert b"serverTime" in api.get("/api/v3/time", {}, 1)
+
+
+def test_an_exception_of_a_library_is_a_failure_with_its_class(exchange: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Api(exchange.rest_url, QUICK)) as api:
+
+        def broken(*_: object, **__: object) -> None:
+            raise ImportError("a part that is\nnot installed")
+
+        monkeypatch.setattr(api._http._pools, "request", broken)
+        with pytest.raises(Failed, match=r"^ImportError: a part that is not installed$"):
+            api.get("/api/v3/time", {}, 1)

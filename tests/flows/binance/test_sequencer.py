@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -50,16 +49,16 @@ def page(symbol: int, *ids: int, rejected: Sequence[int] = (), full: bool = Fals
 class Feed:
     """A sequencer with a clock, and what it released."""
 
-    def __init__(self, symbols: int = 2, patience: Patience | None = PATIENCE, quiet_us: int = QUIET_US, contiguous: bool = True) -> None:
+    def __init__(self, symbols: int = 2, patience: Patience = PATIENCE, quiet_us: int = QUIET_US, contiguous: bool = True) -> None:
         self.sequencer = Sequencer(symbols, quiet_us, patience, contiguous)
         self.now = 0.0
         self.released: list[list[int]] = [[] for _ in range(symbols)]
         self.after_hole: list[list[int]] = [[] for _ in range(symbols)]
         self.gaps: list[Gap] = []
 
-    def take(self, *, end: bool = False) -> list[list[int]]:
+    def take(self) -> list[list[int]]:
         """The ids released now, by symbol."""
-        trades = self.sequencer.release(self.now, end)
+        trades = self.sequencer.release(self.now)
         came: list[list[int]] = [[] for _ in self.released]
         for s, i, ts, price, hole in zip(
             trades.symbol.tolist(), trades.id.tolist(), trades.ts.tolist(), trades.price.tolist(), trades.after_hole.tolist(), strict=True
@@ -794,124 +793,76 @@ def test_a_symbol_that_falls_silent_because_it_is_gone_waits(live: Feed) -> None
     assert live.watermark[1] > stood
 
 
-# recordings
+REFUSED = replace(UNKNOWN, unknown=False, refused=True)
 
 
-def replayed(batches: Sequence[Frames], symbols: int = 2, contiguous: bool = True) -> Feed:
-    feed = Feed(symbols, patience=None, contiguous=contiguous)
-    for batch in batches:
-        feed.feed(batch)
-    feed.take(end=True)
-    return feed
+def refusals(feed: Feed, answer: Page, seconds: float) -> int:
+    """Answer every request in this way for so long; how many there were."""
+    until, asked = feed.now + seconds, 0
+    while feed.now < until:
+        for request in feed.pass_time(0.25):
+            asked += 1
+            feed.answer(request, answer)
+    return asked
 
 
-def test_a_recording_begins_at_the_smallest_of_its_first_messages() -> None:
-    ids = [5, 4, 3, *range(6, REACH + 2), 2, 1]
-    feed = replayed([frames(*((0, i) for i in ids))])
-    assert feed.released[0] == list(range(2, REACH + 2)), "the last came too late"
-    assert feed.sequencer.take_duplicates().tolist() == [1, 0]
+@pytest.mark.parametrize("answer", [REFUSED, UNKNOWN], ids=["refused", "unknown"])
+@pytest.mark.parametrize("contiguous", [True, False])
+def test_ids_that_the_exchange_refuses_to_tell_are_given_up_so_that_live_trades_flow(answer: Page, contiguous: bool) -> None:
+    feed = begun(Feed(contiguous=contiguous))
+    feed.sequencer.disconnect(feed.now)
+    feed.connect()
+    feed.feed(run(0, 15, 20))
+    assert refusals(feed, answer, PATIENCE.refused_s - 1) >= PATIENCE.tries and feed.released[0][-1] == 10, "for a while it may pass"
+    refusals(feed, answer, PATIENCE.backoff_cap_s + 2)
+    assert feed.released[0][10:] == [15, 16, 17, 18, 19, 20] and feed.after_hole[0] == [1, 15]
+    assert feed.ledger() == [(0, 11, 14, "disconnect", "unfillable")]
+    assert feed.feed(run(0, 21, 25))[0] == [21, 22, 23, 24, 25], "and go on flowing"
 
 
-def test_a_hole_of_a_recording_is_unfillable_once_a_thousand_messages_came_behind_it() -> None:
-    ids = [*range(1, 2 * REACH), *range(2 * REACH + 1, 4 * REACH + 10), 2 * REACH]
-    feed = replayed([frames(*((0, i) for i in ids))])
-    assert feed.released[0] == [i for i in range(1, 4 * REACH + 10) if i != 2 * REACH]
-    assert feed.ledger() == [(0, 2 * REACH, 2 * REACH, "recording", "unfillable")]
-    assert feed.after_hole[0] == [1, 2 * REACH + 1]
+def test_a_refusal_that_passes_in_time_costs_nothing(live: Feed) -> None:
+    live.feed(run(0, 13, 14))
+    refusals(live, REFUSED, PATIENCE.refused_s / 2)
+    (request,) = live.pass_time(PATIENCE.backoff_cap_s)
+    live.answer(request, page(0, 11, 12, 13))
+    assert live.released[0][10:] == [11, 12, 13, 14] and live.ledger() == [(0, 11, 12, "lost", "filled")]
+    live.feed(run(0, 16, 16))
+    assert refusals(live, REFUSED, PATIENCE.refused_s - 1) and live.released[0][-1] == 14, "refusals of before do not count"
 
 
-def test_a_hole_of_a_recording_is_unfillable_at_its_end() -> None:
-    feed = replayed([frames((0, 1), (0, 3), (0, 4), (0, 7), (1, 5))])
-    assert feed.released == [[1, 3, 4, 7], [5]]
-    assert feed.ledger() == [(0, 2, 2, "recording", "unfillable"), (0, 5, 6, "recording", "unfillable")]
-    assert feed.after_hole == [[1, 3, 7], [5]]
+def test_a_symbol_that_waits_for_nothing_is_asked_about_now_and_then_while_that_is_refused(live: Feed) -> None:
+    live.sequencer.disconnect(live.now)
+    live.connect()
+    assert refusals(live, REFUSED, 10 * PATIENCE.refused_s) <= 2 * 10, "two symbols"
+    assert live.feed(run(0, 11, 12))[0] == [11, 12] and live.gaps == []
 
 
-def test_at_the_end_of_a_recording_quiet_symbols_have_come_as_far_as_the_others_less_the_allowance() -> None:
-    feed = replayed([frames((0, 1), (1, 1), (1, 100))])
-    assert feed.watermark.tolist() == [ts_of(100) - QUIET_US, ts_of(100)]
+def test_a_symbol_whose_stream_is_refused_stands_still_until_it_streams_and_is_then_filled(live: Feed) -> None:
+    live.sequencer.disconnect(live.now)
+    live.sequencer.connect(live.now, "disconnect")
+    live.sequencer.subscribed(live.now, refused=[1])
+    live.feed(run(0, 11, 60))
+    stood = live.watermark[1]
+    asked = {request.symbol for _ in range(100) for request in live.pass_time(1.0)}
+    assert 1 not in asked and live.watermark[1] == stood and live.watermark[0] > stood
+    live.sequencer.joined([1], live.now)
+    requests = [request for request in live.pass_time(PATIENCE.settle_s) if request.symbol == 1]
+    live.feed(run(1, 41, 41))
+    live.answer(requests[0], page(1, *range(11, 41)))
+    assert live.released[1][10:] == list(range(11, 42))
 
 
-def test_a_recording_of_one_symbol_after_the_other_moves_no_watermark_ahead() -> None:
-    feed = Feed(patience=None)
-    for symbol in (0, 1):
-        for first in range(1, 8_000, 500):
-            feed.feed(run(symbol, first, first + 499))
-            assert symbol == 0 or feed.watermark[1] in (NEVER, ts_of(first + 499))
-    feed.take(end=True)
-    assert feed.watermark.tolist() == [ts_of(8_000)] * 2
-
-
-def test_a_symbol_that_falls_silent_in_a_recording_is_left_behind_for_a_while_only() -> None:
-    feed = Feed(patience=None)
-    feed.feed(frames(*((s, i) for i in range(1, REACH + 1) for s in (0, 1))))
-    for first in range(REACH + 1, 9 * REACH, REACH):
-        feed.feed(run(0, first, first + REACH - 1))
-    assert ts_of(REACH) < feed.watermark[1] <= ts_of(8 * REACH)
+def test_a_symbol_that_has_not_begun_begins_when_its_stream_is_no_longer_refused() -> None:
+    feed = Feed()
+    feed.sequencer.connect(feed.now, "restart")
+    feed.sequencer.subscribed(feed.now, refused=[1])
+    feed.sequencer.joined([1], feed.now)
+    feed.feed(run(1, 5, 7))
+    feed.now += PATIENCE.grace_s
+    assert feed.take()[1] == [5, 6, 7] and feed.gaps == []
 
 
 # properties
-
-
-@st.composite
-def recordings(draw: st.DrawFn) -> tuple[list[int], list[int]]:
-    """Ids of one symbol as they come, shuffled within reach, with duplicates and lost ones; and where to cut them."""
-    n = draw(st.integers(1, 3_500))
-    within = draw(st.sampled_from([1, 2, 50, 400, 1_500, 5_000]))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    lost = draw(st.sampled_from([0.0, 0.001, 0.01, 0.3]))
-    doubled = draw(st.sampled_from([0.0, 0.1]))
-    ids = np.arange(1, n + 1)[rng.random(n) >= lost]
-    ids = np.concatenate([ids, ids[rng.random(len(ids)) < doubled]])
-    ids = ids[np.argsort(ids + rng.random(len(ids)) * within, kind="stable")]
-    cuts = sorted(rng.integers(0, len(ids) + 1, draw(st.integers(0, 30))).tolist())
-    return ids.tolist(), [0, *cuts, len(ids)]
-
-
-def model(ids: Sequence[int]) -> tuple[list[int], list[tuple[int, int]]]:
-    """A recording of one symbol, one message at a time, in plain Python: trades and holes given up."""
-    released: list[int] = []
-    holes: list[tuple[int, int]] = []
-    held: set[int] = set()
-    last = None
-
-    def step(behind: int) -> None:
-        nonlocal last
-        if last is None and held:
-            last = min(held) - 1
-        while held:
-            while last + 1 in held:
-                last += 1
-                held.remove(last)
-                released.append(last)
-            if len(held) < max(behind, 1):
-                return
-            holes.append((last + 1, min(held) - 1))
-            last = min(held) - 1
-
-    for number, i in enumerate(ids, start=1):
-        if last is None or i > last:
-            held.add(i)
-        if number % REACH == 0:
-            step(REACH)
-        elif last is not None:
-            step(10**9)
-    step(1)
-    return released, holes
-
-
-@settings(deadline=None, max_examples=60)
-@given(recordings(), st.booleans())
-def test_a_recording_gives_what_a_plain_model_gives_however_it_is_cut(recording: tuple[list[int], list[int]], contiguous: bool) -> None:
-    ids, cuts = recording
-    released, holes = model(ids)
-    feed = replayed([frames(*((0, i) for i in ids[a:b])) for a, b in pairwise(cuts)], contiguous=contiguous)
-    assert feed.released[0] == released
-    assert [(first, last) for _, first, last, _, _ in feed.ledger()] == (holes if contiguous else [])
-    assert feed.after_hole[0] == (
-        [first for first in released if first == released[0] or first - 1 not in released] if contiguous else released[:1]
-    )
-    assert feed.sequencer.take_duplicates()[0] == len(ids) - len(released)
 
 
 class Market:

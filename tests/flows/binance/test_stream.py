@@ -1,5 +1,8 @@
 """The socket's thread against the local exchange."""
 
+import asyncio
+import json
+import logging
 import random
 import threading
 import time
@@ -10,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import serve
 
+import flows.binance.stream
+from flows.binance.inbox import Broken, Connected, Disconnected, Inbox, Joined, Subscribed
 from flows.binance.messages import TRADE, decode
-from flows.binance.stream import Broken, Connected, Disconnected, Inbox, Stream, Subscribed, Timing
+from flows.binance.stream import Stream, Timing
+from flows.binance.subscriptions import Pace
 from flows.exchange import Background, background
 from flows.market import record
 from tests.line import LAST_S
+from tests.proxies import HOST, proxying
 
 START_US = 1_763_800_000_000_000
 QUICK = Timing(connect_s=2.0, silence_s=0.3, backoff_s=0.05, backoff_cap_s=0.2, subscribe_s=0.25, overlap_s=0.1)
@@ -217,3 +225,158 @@ def test_a_drained_inbox_gives_entries_in_order_and_no_more_than_asked_for() -> 
         assert not inbox.full
         inbox.put(entry)
     assert inbox.full and inbox.drain(0.0, 2) == [0, 1] and inbox.drain(0.0, 2) == [2] and inbox.drain(0.0, 2) == []
+
+
+# streams that the exchange refuses
+
+REFUSED = replace(
+    QUICK, silence_s=30.0, subscribe_s=0.25, answers=Pace(answer_s=0.4, again_s=0.3, again_cap_s=0.5), renew_s=1.0, backoff_cap_s=0.5
+)
+MANY = [f"s{k:03}usdt@trade" for k in range(203)] + ["btcusdt@trade"]
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [record.getMessage() for record in caplog.records]
+    assert all(line.isprintable() for line in found)
+    return found
+
+
+def test_a_subscription_that_is_refused_is_named_and_asked_for_again(exchange: Background, caplog: pytest.LogCaptureFixture) -> None:
+    exchange.control("faults", subscribe_failures=1)
+    with listening(exchange, MANY, replace(REFUSED, renew_s=100.0)) as listener:
+        listener.until(lambda: listener.ids)
+        assert listener.news == [Connected(again=False), Subscribed(tuple(MANY[200:])), Joined(tuple(MANY[200:]))]
+    why = "the exchange refuses the streams of S200USDT, S201USDT, S202USDT, BTCUSDT (Invalid request: injected); asking again"
+    assert lines(caplog)[0] == f"{exchange.ws_url}: {why}"
+    assert [len(streams) for _, method, streams in exchange.exchange.asked if method == "SUBSCRIBE"] == [4, 4]
+    assert "too_many_incoming" not in exchange.stats()["counts"]
+
+
+def test_of_a_request_that_is_refused_in_part_the_others_come(exchange: Background, caplog: pytest.LogCaptureFixture) -> None:
+    exchange.exchange.faults.unstreamed.append("S201USDT")
+    with listening(exchange, MANY, replace(REFUSED, renew_s=100.0)) as listener:
+        listener.until(
+            lambda: listener.ids and any("refuses the streams of S201USDT; asking again now and then" in line for line in lines(caplog))
+        )
+        exchange.exchange.faults.unstreamed.clear()
+        listener.until(lambda: Joined(("s201usdt@trade",)) in listener.news)
+        joined = {stream for news in listener.news if isinstance(news, Joined) for stream in news.streams}
+        assert joined == set(MANY[200:])
+
+
+def test_a_request_without_an_answer_counts_as_refused(exchange: Background, caplog: pytest.LogCaptureFixture) -> None:
+    exchange.control("faults", subscribe_failures=1, mute_refusals=True)
+    with listening(exchange, MANY, replace(REFUSED, renew_s=100.0)) as listener:
+        listener.until(lambda: Joined(tuple(MANY[200:])) in listener.news)
+    assert "BTCUSDT (no answer within 0.4 s); asking again" in lines(caplog)[0]
+
+
+def test_streams_that_go_on_being_refused_are_tried_on_another_connection_ever_more_seldom(
+    exchange: Background, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    exchange.control("faults", subscribe_failures=-1)
+    with listening(exchange, MANY, REFUSED) as listener:
+        listener.until(lambda: exchange.stats()["counts"].get("connects", 0) >= 3)
+        assert Disconnected() not in listener.news, "what comes goes on coming"
+        renewed = [at for at, method, streams in exchange.exchange.asked if len(streams) == 4 and method == "SUBSCRIBE"]
+        at = exchange.stats()["connects"]
+        assert at[1] - at[0] >= REFUSED.renew_s and at[2] - at[1] >= 2 * REFUSED.renew_s and len(renewed) >= 3
+        exchange.control("faults", subscribe_failures=0)
+        listener.until(lambda: "streams after all: " in caplog.text or listener.news[-1] == Subscribed())
+    assert "opening another connection" in caplog.text and len(lines(caplog)) < 20, "no flood"
+
+
+@pytest.mark.parametrize("by", ["status", "message"])
+def test_streams_that_are_refused_in_the_address_are_named_and_then_asked_for_by_requests(
+    by: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+
+    async def refuse_address(connection: Any, request: Any) -> Any:
+        asked.append(request.path)
+        if by == "status" and "streams=" in request.path:
+            return connection.respond(400, "no such stream")
+        return None
+
+    async def converse(connection: Any) -> None:
+        if "streams=" in asked[-1]:
+            await connection.send('{"error":{"code":2,"msg":"no such stream"}}')
+        async for message in connection:
+            await connection.send(f'{{"id":{json.loads(message)["id"]},"result":null}}')
+
+    ready, end = threading.Event(), asyncio.Event()
+    ports: list[int] = []
+    loop = asyncio.new_event_loop()
+
+    async def serving() -> None:
+        async with serve(converse, "127.0.0.1", 0, process_request=refuse_address) as server:
+            ports.append(server.sockets[0].getsockname()[1])
+            ready.set()
+            await end.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serving()))
+    thread.start()
+    ready.wait()
+    try:
+        with listening(f"ws://127.0.0.1:{ports[0]}", ["测试币usdt@trade", "btcusdt@trade"], REFUSED) as listener:
+            listener.until(lambda: len(asked) == 2 and listener.news[-1:] == [Subscribed()])
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join()
+        loop.close()
+    assert "the streams of 测试币USDT, BTCUSDT" in lines(caplog)[0]
+    assert asked == [
+        "/stream?streams=%E6%B5%8B%E8%AF%95%E5%B8%81usdt@trade/btcusdt@trade&timeUnit=MICROSECOND",
+        "/stream?timeUnit=MICROSECOND",
+    ]
+
+
+# through proxies
+
+
+@pytest.mark.parametrize(
+    ("variable", "scheme", "how"),
+    [("HTTPS_PROXY", "http", "CONNECT"), ("ALL_PROXY", "socks5h", "SOCKS5"), ("WS_PROXY", "http", "CONNECT")],
+)
+def test_the_socket_goes_through_the_proxy_of_the_environment(
+    exchange: Background, monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str, how: str
+) -> None:
+    far = f"ws://{HOST}:{exchange.port}"
+    with proxying(exchange.port) as proxy:
+        monkeypatch.setenv(variable, f"{scheme}://user:s3cret@127.0.0.1:{proxy.port}")
+        with listening(far) as listener:
+            listener.until(lambda: listener.ids)
+    assert proxy.asked[0] == f"{how} {HOST}:{exchange.port}" and len(proxy.logins) == len(proxy.asked)
+
+
+@pytest.mark.parametrize(
+    "written", ["foo", "http://", "http://u:s3cret@127.0.0.1:x", "socks5://u:s3cret@127.0.0.1:9", "http://u:s3cret@127.0.0.1:9"]
+)
+def test_a_proxy_that_is_none_or_away_is_a_line_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, written: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", written)
+    with listening("ws://no-such-host.invalid") as listener:
+        listener.until(lambda: len(caplog.records) >= 2)
+    assert "s3cret" not in caplog.text and "Traceback" not in caplog.text
+    assert all("ALL_PROXY" in line and line.endswith("; connecting again") for line in lines(caplog))
+
+
+def test_whatever_a_library_raises_is_a_line_with_its_class_and_tried_again(
+    exchange: Background, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[int] = []
+    connect = flows.binance.stream.connect
+
+    def breaking(*arguments: Any, **options: Any) -> Any:
+        tries.append(1)
+        if len(tries) < 3:
+            raise ImportError("a part that is\nnot installed")
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr("flows.binance.stream.connect", breaking)
+    with listening(exchange) as listener:
+        listener.until(lambda: listener.ids)
+    assert lines(caplog)[0] == f"{exchange.ws_url}: ImportError: a part that is not installed; connecting again"
+    assert "Traceback" not in caplog.text

@@ -1,0 +1,141 @@
+"""The file of an export: what its name promises, and there only when it is whole.
+
+| FILE ends in | is |
+|---|---|
+| `.csv`, or nothing that names a format (`bars`, `bars.2024-08-09`), or is a device or a pipe | CSV |
+| `.csv.gz`, `.csv.bz2`, `.csv.xz`, `.csv.zst` (also without `.csv`) | the same, compressed |
+| `.parquet` (or nothing, with --format parquet) | Parquet |
+| anything else, such as `.xlsx` or `.json` | refused: the file would not be what it says |
+"""
+
+import contextlib
+import errno
+import io
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+from flows.errors import UserError
+
+STDOUT: Final = "-"
+FORMATS: Final = ("csv", "parquet")
+COMPRESSIONS: Final = ("gz", "bz2", "xz", "zst")
+# A name that ends in a letter's word promises a format; `bars.2024-08-09` and `v1.2` do not.
+ENDING: Final = re.compile(r"\.([A-Za-z][A-Za-z0-9_]*)$")
+OFFERED: Final = ".csv, .csv.gz, .csv.bz2, .csv.xz, .csv.zst or .parquet"
+GZIP_LEVEL: Final = 6  # gzip's own default; Python's is 9, for 1 % less and thrice the time
+
+
+def format_of(out: str | Path, wanted: str | None = None) -> tuple[str, str | None]:
+    """Format and compression of the file, by its name and, where that says nothing, as `wanted`; UserError where they disagree.
+
+    The format is csv or parquet; the compression is one of COMPRESSIONS, or None.
+    """
+    if wanted is not None and wanted not in FORMATS:
+        raise UserError(f"export: --format {wanted}: choose one of {', '.join(FORMATS)}")
+    if str(out) == STDOUT:
+        if wanted == "parquet":
+            raise UserError("export: Parquet cannot be written to the terminal: name a file with -o FILE")
+        return "csv", None
+    name = Path(out).name
+    ending, rest = _split(name)
+    compression = ending if ending in COMPRESSIONS else None
+    if compression:
+        ending, _ = _split(rest)
+    if ending is not None and ending not in FORMATS:
+        raise UserError(f"export: {out}: a file that ends in .{ending} cannot be written: name one that ends in {OFFERED}")
+    if ending and wanted and ending != wanted:
+        raise UserError(f"export: {out}: its name says {ending} and --format says {wanted}: change one of them")
+    chosen = ending or wanted or "csv"
+    if compression and chosen == "parquet":
+        raise UserError(f"export: {out}: Parquet is compressed within: name a file that ends in .parquet")
+    return chosen, compression
+
+
+def _split(name: str) -> tuple[str | None, str]:
+    """The ending that names a format, in small letters, and what is before it; a hidden file such as `.csv` has none."""
+    match = ENDING.search(name)
+    return (match[1].lower(), name[: match.start()]) if match and match.start() else (None, name)
+
+
+@contextlib.contextmanager
+def opened(out: str | Path, format: str, compression: str | None) -> Iterator[Any]:
+    """What to write to: text for CSV, bytes for Parquet. A file appears under its name when the block has ended well."""
+    if str(out) == STDOUT:
+        with _terminal() as target:
+            yield target
+        return
+    path = Path(out)
+    try:
+        if path.exists() and not path.is_file():
+            if path.is_dir():
+                raise IsADirectoryError(0, "it is a directory")
+            with path.open("wb") as device, _layered(device, format, compression) as target:
+                yield target  # /dev/null, a named pipe: nothing to rename
+            return
+        handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    except OSError as error:
+        raise UserError(f"export: {path} cannot be written ({error.strerror}): name another file with -o FILE") from None
+    try:
+        with os.fdopen(handle, "wb") as file, _layered(file, format, compression) as target:
+            yield target
+        Path(fresh).chmod(0o666 & ~_umask())
+        Path(fresh).replace(path)
+    except BaseException as error:
+        Path(fresh).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UserError(f"export: {path} cannot be written ({error.strerror or error}): nothing was kept") from None
+        raise
+
+
+@contextlib.contextmanager
+def _terminal() -> Iterator[Any]:
+    """Standard output as UTF-8, whatever the locale is: a file that it is redirected to is the one that -o FILE writes."""
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", newline="")
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.stdout = None  # what it still holds cannot be written either
+        raise UserError(f"export: standard output cannot be written ({error.strerror or error}): name a file with -o FILE") from None
+
+
+@contextlib.contextmanager
+def _layered(file: IO[bytes], format: str, compression: str | None) -> Iterator[Any]:
+    """Compression and text on top of the bytes, each finished at the end; the same rows give the same bytes."""
+    with contextlib.ExitStack() as layers:
+        target: Any = layers.enter_context(_compressed(file, compression)) if compression else file
+        if format == "csv":
+            target = layers.enter_context(io.TextIOWrapper(target, encoding="utf-8", newline=""))
+        yield target
+
+
+def _compressed(file: IO[bytes], compression: str) -> Any:
+    import bz2
+    import gzip
+    import lzma
+
+    import pyarrow as pa
+
+    if compression == "gz":
+        return gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=file, mtime=0)  # neither name nor time is kept
+    if compression == "bz2":
+        return bz2.BZ2File(file, "wb")
+    if compression == "xz":
+        return lzma.LZMAFile(file, "wb")
+    return pa.CompressedOutputStream(pa.PythonFile(file, mode="w"), "zstd")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""Recordings as a source: how their bytes are read, and in which order their trades come."""

@@ -1,0 +1,98 @@
+"""A recording in any shape that people have, as Frames: which one it is, told by its content, and its trades in batches.
+
+    format         a file a subject                                what it brings
+    frame_files    websocket frames, one a line or in arrays       Frames, by the decoder that the live feed has
+    csv_tables     archives and tables of text                     Parts: columns by our names (names.py),
+    json_tables    objects with keys of their own                  whose cells mean the same in every format (cells.py)
+    arrow_files    Parquet, Feather                                and become Frames in tables.py
+
+All of them may be packed (unpack.py). `peek` finds the format, `looked` goes through a file for the first look, `frames_of` reads it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from flows.binance.messages import Frames
+from flows.errors import UserError
+from flows.replay import tables
+from flows.replay.arrow_files import Arrow, arrow_parts, kind_of, peek_arrow
+from flows.replay.csv_tables import Csv, csv_parts, is_table, peek_csv, preamble
+from flows.replay.files import File, Part
+from flows.replay.frame_files import PEEKED, FrameLines, FrameObjects, look_at_frames, read_frames
+from flows.replay.json_peek import peek_json
+from flows.replay.json_tables import JsonLines, JsonObjects, json_line_parts, json_object_parts
+from flows.replay.unpack import BLOCK, one_line, opened, take
+
+
+def peek(path: Path) -> File:
+    """What a recording is, by its beginning. A file that holds no trades is refused in a line that says what it holds."""
+    file = _format(path)
+    firsts = []
+    for stream in file.streams:
+        first = next((frames for frames, _ in looked(file, stream, {}) if len(frames)), None)
+        if first is not None:
+            firsts.append(int(first.ts[:PEEKED].min()))
+    if not firsts:
+        raise UserError(f"{path}: holds no trade: every one has a price, a quantity or a time that cannot be one")
+    return replace(file, first_us=min(firsts))
+
+
+def _format(path: Path) -> File:
+    try:
+        regular = path.is_file() or not path.exists()
+    except (OSError, ValueError) as e:
+        raise UserError(f"{one_line(path)}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
+    if not regular and not path.is_dir():
+        raise UserError(f"{path}: is no regular file: save what it brings first")
+    with opened(path) as (stream, raw):
+        start = take(path, stream, BLOCK)
+        if kind := kind_of(start):
+            return peek_arrow(path, kind, stream is not raw)
+        if not start.strip():
+            raise UserError(f"{path}: is empty: give a file that holds recorded trades")
+        skip = preamble(start)
+        line = next(iter(start.splitlines()[skip:]), b"").strip()
+        if line[:1] in (b"{", b"[") or (b"{" in start and not is_table(line)):
+            return peek_json(path, start, skip, stream)
+    return peek_csv(path, start)
+
+
+def looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
+    """Trades of a part after the other, and the position in the file, for a first look: symbols are entered into `codes`.
+
+    Of frames each block's first or last ones, of tables all.
+    """
+    if isinstance(file.layout, FrameLines | FrameObjects):
+        yield from look_at_frames(file, file.layout, stream, codes)
+        return
+    counted = 0
+    for part in _parts(file):
+        for name in tables.symbols(file, part):
+            codes.setdefault(name, len(codes))
+        yield tables.frames(file, part, codes, counted), part.position
+        counted += len(part)
+
+
+def frames_of(file: File, codes: Mapping[str, int], stream: str) -> Iterator[tuple[Frames, int]]:
+    """The trades of a file in its own order, in batches of about 10,000, and the position in the file."""
+    if isinstance(file.layout, FrameLines | FrameObjects):
+        yield from read_frames(file, file.layout, codes, stream)
+        return
+    counted = 0
+    for part in _parts(file):
+        yield tables.frames(file, part, codes, counted), part.position
+        counted += len(part)
+
+
+def _parts(file: File) -> Iterator[Part]:
+    match file.layout:
+        case Csv():
+            return csv_parts(file, file.layout)
+        case JsonLines():
+            return json_line_parts(file, file.layout)
+        case JsonObjects():
+            return json_object_parts(file, file.layout)
+        case Arrow():
+            return arrow_parts(file, file.layout)
+    raise TypeError(file.layout)

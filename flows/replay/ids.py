@@ -1,0 +1,151 @@
+"""One symbol's trades in the order of their ids: each once, and without those whose time cannot be theirs.
+
+Ids are the order of trades; times confirm them. In the order of ids the time of a trade may go back a little (exchanges do that by
+milliseconds); what goes back further is wrong, in its time or in its id, and is left out with its reason:
+
+| reason | what |
+|---|---|
+| duplicate | the same trade once more |
+| conflict | another trade of the same id; the one whose time, price, quantity and side are the smaller is kept |
+| time | more than an hour later than most of the trades behind it and before it, or earlier; up to four in a row are found |
+| order | the same by more than 10 s, and its id follows on neither of its neighbours' |
+
+A pause is never wrong, however long: the last trade before it and the first one after it are both in line.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from flows.binance.messages import APART_US, TIME
+from flows.errors import UserError
+from flows.replay.packed import CONTENT, ROW, Longs, Packed, join, select
+
+Flags = npt.NDArray[np.bool_]
+
+DUPLICATE, CONFLICT, ORDER = "duplicate", "conflict", "order"  # reasons, beside those of messages.py
+BACK_US: Final = 10_000_000  # a time that is this much before an earlier id's contradicts it
+AROUND: Final = 9  # trades on each side that a time is compared with: four wrong ones in a row are a minority
+MOST_CONTRADICTED: Final = 0.05  # share of trades whose time contradicts the ids; from then on the ids are no order of these trades
+FEW: Final = 10  # contradictions that say nothing about all ids
+
+
+class ById:
+    """A symbol's rows by id, once through. Afterwards `left_out` has what was left out, by reason."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.left_out: Counter[str] = Counter()
+        self.kept = 0
+        self._reached = 0  # the newest time of those kept
+        self._last_id = -1
+        self._contradicted = 0
+        self._example = ""
+
+    def checked(self, parts: Iterator[Packed]) -> Iterator[Packed]:
+        """The rows that stay. `parts` are by id and content, all rows of one id in one part; what comes out does not depend on the parts."""
+        before, held = np.empty(0, ROW), np.empty(0, ROW)
+        for part in parts:
+            rows = join((held, self._once(part)))
+            n = max(len(rows) - AROUND, 0)  # the last ones wait for those behind them
+            if n:
+                yield self._in_line(before, rows[:n], rows[n:])
+                before = join((before, rows[:n]))[-AROUND:]
+            held = rows[n:]
+        yield self._in_line(before, held, held[:0])
+        self._refuse_contradicted()
+
+    def _once(self, rows: Packed) -> Packed:
+        """The rows without those that are the one before once more."""
+        again = np.zeros(len(rows), np.bool_)
+        again[1:] = np.logical_and.reduce([rows[name][1:] == rows[name][:-1] for name in ("id", *CONTENT)])
+        self.left_out[DUPLICATE] += int(np.count_nonzero(again))
+        return select(rows, ~again)
+
+    def _in_line(self, before: Packed, rows: Packed, after: Packed) -> Packed:
+        around = join((before, rows, after))
+        here = slice(len(before), len(before) + len(rows))
+        wrong_time, wrong_order = (flags[here] for flags in out_of_line(around["id"], around["ts"]))
+        self.left_out[TIME] += int(np.count_nonzero(wrong_time))
+        self.left_out[ORDER] += int(np.count_nonzero(wrong_order))
+        if (wrong_time | wrong_order).any():
+            self._note(rows, np.full(len(rows), np.median(around["ts"])), wrong_time | wrong_order)
+        return self._forward(select(rows, ~(wrong_time | wrong_order)))
+
+    def _forward(self, rows: Packed) -> Packed:
+        """The rows without those whose time is an hour back, and one of each id."""
+        reached = np.maximum.accumulate(np.concatenate(([self._reached], rows["ts"])))[:-1]
+        back = reached - BACK_US > rows["ts"]
+        if back.any():
+            self._note(rows, reached, back)
+            late = reached - APART_US > rows["ts"]
+            self.left_out[TIME] += int(np.count_nonzero(late))
+            rows = select(rows, ~late)
+        other = rows["id"] == np.concatenate(([self._last_id], rows["id"][:-1]))  # all differ: identical ones have gone
+        if other.any():
+            self.left_out[CONFLICT] += int(np.count_nonzero(other))
+            apart = other & (rows["ts"] - np.concatenate((rows["ts"][:1], rows["ts"][:-1])) > BACK_US)
+            if apart.any():
+                self._note(rows, np.concatenate((rows["ts"][:1], rows["ts"][:-1])), apart)
+        if len(rows):
+            self._last_id = int(rows["id"][-1])
+            self._reached = max(self._reached, int(rows["ts"].max()))
+        self.kept += len(rows) - int(np.count_nonzero(other))
+        return select(rows, ~other)
+
+    def _note(self, rows: Packed, reached: Longs, contradicted: Flags) -> None:
+        if not self._contradicted:
+            k = int(np.flatnonzero(contradicted)[0])
+            self._example = f"id {rows['id'][k]} is of {utc(int(rows['ts'][k]))}, an id near it of {utc(int(reached[k]))}"
+        self._contradicted += int(np.count_nonzero(contradicted))
+
+    def _refuse_contradicted(self) -> None:
+        if self._contradicted > max(FEW, MOST_CONTRADICTED * (self.kept + self._contradicted)):
+            raise UserError(
+                f"replay: {self.symbol}: ids and times are in different orders ({self._example}): where ids start anew, replay what is before "
+                "and behind that separately; where they mean nothing, leave their column out"
+            )
+
+
+def out_of_line(ids: Longs, ts: Longs) -> tuple[Flags, Flags]:
+    """Which rows, by id, have a time that contradicts the AROUND before and behind: by an hour, and by 10 s where ids do not follow on.
+
+    Shapes (n,). Times that never go back are all in line, also those at the ends.
+    """
+    if len(ts) < 2 or not (ts[1:] < ts[:-1] - BACK_US).any():
+        return np.zeros(len(ts), np.bool_), np.zeros(len(ts), np.bool_)
+    follows = np.zeros(len(ts), np.bool_)
+    follows[1:] = ids[1:] - ids[:-1] <= 1
+    follows[:-1] |= follows[1:]
+    wrong_time = _contradicted(ts, APART_US)
+    return wrong_time, _contradicted(ts, BACK_US) & ~follows & ~wrong_time
+
+
+def _contradicted(ts: Longs, apart_us: int) -> Flags:
+    """Times that are later than half of those behind, and less than half of those before agree; and the mirror image of that.
+
+    Earlier, later: by more than `apart_us`.
+    """
+    n = len(ts)
+    position = np.arange(n)
+    behind, before = np.minimum(AROUND, n - 1 - position), np.minimum(AROUND, position)
+    behind_earlier, behind_agree, before_later, before_agree = np.zeros((4, n), np.int64)
+    for k in range(1, min(AROUND, n - 1) + 1):
+        first, second = ts[:-k], ts[k:]
+        behind_earlier[:-k] += second < first - apart_us
+        behind_agree[:-k] += second <= first + apart_us
+        before_later[k:] += first > second + apart_us
+        before_agree[k:] += first >= second - apart_us
+    most = AROUND // 2
+    late = (behind > 0) & (2 * behind_earlier >= behind) & (before_agree <= most)
+    early = (before > 0) & (2 * before_later >= before) & (behind_agree <= most)
+    found: Flags = late | early
+    return found
+
+
+def utc(ts: int) -> str:
+    """The time as text, to the second."""
+    return f"{np.datetime64(ts, 'us').astype('datetime64[s]')}Z"

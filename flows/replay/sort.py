@@ -1,0 +1,201 @@
+"""Trades in whatever order, put in order with bounded memory: sorted in parts, the parts merged, all in temporary files.
+
+First each symbol by id, so that equal ids are neighbours and times can be compared with those around them (ids.py); then the symbols by
+time. The temporary files have no name: the operating system removes them with the process, however that ends.
+"""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from flows.binance.messages import TIME
+from flows.errors import UserError
+from flows.replay.ids import ORDER, ById
+from flows.replay.merge import Kind, Stream, merged
+from flows.replay.packed import ROW, Longs, Packed, by_content, by_time, join, select, turn
+
+RUN: Final = 1 << 18  # trades sorted in memory at once: 14 MB
+IN_MEMORY: Final = RUN * ROW.itemsize  # bytes of each of the two files that stay in memory
+BUFFERED: Final = 8 << 20  # bytes of all heads of a merge
+LEAST_READ: Final = 1 << 11  # trades read at once however many parts there are
+PACKED: Final = Kind(select, join)
+COPIES: Final = 2  # of all trades on the disk at the same time, at most
+
+
+class Spill:
+    """Rows in the order in which they were appended, in memory until they are many, then in a file without a name."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(directory))  # noqa: SIM115 - lives as long as this object
+        self._rows = 0
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def append(self, rows: Packed) -> None:
+        try:
+            self._file.write(np.ascontiguousarray(rows).view(np.uint8).data)
+        except OSError as error:
+            raise cannot_sort(self.directory, error) from error
+        self._rows += len(rows)
+
+    def read(self, start: int, stop: int) -> Packed:
+        try:
+            self._file.seek(start * ROW.itemsize)
+            return np.frombuffer(self._file.read((stop - start) * ROW.itemsize), ROW)
+        except OSError as error:
+            raise cannot_sort(self.directory, error) from error
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __del__(self) -> None:
+        self._file.close()  # of a sort that nobody finished
+
+
+class Sorter:
+    """Takes trades in any order, gives them in Pairflow's: each symbol by id, the symbols by time.
+
+    `numbered`: their ids are to be replaced by 1, 2, 3 … in the order of time, price, quantity and side. Codes index `symbols`.
+    """
+
+    def __init__(self, symbols: Sequence[str], directory: Path, numbered: bool = False) -> None:
+        self._symbols, self._numbered = symbols, numbered
+        self._unsorted: list[Packed] = []
+        self._waiting = 0
+        self._runs: list[Longs] = []  # of each run, where each symbol begins and the last one ends
+        self._file, self._ordered = Spill(directory), Spill(directory)
+        self._begin = np.zeros(len(symbols) + 1, np.int64)  # of each symbol in `_ordered`
+        self.left_out: Counter[str] = Counter()  # by reason
+        self.rejected = np.zeros(len(symbols), np.int64)  # of them, those whose time or id is wrong
+        self.first_us, self.last_us = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+
+    def __len__(self) -> int:
+        """Trades in order, once `order` has run."""
+        return len(self._ordered)
+
+    def add(self, rows: Packed) -> None:
+        """More trades."""
+        self._unsorted.append(rows)
+        self._waiting += len(rows)
+        while self._waiting >= RUN:
+            whole = join(self._unsorted)
+            self._write_run(whole[:RUN])
+            self._unsorted = [whole[RUN:].copy()]
+            self._waiting = len(whole) - RUN
+
+    def order(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """All trades are there: put each symbol's in order. `progress` gets trades done and in all."""
+        if self._waiting:
+            self._write_run(join(self._unsorted))
+        self._unsorted = []
+        done, total = 0, len(self._file)
+        for code in range(len(self._symbols)):
+            begin = len(self._ordered)
+            for rows in self._kept(code):
+                if len(rows):
+                    self.first_us, self.last_us = min(self.first_us, int(rows["ts"].min())), max(self.last_us, int(rows["ts"].max()))
+                self._ordered.append(rows)
+                progress(done + len(self._ordered) - begin, total)
+            self._begin[code + 1 :] = len(self._ordered)
+            done += int(sum(run[code + 1] - run[code] for run in self._runs))
+        self._file.close()
+
+    def in_turn(self) -> Iterator[Packed]:
+        """The trades in order, in parts. Once only: then the files are gone."""
+        codes = np.flatnonzero(np.diff(self._begin))
+        block = max(BUFFERED // ROW.itemsize // max(len(codes), 1), LEAST_READ)
+        streams = []
+        for code in codes.tolist():
+            first = self._ordered.read(int(self._begin[code]), int(self._begin[code]) + 1)
+            streams.append(Stream(int(first["ts"][0]), self._by_time(code, block)))
+        try:
+            for rows, reached in merged(streams, PACKED):
+                order = turn(rows["symbol"], rows["id"], reached)
+                yield rows if order is None else select(rows, order)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+        self._ordered.close()
+
+    def _write_run(self, rows: Packed) -> None:
+        rows = by_time(rows) if self._numbered else by_content(rows)
+        self._runs.append(len(self._file) + np.searchsorted(rows["symbol"], np.arange(len(self._symbols) + 1)))
+        self._file.append(rows)
+
+    def _kept(self, code: int) -> Iterator[Packed]:
+        """One symbol's trades by id that stay."""
+        runs = [(int(run[code]), int(run[code + 1])) for run in self._runs if run[code + 1] > run[code]]
+        block = max(BUFFERED // ROW.itemsize // max(len(runs), 1), LEAST_READ)
+        key = "ts" if self._numbered else "id"
+        streams = [Stream(0, _blocks(self._file, start, stop, block, key)) for start, stop in runs]
+        parts = (_tied(rows, self._numbered) for rows, _ in merged(streams, PACKED))
+        if self._numbered:
+            yield from _numbered(parts)
+            return
+        by_id = ById(self._symbols[code])
+        yield from by_id.checked(parts)
+        self.left_out += by_id.left_out
+        self.rejected[code] = by_id.left_out[TIME] + by_id.left_out[ORDER]
+
+    def _by_time(self, code: int, block: int) -> Generator[tuple[Packed, Longs], None, None]:
+        reached = np.iinfo(np.int64).min
+        for rows, ts in _blocks(self._ordered, int(self._begin[code]), int(self._begin[code + 1]), block, "ts"):
+            newest = np.maximum(np.maximum.accumulate(ts), reached)
+            reached = int(newest[-1])
+            yield rows, newest
+
+
+def _blocks(file: Spill, start: int, stop: int, block: int, key: str) -> Generator[tuple[Packed, Longs], None, None]:
+    for begin in range(start, stop, block):
+        rows = file.read(begin, min(begin + block, stop))
+        yield rows, np.ascontiguousarray(rows[key])
+
+
+def _tied(rows: Packed, numbered: bool) -> Packed:
+    return by_time(rows) if numbered else by_content(rows)
+
+
+def _numbered(parts: Iterator[Packed]) -> Iterator[Packed]:
+    count = 0
+    for part in parts:
+        rows = part.copy()
+        rows["id"] = np.arange(count + 1, count + len(rows) + 1)
+        count += len(rows)
+        yield rows
+
+
+def room(beside: Path | None) -> Path:
+    """Where temporary files go: TMPDIR where it is set, else beside the database, else where the system has them (that may be memory)."""
+    if beside is not None and not any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")):
+        there = next((path for path in (beside, *beside.parents) if path.is_dir()), None)
+        if there is not None and os.access(there, os.W_OK):
+            return there
+    return Path(tempfile.gettempdir())
+
+
+def refuse_without_room(directory: Path, trades: int) -> None:
+    """Raise UserError when so many trades cannot be sorted there."""
+    needed, free = COPIES * trades * ROW.itemsize, shutil.disk_usage(directory).free
+    if trades > RUN and needed > free:
+        raise UserError(
+            f"replay: the trades are not in order; sorting them takes {needed / 1e9:,.1f} GB in {directory}, {free / 1e9:,.1f} GB are free: "
+            "set TMPDIR to a directory with more room"
+        )
+
+
+def cannot_sort(directory: Path, error: OSError) -> UserError:
+    """What went wrong with a temporary file, and what to do."""
+    why = "no space is left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+    return UserError(f"replay: sorting the trades in {directory}: {why}: set TMPDIR to a directory with more room")
