@@ -10,7 +10,7 @@ import pytest
 
 from flows.exchange import Background
 from flows.questdb import Endpoint
-from tests.faults.stage import Home, Tables, same, tables
+from tests.faults.stage import Home, Tables, count, same, tables
 
 LONGEST_S = 1.0  # of a life, from the first line on
 
@@ -25,7 +25,7 @@ def test_a_pipeline_that_is_killed_again_and_again_leaves_r(
 ) -> None:
     for _ in range(kills):
         with home.running() as run:
-            run.until(lambda: "streaming" in run.said)
+            run.until(lambda: "streaming" in run.said and count(database))  # R begins with the first trade: somebody must have seen it
             time.sleep(chance.uniform(0, LONGEST_S))
             run.kill()
     with home.running() as run:
