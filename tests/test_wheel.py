@@ -35,8 +35,12 @@ def test_it_holds_every_package_and_what_they_read_and_nothing_else(wheel: Path)
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         modules = {str(path.relative_to(ROOT)) for folder in ("flows", "operators") for path in (ROOT / folder).rglob("*.py")}
-        assert names == modules | {"flows/demo.yaml", "flows/pipeline.yaml", "flows/schema.sql"}
-        for name, source in {"flows/schema.sql": "questdb/schema.sql", "flows/pipeline.yaml": "pipeline.yaml"}.items():
+        assert names == modules | {"flows/demo.yaml", "flows/pipeline.yaml", "flows/schema.sql", "flows/server.env"}
+        for name, source in {
+            "flows/schema.sql": "questdb/schema.sql",
+            "flows/server.env": "questdb/server.env",
+            "flows/pipeline.yaml": "pipeline.yaml",
+        }.items():
             assert archive.read(name) == (ROOT / source).read_bytes()
 
 

@@ -151,8 +151,8 @@ def test_check_says_what_is_ready_and_what_is_not(
         "ok   disk",
         "ok   recovery",
     ]
-    assert lines[4].startswith("ok   exchange" if code == 0 else "NOT  exchange")
-    assert ("ETHUSDT" in lines[4]) == (code == 1)
+    assert lines[5].startswith("ok   exchange" if code == 0 else "NOT  exchange")
+    assert ("ETHUSDT" in lines[5]) == (code == 1)
     assert lines[6] == ("ready: pairflow run" if code == 0 else "not ready")
 
 

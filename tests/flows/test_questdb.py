@@ -187,7 +187,7 @@ def test_alerts_of_an_earlier_version_have_no_edge_and_those_to_come_do(database
     words = {name: Symbols(np.zeros(1, np.int32), ("x",)) for name in ("rule", "subject", "timeframe", "priority", "metric")}
     of = {"value": np.array([2.5]), "active": np.ones(1, np.bool_), "coint_pvalue": np.array([0.002]), "complete": np.ones(1, np.bool_)}
     with connect(database) as connection:
-        for column in ("edge_bps", "side", "method"):
+        for column in ("edge_bps", "side", "method", "stale"):
             connection.execute(f"ALTER TABLE alerts DROP COLUMN {column}".encode())
     written(database, Rows("alerts", {"ts": np.array([T0]), **words, **of}))
     prepare(database)
@@ -198,8 +198,8 @@ def test_alerts_of_an_earlier_version_have_no_edge_and_those_to_come_do(database
     }
     written(database, Rows("alerts", {"ts": np.array([T0 + 1]), **words, **of, **later}))
     with connect(database) as connection:
-        found = connection.execute("SELECT value, coint_pvalue, complete, edge_bps, side, method FROM alerts ORDER BY ts").fetchall()
-    assert found == [(2.5, 0.002, True, None, None, None), (2.5, 0.002, True, 12.5, "above", None)]
+        found = connection.execute("SELECT value, coint_pvalue, complete, edge_bps, side, method, stale FROM alerts ORDER BY ts").fetchall()
+    assert found == [(2.5, 0.002, True, None, None, None, False), (2.5, 0.002, True, 12.5, "above", None, False)]
 
 
 def test_a_key_that_is_missing_at_a_tables_end_is_refused(database: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
