@@ -47,7 +47,8 @@ def pairflow(home: Path, *arguments: str) -> str:
 def configuration(on: Endpoint | Ports, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> str:
     """On a server that runs, or (free ports) on an embedded one in `db` that each command starts: some seconds, so only where that matters."""
     if isinstance(on, Endpoint):
-        where, http, pg = f'dir: "{on.directory}"', on.http_port, on.pg_port
+        where = f"embedded: false, host: {on.host}" if on.directory is None else f'dir: "{on.directory}"'
+        http, pg = on.http_port, on.pg_port
     else:
         where, (http, pg) = "dir: db", on(2)
     return CONFIGURATION.format(ws=ws, rest=rest, where=where, http=http, pg=pg)

@@ -153,7 +153,7 @@ def test_check_says_what_is_ready_and_what_is_not(
     ]
     assert lines[5].startswith("ok   exchange" if code == 0 else "NOT  exchange")
     assert ("ETHUSDT" in lines[5]) == (code == 1)
-    assert lines[6] == ("ready: pairflow run" if code == 0 else "not ready")
+    assert lines[7] == ("ready: pairflow run" if code == 0 else "not ready")
 
 
 def test_a_second_run_on_a_recovery_directory_is_refused(
