@@ -102,7 +102,7 @@ def statements(begin_s: int, until_s: int, end_s: int, of: Installation = BUSY) 
             FROM (SELECT second, slot, {price} AS price, {length} * (0.1 + rnd_double()) AS volume FROM {closed})""",
         "signals": f"""
             SELECT {at}, {pair}, {of_signals}, {method}, 0.8 + 0.1 * sin(second / 20000.0 + slot), 1.0, 0.9 + 0.1 * rnd_double(),
-                0.01 + 0.001 * z, 0.01, 0.001, 0.001 * z, z, 10 * abs(z) - 40, 0.9 - 0.3 * rnd_double(), rnd_double() > 0.001, 0.01, rnd_double()
+                0.01 + 0.001 * z, 0.01, 0.001, 0.001 * z, z, 10 * abs(z) - 40, 0.9 - 0.3 * rnd_double(), rnd_double() > 0.001, 0.01, rnd_double(), rnd_double() > 0.999
             FROM (SELECT second, slot, 2.5 * sin(second / 700.0 + slot) + rnd_double() - 0.5 AS z FROM {measured})""",
         "cointegration": f"""
             SELECT {at}, {pair}, {of_signals}, {method}, -3 - rnd_double(), 0.1 * rnd_double(), 1, -3 - rnd_double(), 0.1 * rnd_double(),
@@ -118,7 +118,7 @@ def statements(begin_s: int, until_s: int, end_s: int, of: Installation = BUSY) 
                 age < {EPISODE_S}, CASE WHEN age <= {EPISODE_S} THEN (second - age) * 1000000L END,
                 CASE WHEN slot < {of_pairs} THEN 0.1 * rnd_double() END, rnd_double() > 0.001,
                 CASE WHEN slot < {of_pairs} THEN 20 * rnd_double() - 15 END,
-                CASE WHEN {active} < {threshold} THEN 'below' ELSE 'above' END, CASE WHEN slot < {of_pairs} THEN 'ols' END
+                CASE WHEN {active} < {threshold} THEN 'below' ELSE 'above' END, CASE WHEN slot < {of_pairs} THEN 'ols' END, false
             FROM (SELECT second, slot, rule_, (second + 7 * 60 * slot) % {period} AS age FROM {minutes})""",
         "gaps": f"""
             SELECT {at}, {pick(f"second / {GAP_EVERY_S} % {symbols}", of.symbols)}, second, second + 9, 10, 'disconnect',
@@ -130,7 +130,7 @@ def statements(begin_s: int, until_s: int, end_s: int, of: Installation = BUSY) 
             FROM {slots(1, begin_s, seconds, f"second % {AUDIT_EVERY_S} = 0")}""",
         "health": f"""
             SELECT {at}, {name}, {trades}, 5 + 40 * rnd_double(), rnd_long(0, 9, 0), 0, 0, CASE WHEN rnd_double() > 0.9999 THEN 1 ELSE 0 END,
-                rnd_double() - 3, rnd_long(0, 3, 0), 0, 60, 0, 0.0
+                rnd_double() - 3, rnd_long(0, 3, 0), 0, 60, 0, 0.0, 0
             FROM {slots(symbols, begin_s, seconds)}""",
     }
 

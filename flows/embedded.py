@@ -156,19 +156,21 @@ def _start(directory: Path, settings: QuestDB, progress: Progress, deadline: flo
     progress(f"starting QuestDB {VERSION} on {directory}")
     keeper.state_file(directory).unlink(missing_ok=True)
     # Isolated: neither PYTHON… variables nor modules of the user's directory reach the keeper, which needs the standard library alone.
-    command = [sys.executable, "-I", str(Path(keeper.__file__)), str(directory), str(settings.http_port), str(settings.pg_port)]
-    with log.open("ab") as output:
-        started = subprocess.run(
-            [*command, *_command(directory, jar_path)],
+    with log.open("ab") as output, keeper.server_lock(directory).open("ab") as held:
+        if not keeper.lock(held, fcntl.LOCK_EX):
+            raise UserError(f"questdb.dir: {directory} is used by another server: stop it, or set another questdb.dir (see {log})")
+        # Isolated: neither PYTHON… variables nor modules of the user's directory reach the keeper, which needs the standard library alone.
+        keeping = [sys.executable, "-I", str(Path(keeper.__file__)), str(directory)]
+        subprocess.run(
+            [*keeping, str(settings.http_port), str(settings.pg_port), str(held.fileno()), *_command(directory, jar_path)],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            pass_fds=(held.fileno(),),  # locked: who is interrupted here finds, and stops, what has been started
             start_new_session=True,
             check=False,
         )
-    if started.returncode:
-        raise UserError(f"questdb.dir: {directory} is used by another server: stop it, or set another questdb.dir (see {log})")
     while time.monotonic() < deadline:
         state = _read_state(directory)
         if state and state["ready"]:

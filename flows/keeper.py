@@ -1,8 +1,9 @@
 """Keeps the QuestDB process of a directory running for as long as anyone uses it.
 
 `flows.embedded` starts this as a process of its own, in its own session, so that neither Ctrl-C nor `kill -9` of a pipeline reaches
-the database. It knows the server's login from the environment that both are started with. Who uses the server holds a shared lock on `run/users.lock`, which the operating system drops when its holder dies, however
-it dies; LINGER_S after the last one is gone the server is stopped. A server that dies while it is used is started again.
+the database. It knows the server's login from the environment that both are started with. Who uses the server holds a shared lock on
+`run/users.lock`, which the operating system drops when its holder dies, however it dies; LINGER_S after the last one is gone the server is
+stopped. A server that dies while it is used is started again.
 
 Only the standard library: this process stays in memory beside the server.
 """
@@ -122,8 +123,8 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held: IO[bytes]) -> int:
-    """Run until SIGTERM, or until nobody uses the server; `held` is the server lock, which the server inherits."""
+def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held: int) -> int:
+    """Run until SIGTERM, or until nobody uses the server; `held` is the open file of the server lock, which the server inherits."""
     stopping, woken = threading.Event(), threading.Event()
 
     def stop(*_: object) -> None:
@@ -139,7 +140,7 @@ def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held
     pause, was_ready, alone_since = RESTART_S, False, None
     while True:
         with log_file(directory).open("ab") as log:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(held.fileno(),))
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(held,))
         state: dict[str, Any] = {"http_port": http_port, "pg_port": pg_port, "pid": child.pid, "keeper": os.getpid()}
         state |= {"born": {str(pid): born(pid) for pid in (child.pid, os.getpid())}, "ready": False}
         _write_state(directory, state)
@@ -173,10 +174,8 @@ def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held
 
 
 def main(arguments: list[str]) -> int:
-    directory, http_port, pg_port, command = Path(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3:]
-    held = server_lock(directory).open("ab")
-    if not lock(held, fcntl.LOCK_EX):
-        return 2
+    """Keep the server of a directory in the background; the server lock comes as an open file, held: from its start on somebody holds it."""
+    directory, (http_port, pg_port, held), command = Path(arguments[0]), map(int, arguments[1:4]), arguments[4:]
     if os.fork():
         os._exit(0)  # nobody's child any more: its parent need not wait for it
     with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """QuestDB as a child process: found again, shared, restarted, stopped, and clear about what is in its way."""
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -405,3 +406,29 @@ def test_the_last_words_are_not_an_environment_variables(tmp_path: Path) -> None
         "NOTE: Picked up JAVA_TOOL_OPTIONS: -Dx=error\nA server-main QDB_LOG_ERROR=stdout\njava.net.BindException: could not bind\n"
     )
     assert _last_words(log, 0) == "java.net.BindException: could not bind"
+
+
+def test_an_interruption_at_the_moment_of_the_start_stops_what_has_been_started(
+    tmp_path: Path, free_ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = on(tmp_path, free_ports)
+
+    def interrupted(*command: Any, check: bool, **how: Any) -> None:
+        started.append(subprocess.Popen(*command, **how))
+        raise KeyboardInterrupt
+
+    started: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(embedded.subprocess, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt), running(settings):
+        pass
+    started[0].wait(LAST_S)
+    assert not embedded.in_use(tmp_path) and not keeper.state_file(tmp_path).exists()
+
+
+def test_a_lock_that_somebody_else_took_is_not_waited_for(tmp_path: Path, free_ports: Ports) -> None:
+    for part in ("run", "log"):
+        (tmp_path / part).mkdir()
+    with keeper.server_lock(tmp_path).open("ab") as held:
+        assert keeper.lock(held, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="is used by another server"):
+            embedded._start(tmp_path, on(tmp_path, free_ports), jar.silent, time.monotonic())

@@ -84,14 +84,3 @@ def test_a_server_that_comes_first_to_our_port_is_not_taken_for_ours(takes: dict
         finally:
             server.shutdown()
     assert not keeper.is_ours("127.0.0.1", server.server_port, "admin", "ours")
-
-
-def test_a_second_keeper_of_a_directory_ends_at_once(tmp_path: Path) -> None:
-    keeper.server_lock(tmp_path).parent.mkdir()
-    with keeper.server_lock(tmp_path).open("ab") as held:
-        assert keeper.lock(held, fcntl.LOCK_EX)
-        done = subprocess.run(
-            [sys.executable, "-m", "flows.keeper", str(tmp_path), "1", "2", "false"], timeout=LAST_S, check=False, env=os.environ
-        )
-    assert done.returncode == 2
-    assert not keeper.state_file(tmp_path).exists()
