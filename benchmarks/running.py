@@ -264,7 +264,6 @@ class Closings:
         self._any: dict[int, float] = {}  # of any symbol's
         self._last: dict[str, int] = {}
         self._newest = 0
-        self._ended = False
         streams = "/".join(f"{symbol.lower()}@trade" for symbol in settings.symbols)
         self._socket = connect_websocket(f"ws://127.0.0.1:{port}/stream?streams={streams}&timeUnit=MICROSECOND", compression=None)
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -291,6 +290,10 @@ class Closings:
         found = [when for when in (self._first.get((symbol, end)), self._any.get(end + self._quiet_us // SECOND_US)) if when is not None]
         return min(found, default=None)
 
+    def known_from(self) -> int:
+        """The second from which on everything that closes a bar was seen."""
+        return min(self._any, default=0) + self._quiet_us // SECOND_US + 2
+
     def close(self) -> None:
         self._socket.close()
         self._thread.join()
@@ -314,11 +317,11 @@ def latency(endpoint: Endpoint, settings: Settings, port: int, seconds: float) -
                 since = max(since, max(ts for _, ts in found) - 10 * SECOND_US)
             time.sleep(POLL_S)
     legs = {pair.name: (pair.y, pair.x) for pair in settings.pairs}
-    first = min(closings._any, default=0) + settings.source.quiet_us // SECOND_US + 2  # before it, not all that closes a bar was seen
+    known_from = closings.known_from()
     delays = []
     for (pair, ts), when in seen.items():
         closed = [closings.of(leg, ts) for leg in legs[pair]]
-        if ts // SECOND_US > first and None not in closed:
+        if ts // SECOND_US > known_from and None not in closed:
             delays.append(1_000 * (when - max(moment for moment in closed if moment is not None)))
     return delays
 

@@ -6,14 +6,19 @@ A cache that cannot be used makes a start slow, never impossible. Numba by itsel
 can be written (a read-only installation and no home directory), where the disk is full, and where a file of
 the cache is damaged or another user's; here the kernel is compiled all the same, and `uncached` says why, for
 whoever talks to the user.
+
+Numba itself keeps a compiled kernel until the kernel's own file changes; here, until any operator's does.
 """
 
+import hashlib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from numba import njit
-from numba.core.caching import FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 _uncached: list[str] = []  # why kernels of this process are not in a cache on disk
 
@@ -46,8 +51,28 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return compile_
 
 
+@cache
+def _sources() -> str:
+    """A digest of all operators' sources."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class OfAllSources(CompileResultCacheImpl):
+    """What is cached holds while no operator changes: it has the kernels of other files in it that it calls."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        own = self._locator.get_source_stamp()
+        self._locator.get_source_stamp = lambda: (own, _sources())
+
+
 class Cache(FunctionCache):
     """Numba's cache of one kernel, of which no failure is fatal; one that is damaged is begun anew."""
+
+    _impl_class = OfAllSources
 
     def load_overload(self, *arguments: Any) -> Any:
         try:

@@ -131,15 +131,9 @@ def _optimum(ys: Floats, xs: Floats, least_scale: float) -> tuple[float, float, 
     rounding = ROUNDING * sd  # of a residual
     least_scale = max(least_scale, ON_A_LINE * sd)
     attempt = FIRST_ATTEMPT
-    line_slope, line_constant, line_scale = (
-        np.nan,
-        np.nan,
-        np.nan,
-    )  # of more than half of the rows: the result unless the steps end elsewhere
+    line_slope = line_constant = line_scale = np.nan  # of more than half of the rows: the result unless the steps end elsewhere
     for step in range(MOST_STEPS):
-        residuals = ys - constant - slope * xs
-        lower, upper = middle_two(np.abs(residuals))
-        scale = 0.5 * (lower + upper) / NORMAL_MAD
+        residuals, _, _, scale = _about(ys, xs, slope, constant)
         if scale <= least_scale:
             return slope, constant, 0.0
         holds = max(HOLDS, rounding / scale)
@@ -160,12 +154,18 @@ def _optimum(ys: Floats, xs: Floats, least_scale: float) -> tuple[float, float, 
 
 
 @compiled(error_model="numpy")
+def _about(ys: Floats, xs: Floats, slope: float, constant: float) -> tuple[Floats, float, float, float]:
+    """Residuals of a line, the middle two of their sizes, and σ."""
+    residuals = ys - constant - slope * xs
+    lower, upper = middle_two(np.abs(residuals))
+    return residuals, lower, upper, 0.5 * (lower + upper) / NORMAL_MAD
+
+
+@compiled(error_model="numpy")
 def _finished(ys: Floats, xs: Floats, slope: float, constant: float, holds: float, least_scale: float) -> tuple[float, float, float]:
     """Newton's steps from this line: slope, constant and σ if they come to where the equations hold, else NaN."""
     for _ in range(NEWTONS_STEPS):
-        residuals = ys - constant - slope * xs
-        lower, upper = middle_two(np.abs(residuals))
-        scale = 0.5 * (lower + upper) / NORMAL_MAD
+        residuals, lower, upper, scale = _about(ys, xs, slope, constant)
         if scale <= least_scale:
             return slope, constant, 0.0
         if _off(residuals, xs, scale) <= holds:

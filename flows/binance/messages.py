@@ -21,7 +21,7 @@ APART_US: Final = (
 )
 LONE_US: Final = 24 * APART_US  # the same at an end, where it may be a pause
 NEIGHBOURS: Final = 5  # so many less one wrong times in a row are found
-PRICE, QUANTITY, TIME, SIDE, MALFORMED = REASONS = "price", "quantity", "time", "side", "malformed"  # why a trade is rejected
+PRICE, QUANTITY, TIME, MALFORMED = REASONS = "price", "quantity", "time", "malformed"  # why a trade is rejected
 JOINED: Final = 512  # frames decoded in one call; when one of them is broken, so many are decoded one by one
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -178,18 +178,16 @@ def sound(
     is_buyer_maker: Flags | Sides,
     count: Longs,
     event_ts: Longs,
-    side_known: Flags | None = None,
 ) -> Frames:
-    """Frames of the rows that can be trades. A code below 0 is foreign; what cannot be a trade is counted in `rejected` with its reason.
+    """Frames of the rows that can be trades, from arrays of shape (n,).
 
-    Every array has shape (n,). `side_known` is false where `is_buyer_maker` could not be read (None: it could everywhere).
+    A code below 0 is foreign; what cannot be a trade is counted in `rejected` with its reason.
     """
     known = symbol >= 0
     faults = {  # the first that applies is the reason
         PRICE: ~(np.isfinite(price) & (price > 0)),
         QUANTITY: ~(np.isfinite(qty) & (qty > 0)),
         TIME: ~((ts > 0) & (ts <= LATEST_US)),
-        SIDE: np.zeros(len(symbol), np.bool_) if side_known is None else ~side_known,
         MALFORMED: ~((count > 0) & (id >= 0)),
     }
     good, reasons = known.copy(), Counter[str]()

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from flows.binance.messages import APART_US, TIME
 from flows.errors import UserError
 from flows.replay.packed import CONTENT, ROW, Longs, Packed, join, select
+from operators.columns import UNKNOWN
 
 Flags = npt.NDArray[np.bool_]
 
@@ -61,7 +62,9 @@ class ById:
     def _once(self, rows: Packed) -> Packed:
         """The rows without those that are the one before once more."""
         again = np.zeros(len(rows), np.bool_)
-        again[1:] = np.logical_and.reduce([rows[name][1:] == rows[name][:-1] for name in ("id", *CONTENT)])
+        equal = {name: rows[name][1:] == rows[name][:-1] for name in ("id", *CONTENT)}
+        equal["is_buyer_maker"] |= rows["is_buyer_maker"][1:] == UNKNOWN  # of a recording without sides; these come last
+        again[1:] = np.logical_and.reduce(list(equal.values()))
         self.left_out[DUPLICATE] += int(np.count_nonzero(again))
         return select(rows, ~again)
 

@@ -61,13 +61,20 @@ def by_content(rows: Packed) -> Packed:
     order = np.lexsort((rows["id"], rows["symbol"]))
     ids, symbols = rows["id"][order], rows["symbol"][order]
     if len(rows) > 1 and ((ids[1:] == ids[:-1]) & (symbols[1:] == symbols[:-1])).any():
-        order = np.lexsort((*(rows[name] for name in reversed(CONTENT)), rows["id"], rows["symbol"]))
+        order = np.lexsort((*_content(rows), rows["id"], rows["symbol"]))
     return select(rows, order)
 
 
 def by_time(rows: Packed) -> Packed:
     """The rows by symbol, time and content: the order of trades that have no ids."""
-    return select(rows, np.lexsort((*(rows[name] for name in reversed(CONTENT)), rows["symbol"])))
+    return select(rows, np.lexsort((*_content(rows), rows["symbol"])))
+
+
+def _content(rows: Packed) -> list[npt.NDArray[Any]]:
+    """The columns of CONTENT, the last one first; an unknown side comes behind the known ones."""
+    columns = {name: np.ascontiguousarray(rows[name]) for name in CONTENT}
+    columns["is_buyer_maker"] = columns["is_buyer_maker"].view(np.uint8)  # UNKNOWN is negative
+    return list(columns.values())[::-1]
 
 
 def turn(symbol: npt.NDArray[np.int32], ids: Longs, reached: Longs) -> Longs | None:

@@ -16,7 +16,7 @@ SHARE_TOLD: Final = 0.005  # of trades; a recording with fewer jumps than that h
 
 
 @dataclass(slots=True)
-class Sequence:
+class IdSequence:
     """Trades in order in, with the marks of holes and the watermarks out. Each symbol's ids rise, and the symbols come by time.
 
     A symbol's watermark is the time of its newest trade, and also the time that all have come to less `quiet_us`, as in a live run. Nothing

@@ -198,4 +198,4 @@ def refuse_without_room(directory: Path, trades: int) -> None:
 def cannot_sort(directory: Path, error: OSError) -> UserError:
     """What went wrong with a temporary file, and what to do."""
     why = "no space is left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
-    return UserError(f"replay: sorting the trades in {directory}: {why}: set TMPDIR to a directory with more room")
+    return UserError(f"replay: sorting the trades in {directory}: {why}: set TMPDIR to a directory that has room")

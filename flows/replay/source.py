@@ -13,7 +13,7 @@ from flows.binance.messages import REASONS, Frames
 from flows.config import CONTIGUOUS, Settings, timeframe_us
 from flows.fatal import guarded
 from flows.replay.ids import CONFLICT, DUPLICATE, ORDER
-from flows.replay.sequence import Sequence
+from flows.replay.sequence import IdSequence
 from flows.source import WAIT_S, Feed, Health, Stop, wall_us
 from operators.columns import NEVER, SECOND_US
 
@@ -62,7 +62,7 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
     def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None, summary: Summary) -> None:
         self._settings, self._recording, self._stop, self._speed, self._summary = settings, recording, stop, speed, summary
         n = len(settings.symbols)
-        self._sequence = Sequence(settings.symbols, settings.source.quiet_us, settings.source.ids == CONTIGUOUS)
+        self._sequence = IdSequence(settings.symbols, settings.source.quiet_us, settings.source.ids == CONTIGUOUS)
         self._health = Health(settings.symbols, np.arange(n), wall_us)
         self._nothing = Frames.none(n), np.zeros(n, np.int64)
         self._step_us = max(BARS_AT_ONCE // n, 1) * SECOND_US

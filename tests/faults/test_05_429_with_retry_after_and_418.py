@@ -13,8 +13,8 @@ from flows.binance.messages import Frames
 from flows.config import Settings
 from flows.exchange import Background, background
 from flows.questdb import Endpoint
-from tests.faults.stage import QUICK, SECONDS, SPEED, Tables, asked, ids_at, live, same, settings_for, tables
 from operators.columns import SECOND_US
+from tests.faults.stage import QUICK, SECONDS, SPEED, Tables, asked, ids_at, live, same, settings_for, tables
 
 RETRY_AFTER_S = 2  # seven in the wild
 BUDGET, PAGE_WEIGHT = 100, 25

@@ -1,18 +1,19 @@
 """The keeper's own parts; with its server it is in test_embedded."""
 
 import base64
+import contextlib
 import fcntl
 import http.server
-import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from flows import keeper
-from tests.line import LAST_S
+from tests.line import Ports
 
 
 def test_a_lock_is_taken_at_once_or_not_at_all(tmp_path: Path) -> None:
@@ -42,24 +43,32 @@ def test_the_state_is_replaced_whole(tmp_path: Path) -> None:
     assert [path.name for path in keeper.state_file(tmp_path).parent.iterdir()] == ["server.json"]
 
 
-@pytest.mark.parametrize(("status", "up"), [(204, True), (200, False)])
-def test_a_server_is_up_when_it_pings_and_takes_connections(status: int, up: bool, free_ports: object) -> None:
-    class Server(http.server.BaseHTTPRequestHandler):
+@contextlib.contextmanager
+def answering(status: Callable[[http.server.BaseHTTPRequestHandler], int]) -> Iterator[int]:
+    """An HTTP server that answers every GET with this status and nothing else; its port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status if self.path == "/ping" else 404)
+            self.send_response(status(self))
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever).start()
         try:
-            assert keeper.answers("127.0.0.1", server.server_port, server.server_port) == up
-            assert not keeper.answers("127.0.0.1", server.server_port, free_ports(1)[0])  # type: ignore[operator]
+            yield server.server_port
         finally:
             server.shutdown()
-    assert not keeper.answers("127.0.0.1", server.server_port, server.server_port)
+
+
+@pytest.mark.parametrize(("status", "up"), [(204, True), (200, False)])
+def test_a_server_is_up_when_it_pings_and_takes_connections(status: int, up: bool, free_ports: Ports) -> None:
+    with answering(lambda request: status if request.path == "/ping" else 404) as port:
+        assert keeper.answers("127.0.0.1", port, port) == up
+        assert not keeper.answers("127.0.0.1", port, free_ports(1)[0])
+    assert not keeper.answers("127.0.0.1", port, port)
 
 
 @pytest.mark.parametrize(
@@ -68,19 +77,9 @@ def test_a_server_is_up_when_it_pings_and_takes_connections(status: int, up: boo
     ids=["ours", "open to everybody", "somebody else's"],
 )
 def test_a_server_that_comes_first_to_our_port_is_not_taken_for_ours(takes: dict[str, int], ours: bool) -> None:
-    class Server(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            login = base64.b64decode(self.headers.get("Authorization", "Basic ").removeprefix("Basic ")).decode()
-            self.send_response(takes[login])
-            self.end_headers()
+    def status(request: http.server.BaseHTTPRequestHandler) -> int:
+        return takes[base64.b64decode(request.headers.get("Authorization", "Basic ").removeprefix("Basic ")).decode()]
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
-        threading.Thread(target=server.serve_forever).start()
-        try:
-            assert keeper.is_ours("127.0.0.1", server.server_port, "admin", "ours") == ours
-        finally:
-            server.shutdown()
-    assert not keeper.is_ours("127.0.0.1", server.server_port, "admin", "ours")
+    with answering(status) as port:
+        assert keeper.is_ours("127.0.0.1", port, "admin", "ours") == ours
+    assert not keeper.is_ours("127.0.0.1", port, "admin", "ours")

@@ -47,6 +47,13 @@ def test_a_kernel_is_compiled_once_and_again_where_the_cache_is_damaged(tmp_path
     assert run(tmp_path / "home", cache=cache) == (1, "")
 
 
+def test_a_kernel_is_compiled_again_when_another_file_changes_whose_kernels_it_may_call(tmp_path: Path) -> None:
+    cache, changed = tmp_path / "cache", "compiled._sources = lambda: 'changed'"
+    assert run(tmp_path / "home", cache=cache) == (0, "")
+    assert run(tmp_path / "home", cache=cache, before=changed) == (0, "")
+    assert run(tmp_path / "home", cache=cache, before=changed) == (1, "")
+
+
 def test_without_any_directory_to_write_kernels_are_compiled_all_the_same(tmp_path: Path) -> None:
     nowhere = "from numba.core import caching\ncaching.CacheImpl._locator_classes = []"
     assert run(tmp_path, cache=None, before=nowhere) == (0, "no directory for them can be written")

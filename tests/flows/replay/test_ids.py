@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from flows.errors import UserError
 from flows.replay.ids import ById
 from flows.replay.packed import Packed, by_content, pack
+from operators.columns import UNKNOWN
 from tests.flows.replay.recorded import SECOND_US, START_US, of
 
 HOUR_US = 3_600 * SECOND_US
@@ -78,6 +79,15 @@ def test_the_same_trade_counts_once_and_another_one_of_its_id_is_told() -> None:
     other["price"] += 1
     kept, left_out = checked(np.concatenate((rows, rows[3:6], rows[3:4], other)))
     assert kept == list(range(1, 11)) and left_out == {"duplicate": 4, "conflict": 1}
+
+
+def test_of_a_trade_with_its_side_and_without_the_one_with_stays() -> None:
+    rows = rows_of(steady(10))
+    sideless = rows.copy()
+    sideless["is_buyer_maker"] = UNKNOWN
+    by_id = ById("AAAUSDT")
+    kept = np.concatenate(list(by_id.checked(iter([by_content(np.concatenate((sideless, rows)))]))))
+    assert kept["is_buyer_maker"].tolist() == rows["is_buyer_maker"].tolist() and +by_id.left_out == {"duplicate": 10}
 
 
 @pytest.mark.parametrize("second_begins", [1, 21, 0])

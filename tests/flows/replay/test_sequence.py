@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.replay.sequence import Sequence
+from flows.replay.sequence import IdSequence
 from operators.columns import NEVER
 from tests.flows.replay.recorded import SECOND_US, START_US, SYMBOLS, by_time, of, walk
 
 QUIET_US = 3 * SECOND_US
 
 
-def sequence(contiguous: bool = True) -> Sequence:
-    return Sequence(SYMBOLS, QUIET_US, contiguous)
+def sequence(contiguous: bool = True) -> IdSequence:
+    return IdSequence(SYMBOLS, QUIET_US, contiguous)
 
 
 def gaps(rows: object) -> list[tuple[int, int, int, int]]:
