@@ -23,7 +23,7 @@ from tests.line import REAL, configure, pairflow, tables
 PROCESSES = 2
 ROOT = Path(__file__).parents[1]
 ONE_THREAD = "OPENBLAS_NUM_THREADS"  # of numpy's linear algebra, for matrices of a few columns; more would spin beside the other process
-JAVA_OPTIONS = "JDK_JAVA_OPTIONS"
+JAVA_OPTIONS = "PAIRFLOW_JAVA_OPTIONS"
 QUICK_JAVA = "-XX:TieredStopAtLevel=1"  # halves what a server of a few minutes costs
 
 # How busy the machine is decides nothing: no example has a deadline, and none is too slow to be drawn.
