@@ -1,4 +1,4 @@
-"""The operators as steps of the dataflow, built from the settings; and their kernels, compiled before the first trade."""
+"""The steps of the dataflow: operators built from the settings, and their kernels compiled before the first trade."""
 
 import pickle
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""`python -m flows.command`: what `pairflow` is."""
+"""`python -m flows.command` is the `pairflow` command."""
 
 import sys
 

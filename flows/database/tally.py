@@ -1,4 +1,4 @@
-"""How many rows have been written, for the lines that a user sees."""
+"""Counts of the rows written, reported to the user while a run goes on."""
 
 import threading
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What every source gives the dataflow, be it an exchange or a recording."""
+"""The batch that every source, live or recorded, hands to the dataflow."""
 
 from dataclasses import dataclass
 from typing import Final

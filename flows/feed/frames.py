@@ -1,4 +1,7 @@
-"""Trades as columns, as a venue or a recording gives them: what can be a trade, and what cannot. No sockets and no clock."""
+"""Trades as columns, as a venue or a recording delivers them, and the checks that reject impossible ones.
+
+No sockets and no clock.
+"""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How a source fares, as rows of the table `health`: its own counts, and what was found beside it."""
+"""Rows of the table `health`: the counts of a source, and what the monitor and audit threads measure."""
 
 import threading
 import time

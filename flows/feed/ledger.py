@@ -1,4 +1,4 @@
-"""The ledger of holes as rows of the table `gaps`."""
+"""Rows of the table `gaps`: the ledger of missing trade ids."""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Bytewax's recovery store, where it needs a hand: what a crash left half done is forgotten before the next start, and damage is named."""
+"""Bytewax's recovery store, where it needs a hand, and the files of the recovery directory.
+
+What a crash left half done is forgotten before the next start, and damage is named.
+"""
 
 import os
 import sqlite3

@@ -1,9 +1,9 @@
-"""The flag that ends a run: set by a signal, looked at by sources and by those who wait."""
+"""The flag that ends a run: a signal sets it; sources and waiting code check it."""
 
 import time
 from typing import Final
 
-LOOK_S: Final = 0.05  # how often a wait looks at it
+LOOK_S: Final = 0.05  # how often `wait` checks the flag
 
 
 class Stop:

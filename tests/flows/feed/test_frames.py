@@ -1,4 +1,4 @@
-"""Which times can be those of trades that come one after the other."""
+"""A time that is wrong is found by those of the trades around it."""
 
 import numpy as np
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Rows of `health`: what was found beside a source, and what nobody has found."""
+"""Rows of `health` carry what the monitor and audit threads measure, and NULL until then."""
 
 from typing import Any
 
