@@ -58,6 +58,7 @@ lint: .venv/.developer
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 lock: .venv/.developer
 	$(PIP) pip-tools

@@ -5,9 +5,9 @@ Missing ids filled over REST in id order; bars and signals = R; one ledger entry
 
 from math import inf
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import SYMBOLS, Stops, Tables, asked, ledger, live, once, records, same, tables
 

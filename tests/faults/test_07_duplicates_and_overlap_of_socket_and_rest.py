@@ -3,9 +3,9 @@
 Each id once (volume = R).
 """
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import SYMBOLS, Stops, Tables, lasting, live, records, same, tables
 
 

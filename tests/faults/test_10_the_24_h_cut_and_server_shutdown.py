@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from flows.binance.messages import TRADE, decode
-from flows.exchange import background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.feed.frames import TRADE
+from flows.sandbox.exchange import background
+from flows.venues.binance.messages import decode
 from tests.faults.stage import QUICK, SPEED, Tables, asked, ledger, live, same, settings_for, tables
 
 LIFETIME_S = 1.2  # a day

@@ -7,9 +7,9 @@ import logging
 
 import pytest
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import Home, Stops, Tables, live, records, same, tables
 
 

@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import pytest
 
-from flows.binance.stream import Inbox, Stream, Timing
-from flows.exchange import Background
+from flows.sandbox.exchange import Background
+from flows.venues.binance.stream import Inbox, Stream, Timing
 from tests.faults.stage import Home, eventually
 
 SCALE = 100  # of the wall clock

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from flows.config import Settings
-from flows.exchange import background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import background
+from flows.settings.config import Settings
 from operators.columns import SECOND_US
 from tests.conftest import emptied
 from tests.faults.stage import SPEED, START_US, Tables, live, records, replay, same, settings_for, tables, trades_of

@@ -6,9 +6,9 @@ One row per key.
 import signal
 from pathlib import Path
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
-from flows.questdb import tables as schema
+from flows.database.questdb import Endpoint
+from flows.database.questdb import tables as schema
+from flows.sandbox.exchange import Background
 from tests.faults.stage import SECONDS, Home, Stops, Tables, count, noted, once, same, tables
 
 

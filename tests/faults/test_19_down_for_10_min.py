@@ -5,8 +5,8 @@ Backfilled; nothing late; nothing emitted twice with other content.
 
 from pathlib import Path
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
 from tests.faults.stage import COMPARED, SYMBOLS, Home, Stops, Tables, count, eventually, ledger, noted, once, same, tables
 
 DOWN_S = 60  # longer than every window at 1s

@@ -5,8 +5,8 @@ Resumes from what QuestDB holds, or refuses; never counts twice.
 
 import shutil
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
 from tests.faults.stage import Home, Stops, Tables, count, same, tables
 
 

@@ -3,8 +3,8 @@
 Start refused, the difference named, and what to do.
 """
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
 from tests.faults.stage import Home, Stops, count
 
 

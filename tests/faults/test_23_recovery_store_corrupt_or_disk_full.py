@@ -6,8 +6,8 @@ Exit code ≠ 0 with the reason; after repair = R.
 import resource
 import shutil
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
 from tests.faults.stage import Home, Stops, Tables, count, same, tables
 
 

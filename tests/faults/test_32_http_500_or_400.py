@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint, connect
+from flows.database.questdb import Endpoint, connect
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import SPEED, Home, Stops, Tables, count, live, same, tables
 
 AWAY_S = 30 / SPEED
