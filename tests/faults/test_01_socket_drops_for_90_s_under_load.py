@@ -1,6 +1,6 @@
 """Row 1: socket drops for 90 s under load.
 
-Missing ids filled over REST in id order; bars and signals = R; one ledger entry with the count.
+What Pairflow promises then: docs/faults.md.
 """
 
 from math import inf

@@ -1,6 +1,6 @@
 """Row 2: drop across a bar boundary.
 
-The bar waits until its trades are complete, is emitted once, = R.
+What Pairflow promises then: docs/faults.md.
 """
 
 from flows.database.questdb import Endpoint

@@ -1,6 +1,6 @@
 """Row 3: REST has the newest ids only later (its source is a database that lags).
 
-Asks again with backoff; nothing passes the hole meanwhile.
+What Pairflow promises then: docs/faults.md.
 """
 
 from dataclasses import replace

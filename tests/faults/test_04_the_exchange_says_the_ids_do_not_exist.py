@@ -1,6 +1,6 @@
 """Row 4: the exchange says the ids do not exist.
 
-After N tries: ledger `unfillable`, bars of that span `complete = false`, the flow goes on.
+What Pairflow promises then: docs/faults.md.
 """
 
 from flows.database.questdb import Endpoint

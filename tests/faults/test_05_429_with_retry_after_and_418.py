@@ -1,6 +1,6 @@
 """Row 5: 429 with `Retry-After: 7`; 418.
 
-No request earlier; the socket keeps flowing; weight budget (`X-MBX-USED-WEIGHT-1M`, 6,000/min) respected.
+What Pairflow promises then: docs/faults.md.
 """
 
 from dataclasses import replace

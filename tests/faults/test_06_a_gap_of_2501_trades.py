@@ -1,6 +1,6 @@
 """Row 6: a gap of 2,501 trades.
 
-Three pages, none twice, none missing (`fromId` is inclusive).
+What Pairflow promises then: docs/faults.md.
 """
 
 import msgspec

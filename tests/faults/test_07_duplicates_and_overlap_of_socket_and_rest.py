@@ -1,6 +1,6 @@
 """Row 7: duplicates; overlap of socket and REST.
 
-Each id once (volume = R).
+What Pairflow promises then: docs/faults.md.
 """
 
 from flows.database.questdb import Endpoint

@@ -1,6 +1,6 @@
 """Row 8: messages shuffled within 100 ids.
 
-= R; open/close by id.
+What Pairflow promises then: docs/faults.md.
 """
 
 from flows.database.questdb import Endpoint

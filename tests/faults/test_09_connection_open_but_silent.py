@@ -1,6 +1,6 @@
 """Row 9: connection open but silent.
 
-Watchdog on data, not on the socket: reconnect; staleness alert.
+What Pairflow promises then: docs/faults.md.
 """
 
 from dataclasses import replace

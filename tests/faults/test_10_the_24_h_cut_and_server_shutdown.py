@@ -1,6 +1,6 @@
 """Row 10: the 24 h cut; `serverShutdown` (raw event, or stream `!serverShutdown`; no notice time promised).
 
-New connection first, old one closed after overlap, no trade lost.
+What Pairflow promises then: docs/faults.md.
 """
 
 from dataclasses import replace

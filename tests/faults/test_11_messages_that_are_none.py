@@ -1,6 +1,6 @@
 """Row 11: half a message, bad JSON, unknown event, extra field, price "NaN" or "0", negative quantity.
 
-Counted rejection; the process lives; parser fuzzed.
+What Pairflow promises then: docs/faults.md.
 """
 
 import random

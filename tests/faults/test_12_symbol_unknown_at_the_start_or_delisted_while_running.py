@@ -1,6 +1,6 @@
 """Row 12: symbol unknown at the start / delisted while running.
 
-Exit with its name / named once; other symbols unaffected.
+What Pairflow promises then: docs/faults.md.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Row 13: the sink stalls for 60 s.
 
-Pongs go on, memory bounded, afterwards = R.
+What Pairflow promises then: docs/faults.md.
 """
 
 from collections.abc import Callable

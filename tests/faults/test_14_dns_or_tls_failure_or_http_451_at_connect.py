@@ -1,6 +1,6 @@
 """Row 14: DNS or TLS failure, HTTP 451 (geo-block) at connect.
 
-Capped backoff with jitter, < 300 connects per 5 min, one clear line.
+What Pairflow promises then: docs/faults.md.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Row 16: one leg has no trades for 10 min.
 
-Bars with volume 0; statistics on flat legs NULL; after source.stale the pair's rows say stale, and no z-score or correlation episode opens.
+What Pairflow promises then: docs/faults.md.
 """
 
 import gzip

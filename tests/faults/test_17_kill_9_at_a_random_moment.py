@@ -1,6 +1,6 @@
 """Row 17: `kill -9` at a random moment, restart (many seeds).
 
-= R
+What Pairflow promises then: docs/faults.md.
 """
 
 import random

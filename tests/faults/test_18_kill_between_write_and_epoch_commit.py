@@ -1,6 +1,6 @@
 """Row 18: kill between write and epoch commit.
 
-One row per key.
+What Pairflow promises then: docs/faults.md.
 """
 
 import signal

@@ -1,6 +1,6 @@
 """Row 19: down for 10 min.
 
-Backfilled; nothing late; nothing emitted twice with other content.
+What Pairflow promises then: docs/faults.md.
 """
 
 from pathlib import Path

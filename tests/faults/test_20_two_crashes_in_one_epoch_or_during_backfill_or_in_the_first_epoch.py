@@ -1,6 +1,6 @@
 """Row 20: two crashes in one epoch; during backfill; in the very first epoch.
 
-= R
+What Pairflow promises then: docs/faults.md.
 """
 
 import signal

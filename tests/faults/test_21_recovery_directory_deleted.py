@@ -1,6 +1,6 @@
 """Row 21: recovery directory deleted.
 
-Resumes from what QuestDB holds, or refuses; never counts twice.
+What Pairflow promises then: docs/faults.md.
 """
 
 import shutil

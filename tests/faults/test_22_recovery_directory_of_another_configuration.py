@@ -1,6 +1,6 @@
 """Row 22: recovery directory of another configuration.
 
-Start refused, the difference named, and what to do.
+What Pairflow promises then: docs/faults.md.
 """
 
 from flows.database.questdb import Endpoint

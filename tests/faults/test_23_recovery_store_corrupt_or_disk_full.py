@@ -1,6 +1,6 @@
 """Row 23: recovery store corrupt, or disk full while snapshotting.
 
-Exit code ≠ 0 with the reason; after repair = R.
+What Pairflow promises then: docs/faults.md.
 """
 
 import resource

@@ -1,6 +1,6 @@
 """Row 24: SIGTERM / Ctrl-C.
 
-Drained, written, snapshotted, exit 0 within 10 s.
+What Pairflow promises then: docs/faults.md.
 """
 
 import signal

@@ -1,6 +1,6 @@
 """Row 25: 1, 2, 4 workers; any batch sizes; any `PYTHONHASHSEED`.
 
-Identical tables.
+What Pairflow promises then: docs/faults.md.
 """
 
 import random

@@ -1,6 +1,6 @@
 """Row 29: a non-finite value anywhere.
 
-Never reaches the database.
+What Pairflow promises then: docs/faults.md.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Row 30: connection refused for 60 s; `kill -9` of the server while writing.
 
-No row lost, = R.
+What Pairflow promises then: docs/faults.md.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Row 31: commit, then the answer is dropped.
 
-One row per key.
+What Pairflow promises then: docs/faults.md.
 """
 
 from collections.abc import Callable

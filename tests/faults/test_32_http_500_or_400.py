@@ -1,6 +1,6 @@
 """Row 32: HTTP 500 for 30 s / 400.
 
-Retried, = R / stop with the server's message and the row.
+What Pairflow promises then: docs/faults.md.
 """
 
 import time

@@ -1,6 +1,6 @@
 """Row 33: hangs without an answer.
 
-Deadline, retry, health goes stale.
+What Pairflow promises then: docs/faults.md.
 """
 
 import time

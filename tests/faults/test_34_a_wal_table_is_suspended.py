@@ -1,6 +1,6 @@
 """Row 34: a WAL table is suspended (it keeps accepting writes that nobody sees).
 
-Seen in `wal_tables()`, alert within a minute, after RESUME = R.
+What Pairflow promises then: docs/faults.md.
 """
 
 import time

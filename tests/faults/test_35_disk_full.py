@@ -1,6 +1,6 @@
 """Row 35: disk full.
 
-Writes stop, memory bounded, after space is back = R.
+What Pairflow promises then: docs/faults.md.
 """
 
 import json

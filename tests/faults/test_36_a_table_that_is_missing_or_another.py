@@ -1,6 +1,6 @@
 """Row 36: table missing, or without DEDUP, or another column type.
 
-Created, or start refused; never auto-created.
+What Pairflow promises then: docs/faults.md.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Row 37: a day within retention replayed while live.
 
-No row changes.
+What Pairflow promises then: docs/faults.md.
 """
 
 from flows.database.questdb import Endpoint, set_retention, ttl_would_drop
