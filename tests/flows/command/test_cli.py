@@ -17,8 +17,9 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 
-from flows.command.cli import FAULTS, erase, main
+from flows.command.cli import FAULTS, erase, in_dir, main
 from flows.database.credentials import passwords_file
+from flows.database.embedded import running as database
 from flows.database.questdb import Endpoint, connect, set_retention, tables
 from flows.errors import UserError
 from flows.runtime.running import own_recovery
@@ -303,11 +304,12 @@ def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_
     rows[50], rows[60] = "51,0,0.01,600.0,1723161600050,True,True", "61,60000.0,0.01,600.0,99999999999999999,True,True"
     (home / "BTCUSDT-trades-1.csv").write_text("\n".join(rows))
     (home / "BTCUSDT-trades-2.csv").write_text("\n".join(row.replace("60000.0", "0") for row in rows))
-    told = pairflow(home, "replay", "--dir", "day", "BTCUSDT-trades-1.csv")
+    with database(in_dir(load(home / "pipeline.yaml").questdb, home / "day")):  # one start for all
+        told = pairflow(home, "replay", "--dir", "day", "BTCUSDT-trades-1.csv")
+        assert len(pairflow(home, "export", "trades", "-o", "-", "--dir", "day").splitlines()) == 99
+        pairflow(home, "export", "trades", "-o", "trades.parquet", "--dir", "day")  # the ending says the format
     assert "replayed: 98 trades" in told and "(left out: 2 rejected for an impossible value: 1 price, 1 time)" in told
     assert "`pairflow questdb --dir day` serves it" in told
-    assert len(pairflow(home, "export", "trades", "-o", "-", "--dir", "day").splitlines()) == 99
-    pairflow(home, "export", "trades", "-o", "trades.parquet", "--dir", "day")  # the ending says the format
     assert len(pq.read_table(home / "trades.parquet")) == 98
     refused = forked.run(
         [sys.executable, "-m", "flows.command", "replay", "BTCUSDT-trades-2.csv"], cwd=home, capture_output=True, text=True
@@ -317,9 +319,18 @@ def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_
 
 def test_an_export_to_a_full_device_or_a_closed_one_is_one_line(tmp_path: Path, free_ports: Ports) -> None:
     home = configure(tmp_path / "home", free_ports)
-    for target in (">/dev/full", ">&-"):
-        command = f"exec {sys.executable} -m flows.command export trades -o - {target}"
-        done = subprocess.run(["/bin/sh", "-c", command], cwd=home, stderr=subprocess.PIPE, text=True, check=False)
+    with database(load(home / "pipeline.yaml").questdb):
+        ended = [
+            subprocess.run(
+                ["/bin/sh", "-c", f"exec {sys.executable} -m flows.command export trades -o - {target}"],
+                cwd=home,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+            for target in (">/dev/full", ">&-")
+        ]
+    for done in ended:
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].startswith("pairflow: export: standard output cannot be written (")
 

@@ -927,7 +927,7 @@ class Market:
         return Page(told, np.array(listed, np.int64), len(listed) >= self.page)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32), st.booleans())
 def test_whatever_socket_and_rest_do_each_trade_is_released_once_in_order_and_none_behind_its_watermark(
     seed: int, contiguous: bool

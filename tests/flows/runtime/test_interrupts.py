@@ -25,7 +25,7 @@ from flows.runtime.stop import Stop
 from flows.sandbox.exchange import background
 from flows.sandbox.market import record
 from tests import forked
-from tests.line import LAST_S, Ports, configuration, configure, follow
+from tests.line import LAST_S, Ports, configuration, configure, follow, has
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 LINE = "pairflow: interrupted; nothing is left half-written"
@@ -284,7 +284,7 @@ def test_the_loading_of_history_is_interrupted(tmp_path: Path, free_ports: Ports
         exchange.control("faults", rest_delay_s=0.3)
         with command(home, "run", "--workers", workers) as process:
             follow(process, "history: from the exchange")
-            exchange.control("faults", rest_delay_s=9)
+            exchange.control("faults", rest_delay_s=3)
             process.send_signal(number)
             code, said = ended(process)
     assert code == 0
@@ -299,11 +299,11 @@ def external(home: Path, questdb: Endpoint, http_port: int, ws: str, rest: str) 
 
 @contextmanager
 def writing(home: Path, database: Endpoint, between: Any) -> Iterator[Any]:
-    """A run that writes through the proxy."""
+    """A run that writes through the proxy, and has."""
     with background(symbols=("BTCUSDT", "ETHUSDT"), rate=200.0) as exchange:
         external(home, database, between.port, exchange.ws_url, exchange.rest_url)
         with command(home, "run") as process:
-            follow(process, "trades/s")
+            has(home, 1, process)
             yield process
 
 
