@@ -21,7 +21,6 @@ NOTHING = float("nan")
 COLLINEAR = 1.0 - 1.5e-6  # r² above which residuals are called rounding
 HUBERS_STEPS = 300
 HUBERS_EQUATIONS = 1e-11
-SECOND_US = 1_000_000
 
 
 @contextmanager

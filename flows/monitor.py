@@ -15,8 +15,8 @@ from flows.binance.klines import server_time_us
 from flows.binance.rest import Api
 from flows.columns import Column
 from flows.config import Settings
-from flows.questdb import NEVER, Endpoint, pending, suspended, suspension
-from operators.columns import Longs
+from flows.questdb import Endpoint, pending, suspended, suspension
+from operators.columns import NEVER, Longs
 
 log = logging.getLogger(__name__)
 

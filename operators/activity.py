@@ -26,6 +26,8 @@ order book events" (2014).
 [0.00995, 0.001285, 2.44949, 2.0, 0.002, 0.5]
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from operators.columns import Floats, Longs
@@ -37,14 +39,23 @@ SHORT_WINDOW = 20
 LONG_WINDOW = 120  # returns, and bars of volume before the newest
 
 
-def activity(
-    closes: Floats, volumes: Floats, buy_volumes: Floats, range_variances: Floats, symbol: Longs, end: Longs
-) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
-    """`log_return`, `volatility`, `volatility_ratio`, `volume_ratio`, `volatility_gk` and `imbalance` of every task."""
-    results = np.full((6, len(symbol)), np.nan)
+class Moves(NamedTuple):
+    """How each task's symbol moves and trades. Shapes (K,); in the order of the table's columns."""
+
+    log_return: Floats
+    volatility: Floats
+    volatility_ratio: Floats
+    volume_ratio: Floats
+    volatility_gk: Floats
+    imbalance: Floats
+
+
+def activity(closes: Floats, volumes: Floats, buy_volumes: Floats, range_variances: Floats, symbol: Longs, end: Longs) -> Moves:
+    """What every task's symbol does."""
+    results = np.full((len(Moves._fields), len(symbol)), np.nan)
     closes, volumes = np.ascontiguousarray(closes), np.ascontiguousarray(volumes)
     _activity(closes, volumes, np.ascontiguousarray(buy_volumes), np.ascontiguousarray(range_variances), symbol, end, results)
-    return results[0], results[1], results[2], results[3], results[4], results[5]
+    return Moves(*results)
 
 
 def range_variance(open: Floats, high: Floats, low: Floats, close: Floats) -> Floats:

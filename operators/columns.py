@@ -1,6 +1,7 @@
 """The columns that flow between operators: structs of numpy arrays, one row per trade, bar or pair."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,27 @@ NEVER = np.iinfo(np.int64).min  # a watermark that has not begun, an episode tha
 LATEST = np.iinfo(np.int64).max  # a time that has not been found, where the least is looked for
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
+DAY_US = 1440 * MINUTE_US
 # What bars are: as they come, or a history before the first of those. WARMING: it only fills windows, nothing is measured on it; WARM: its windows
 # are full; RESUMED: they are, and what is measured on it is in the database already.
 LIVE, WARMING, WARM, RESUMED = range(4)
+
+
+class Line(NamedTuple):
+    """y = intercept + hedge_ratio·x, and the share of y's variance that it explains. Shapes (K,), NaN where undefined."""
+
+    hedge_ratio: Floats
+    intercept: Floats
+    r2: Floats
+
+
+class LineWithError(NamedTuple):
+    """A line, and the standard error of its slope. Shapes (K,), NaN where undefined."""
+
+    hedge_ratio: Floats
+    intercept: Floats
+    r2: Floats
+    hedge_ratio_se: Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,43 +25,46 @@ Reference: Gatev, Goetzmann and Rouwenhorst, "Pairs trading" (2006); Vidyamurthy
 [5.0, 2.3333, 2.5166, 2.6667, 1.0596]
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from operators.columns import Floats, Longs
 from operators.compiled import compiled
+from operators.window import legs, means
 
 EPSILON = np.finfo(np.float64).eps
 
 
-def spread_zscore(
-    values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, hedge_ratio: Floats
-) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """`spread`, `spread_mean`, `spread_std`, `deviation` and `zscore` of every task."""
+class Spread(NamedTuple):
+    """Where each task's spread is, and where its window was. Shapes (K,)."""
+
+    spread: Floats
+    spread_mean: Floats
+    spread_std: Floats
+    deviation: Floats
+    zscore: Floats
+
+
+def spread_zscore(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, hedge_ratio: Floats) -> Spread:
+    """The spread of every task with its hedge ratio."""
     results = np.full((5, len(y)), np.nan)
     _spread_zscore(np.ascontiguousarray(values), y, x, end, window, hedge_ratio, results)
-    return results[0], results[1], results[2], results[3], results[4]
+    return Spread(*results)
 
 
 # reassoc lets the sums run in vector lanes; nothing else of fastmath is allowed, so NaN stays NaN
 @compiled(error_model="numpy", fastmath={"reassoc"})
 def _spread_zscore(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, hedge_ratio: Floats, results: Floats) -> None:
     for k in range(len(y)):
-        rows = window[k]
-        start = end[k] - rows
-        if rows < 2 or start < 0 or end[k] > values.shape[1]:
+        ys, xs = legs(values, y[k], x[k], end[k], window[k], 2)
+        rows = len(ys)
+        if rows == 0:
             continue
-        ys = values[y[k], start : end[k]]
-        xs = values[x[k], start : end[k]]
         slope = hedge_ratio[k]
         y0 = ys[0]
         x0 = xs[0]
-        mean_y = 0.0
-        mean_x = 0.0
-        for i in range(len(ys)):
-            mean_y += ys[i] - y0
-            mean_x += xs[i] - x0
-        mean_y /= rows
-        mean_x /= rows
+        mean_y, mean_x = means(ys, xs)
         squares = 0.0
         syy = 0.0
         sxx = 0.0

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
+
+from operators.columns import Codes, Flags, Floats, Longs, Sides
 
 TRADE: Final = "trade"
 AGG_TRADE: Final = "aggTrade"
@@ -26,12 +27,6 @@ JOINED: Final = 512  # frames decoded in one call; when one of them is broken, s
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Time = Annotated[int, msgspec.Meta(ge=1, le=LATEST_US)]
-
-Codes = npt.NDArray[np.int32]
-Longs = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Sides = npt.NDArray[np.int8]
 
 
 class _Trade(msgspec.Struct, gc=False):

@@ -14,7 +14,8 @@ from flows import export as export_module
 from flows.columns import Rows, Symbols
 from flows.errors import UserError
 from flows.export import export
-from flows.questdb import NEVER, Endpoint, Writer, connect, settle
+from flows.questdb import Endpoint, Writer, connect, settle
+from operators.columns import NEVER
 
 T0 = 1_723_161_600_000_000  # 2024-08-09
 NOWHERE = Endpoint("127.0.0.1", 1, 1)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from statsmodels.tsa.stattools import coint
 
 from flows.binance.messages import COLUMNS, Frames, decode, join
-from flows.market import DEFAULT_SYMBOLS, SECOND_US, Market, record
+from flows.market import DEFAULT_SYMBOLS, Market, record
+from operators.columns import SECOND_US
 
 START_US = 1_763_800_000_000_000
 HOUR = 3600

@@ -14,8 +14,9 @@ from flows.config import decode
 from flows.exchange import Background, background
 from flows.market import record
 from flows.monitor import RATED, Monitor, Pace, Vitals
-from flows.questdb import NEVER, Endpoint, Writer, connect
+from flows.questdb import Endpoint, Writer, connect
 from flows.source import Health
+from operators.columns import NEVER
 from tests.flows.test_questdb import eventually, trades
 
 START_US = 1_763_800_000_000_000
