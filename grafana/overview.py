@@ -40,6 +40,7 @@ from grafana.vocabulary import (
     timeframe_variable,
     words,
 )
+from operators.methods import OLS
 
 MATRIX_BARS = 120  # returns that a correlation of the matrix is of
 DAY = f"$__timeFilter(ts) AND ts > dateadd('h', -24, {NOW})"
@@ -76,7 +77,7 @@ def short(symbol: str) -> str:
 
 TESTS = f"""
     SELECT pair, timeframe, stationary, coint_share, half_life FROM cointegration
-    WHERE method = 'ols' AND {recent("cointegration", "h", TESTS_H)} LATEST ON ts PARTITION BY pair, timeframe
+    WHERE method = '{OLS}' AND {recent("cointegration", "h", TESTS_H)} LATEST ON ts PARTITION BY pair, timeframe
 """
 OPEN = f"""
     SELECT subject, sum(CASE WHEN priority = 'high' THEN 1 ELSE 0 END) AS high,

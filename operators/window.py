@@ -82,7 +82,7 @@ def moments(ys: Floats, xs: Floats) -> Moments:
 def moves(squares: float, rows: float, level: float) -> bool:
     """Whether a leg has variance: its standard deviation, from its sum of `squares`, is beyond the rounding of its level. False for NaN.
 
-    >>> bool(moves(1.0, 4, 1e9)), bool(moves(1e-20, 4, 1e9))
+    >>> moves(1.0, 4, 1e9), moves(1e-20, 4, 1e9)
     (True, False)
     """
-    return np.sqrt(squares / rows) > ROUNDING * abs(level)
+    return bool(np.sqrt(squares / rows) > ROUNDING * abs(level))

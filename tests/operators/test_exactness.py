@@ -24,7 +24,9 @@ from operators.hedge_ratio import rolling_ols
 from operators.huber import rolling_huber
 from operators.johansen import johansen
 from operators.kalman import HedgeKalman
-from operators.measures import METHODS, Measurer, Measures, PairSpec
+from operators.measures import Measurer, PairSpec
+from operators.methods import METHODS
+from operators.results import Measures
 from operators.shin import shin
 from operators.spread import spread_series
 from operators.theil_sen import rolling_theil_sen
@@ -293,14 +295,15 @@ def test_hedge_ratios_of_both_orders_multiply_to_the_squared_correlation(seed: i
     assert tls * tls_swapped == pytest.approx(np.ones(len(ends)), rel=1e-9)
 
 
-# the measurer of all five methods
+# the measurer of all methods
 
 SYMBOLS, ROWS, STEP, FIRST = 3, 130, 5 * SECOND_US, 2_000
 PAIR = PairSpec(
-    y=0, x=1, log_prices=True, methods=METHODS, hedge=25, zscore=15, correlation=10, correlation_of_returns=True, adf=50, adf_every=5,
+    y=0, x=1, log_prices=True, methods=tuple(METHODS), hedge=25, zscore=15, correlation=10, correlation_of_returns=True, adf=50, adf_every=5,
     adf_lags="aic", fee_bps=10.0, slippage_bps=1.0,
 )  # fmt: skip
-PAIRS = [PAIR, replace(PAIR, y=2, log_prices=False, methods=METHODS[3::-1], correlation_of_returns=False)]
+OF_RAW = tuple(name for name, method in METHODS.items() if not method.log_prices_only)
+PAIRS = [PAIR, replace(PAIR, y=2, log_prices=False, methods=OF_RAW[::-1], correlation_of_returns=False)]
 
 
 def bars(seed: int, symbol: Longs, row: Longs) -> Bars:
@@ -329,7 +332,7 @@ def rows_of(measures: Measures) -> dict[tuple[object, ...], tuple[str, ...]]:
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1_000), cuts=st.lists(st.integers(1, ROWS - 1), max_size=8), random=st.randoms(use_true_random=False))
-def test_five_methods_in_any_batches_with_pickles_between_give_the_rows_of_one(seed: int, cuts: list[int], random: object) -> None:
+def test_all_methods_in_any_batches_with_pickles_between_give_the_rows_of_one(seed: int, cuts: list[int], random: object) -> None:
     symbol, row = np.tile(np.arange(SYMBOLS), ROWS), np.repeat(np.arange(ROWS), SYMBOLS)
     whole = rows_of(Measurer(SYMBOLS, STEP, PAIRS).update(bars(seed, symbol, row)))
     assert len({key[2] for key in whole if key[0] == "signals" and key[1] == 0}) == len(METHODS)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from benchmarks import references
-from operators.columns import MINUTE_US, Bars, Floats, Longs
-from operators.measures import METHODS, Measurer, Measures, PairSpec
+from operators.columns import MINUTE_US, NEVER, Bars, Floats, Longs
+from operators.measures import Measurer, PairSpec
+from operators.methods import METHODS
+from operators.results import Measures
 
 BTC, ETH, USDC = range(3)
 ROWS, FIRST = 700, 1_000
@@ -16,7 +18,7 @@ HEDGE, ZSCORE, CORRELATION, ADF, EVERY = 60, 30, 20, 120, 5
 LOST = 450  # the row at which the peg is lost
 QUIET = slice(200, 340)  # rows in which the stablecoin does not trade at all
 SPECS = [
-    PairSpec(y, x, True, METHODS, HEDGE, ZSCORE, CORRELATION, True, ADF, EVERY, lags, 10.0, 1.0)
+    PairSpec(y, x, True, tuple(METHODS), HEDGE, ZSCORE, CORRELATION, True, ADF, EVERY, lags, 10.0, 1.0)
     for y, x, lags in ((ETH, BTC, "aic"), (USDC, BTC, "bic"), (USDC, ETH, 1))
 ]
 
@@ -59,7 +61,7 @@ def measures(columns: dict[str, Floats]) -> Measures:
 
 def rows_of(found: object, pair: int, method: str) -> Longs:
     """Where a pair's rows of a method are, in time order."""
-    return np.flatnonzero((found.pair == pair) & (found.method == METHODS.index(method)))  # type: ignore[attr-defined]
+    return np.flatnonzero((found.pair == pair) & (found.method == tuple(METHODS).index(method)))  # type: ignore[attr-defined]
 
 
 def logs(columns: dict[str, Floats], pair: int, row: int, window: int) -> Floats:
@@ -97,14 +99,13 @@ def test_every_bar_has_a_row_of_every_method_equal_to_its_reference(
             expected = kalman.get(row, (np.nan,) * 5)
             assert agree(signals.innovation_z[k], expected[4])
         else:
-            fit = {"ols": references.ols, "huber": references.huber, "theil_sen": references.theil_sen, "tls": references.tls}[method]
-            expected = fit(y, x)
+            expected = getattr(references, method)(y, x)
             assert np.isnan(signals.innovation_z[k])
         if expected is not None:  # more than half of the rows on one line: Huber's scale is 0, and statsmodels' answer noise
             of_slope, level = float(np.std(y) / np.std(x)), float(np.abs(y).max() + np.abs(expected[0] * x).max())
             # a standard error that is on its way to 0 with Huber's scale is made of the last digits of residuals
             scales = of_slope, level, max(1.0, 1.0 - expected[2]), 1e-4 * of_slope
-            expected = (*expected, np.nan)[:4]  # two of the methods have no standard error
+            expected = (*expected, np.nan)[:4]  # some methods have no standard error
             for number, reference, scale in zip(found, expected, scales, strict=True):
                 assert agree(number, reference, scale), (row, number, reference)
             compared += 1
@@ -136,13 +137,13 @@ def test_every_test_equals_statsmodels_and_is_undefined_where_a_leg_stands_still
         assert (FIRST + row) % EVERY == 0
         found = {column.name: getattr(tests, column.name)[k] for column in fields(tests)}
         if row < ADF - 1:
-            assert np.isnan([found["adf_stat"], found["coint_pvalue"], found["johansen_trace"]]).all() and found["adf_lags"] == -1
+            assert np.isnan([found["adf_stat"], found["coint_pvalue"], found["johansen_trace"]]).all() and found["adf_lags"] == NEVER
             continue
         y, x = logs(columns, pair, row, ADF)
         (slope,) = signals.hedge_ratio[(signals.pair == pair) & (signals.method == 0) & (signals.ts == tests.ts[k])]
         if np.isnan(slope):
             assert np.isnan([found["adf_stat"], found["adf_pvalue"], found["half_life"], found["variance_ratio"]]).all()
-            assert found["adf_lags"] == -1
+            assert found["adf_lags"] == NEVER
         else:
             spread = references.spread(y, x, slope)
             stat, pvalue, lags = references.adf(spread, spec.adf_lags)

@@ -2,7 +2,8 @@
 
 import itertools
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.activity import LONG_WINDOW
-from operators.columns import LIVE, MINUTE_US, NEVER, SECOND_US, WARM, WARMING, Bars
-from operators.measures import Activity, Cointegration, Measures, Signals
+from operators.columns import LIVE, MINUTE_US, NEVER, SECOND_US, WARM, WARMING, Bars, Floats
+from operators.results import Activity, Cointegration, Measures, Signals
 from operators.watch import AlertSpec, Watch
 
 NAN = float("nan")
@@ -34,6 +35,14 @@ class Bar:
     stale: bool = False
 
 
+Columns = TypeVar("Columns", Signals, Cointegration, Activity)
+
+
+def columns(of: type[Columns], nothing: Floats, **given: np.ndarray) -> Columns:
+    """A struct of these columns; the others are undefined."""
+    return of(**({column.name: nothing for column in fields(of)} | given))
+
+
 def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: int = LIVE, settled: int = 0) -> Measures:
     """Those of consecutive bars from the bar number `first` on; bars that tell another method share their number with the one before."""
     n = len(bars)
@@ -44,33 +53,25 @@ def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: in
     newest, incomplete = np.array([bar.newest_incomplete for bar in bars], np.bool_), np.array([bar.incomplete for bar in bars], np.float64)
     of = np.array([bar.test is not None for bar in bars], np.bool_)
     pvalue, stationary, missing = (np.array([bar.test[k] for bar in bars if bar.test], kind) for k, kind in enumerate((float, bool, float)))
-    none = nothing[of]
     stale = np.array([bar.stale for bar in bars], np.bool_)
     trades = np.array([bar.trades for bar in bars], np.int64)
     ratio, edge = (np.array([getattr(bar, name) for bar in bars], np.float64) for name in ("volume_ratio", "edge"))
     return Measures(
         length,
         Bars(zero, zero + length, ts, value, value, value, value, value, value, trades, value, ~newest, np.zeros(1, np.int64), stage),
-        Signals(zero, method, ts, *(nothing,) * 7, value, edge, -value, nothing, nothing, incomplete, newest, stale),
-        Cointegration(
-            zero[of],
-            method[of],
-            ts[of],
-            none,
-            pvalue,
-            zero[of].astype(np.int64),
-            none,
-            pvalue / 2,
-            none,
-            none,
-            stationary,
-            *(none,) * 5,
-            np.array([bar.broken for bar in bars], np.float64)[of],
-            missing,
+        columns(
+            Signals, nothing, pair=zero, method=method, ts=ts, zscore=value, edge_bps=edge, correlation=-value, complete=incomplete == 0,
+            stale=stale, incomplete=incomplete, newest_incomplete=newest,
         ),
-        Activity(zero, ts, nothing, nothing, -ratio, ratio, nothing, nothing, incomplete, stale),
+        columns(
+            Cointegration, nothing[of], pair=zero[of], method=method[of], ts=ts[of], adf_pvalue=pvalue, coint_pvalue=pvalue / 2,
+            stationary=stationary, broken=np.array([bar.broken for bar in bars], np.float64)[of], incomplete=missing,
+        ),
+        columns(
+            Activity, nothing, symbol=zero, ts=ts, volatility_ratio=-ratio, volume_ratio=ratio, incomplete=incomplete, stale=stale,
+        ),
         settled,
-    )
+    )  # fmt: skip
 
 
 def spec(
@@ -353,7 +354,7 @@ def test_what_is_settled_is_let_go() -> None:
     for k in range(200):
         value = 3.0 if k % 2 else 0.0
         rows(watched, measures([Bar(value, test=(0.01, True, 0.0))], first=k, settled=(k - 4) * SECOND_US))
-    assert len(watched.states.told.ts) <= 6 and len(watched.tests.ts) <= 6
+    assert len(watched.states.recent.ts) <= 6 and len(watched.tests.ts) <= 6
 
 
 # against a plain model
