@@ -211,8 +211,8 @@ def coint_share(pvalues: Sequence[float]) -> Iterator[tuple[float, bool, float]]
         yield share, share >= 0.5, float(failed) if proven else NOTHING
 
 
-def activity(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats, buy_volume: Floats) -> tuple[float, ...]:
-    """The six columns of the newest of these bars; at least 121."""
+def activity(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats, buy_volume: Floats) -> dict[str, float]:
+    """The columns of the newest of these bars, by name; at least 121."""
     returns = np.diff(np.log(wide(close)))
 
     def sd(last: int) -> float:
@@ -221,14 +221,14 @@ def activity(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Fl
     mean, traded = float(wide(volume)[-121:-1].mean()), wide(volume)[-20:].sum()
     ranges, moves = np.log(wide(high) / wide(low))[-60:], np.log(wide(close) / wide(open_))[-60:]
     variance = (ranges**2 / 2 - (2 * np.log(np.longdouble(2)) - 1) * moves**2).mean()
-    return (
-        float(returns[-1]),
-        sd(60),
-        sd(20) / sd(120) if sd(120) > 0 else NOTHING,
-        float(volume[-1] / mean) if mean > 0 else NOTHING,
-        float(np.sqrt(variance)) if variance >= 0 else NOTHING,
-        float((2 * wide(buy_volume)[-20:].sum() - traded) / traded) if traded > 0 else NOTHING,
-    )
+    return {
+        "log_return": float(returns[-1]),
+        "volatility": sd(60),
+        "volatility_ratio": sd(20) / sd(120) if sd(120) > 0 else NOTHING,
+        "volume_ratio": float(volume[-1] / mean) if mean > 0 else NOTHING,
+        "volatility_gk": float(np.sqrt(variance)) if variance >= 0 else NOTHING,
+        "imbalance": float((2 * wide(buy_volume)[-20:].sum() - traded) / traded) if traded > 0 else NOTHING,
+    }
 
 
 def bars(trades: Trades, until: int, timeframe: int) -> dict[tuple[int, int], tuple[float, ...]]:

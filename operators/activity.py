@@ -26,11 +26,12 @@ order book events" (2014).
 [0.00995, 0.001285, 2.44949, 2.0, 0.002, 0.5]
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from operators.columns import Floats, Longs
+from operators.columns import UNSTORED, Codes, Flags, Floats, Longs
 from operators.compiled import compiled
 from operators.rounding import ROUNDING
 
@@ -40,7 +41,7 @@ LONG_WINDOW = 120  # returns, and bars of volume before the newest
 
 
 class Moves(NamedTuple):
-    """How each task's symbol moves and trades. Shapes (K,); in the order of the table's columns."""
+    """How each task's symbol moves and trades. Shapes (K,)."""
 
     log_return: Floats
     volatility: Floats
@@ -48,6 +49,22 @@ class Moves(NamedTuple):
     volume_ratio: Floats
     volatility_gk: Floats
     imbalance: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Rows of the table activity, one per bar (see results.py). Shapes (n,); NaN where undefined."""
+
+    symbol: Codes
+    ts: Longs
+    log_return: Floats
+    volatility: Floats
+    volatility_ratio: Floats
+    volume_ratio: Floats
+    volatility_gk: Floats
+    imbalance: Floats
+    incomplete: Annotated[Floats, UNSTORED]  # share of the bars of the longest window that are incomplete
+    stale: Annotated[Flags, UNSTORED]  # the symbol is stale
 
 
 def activity(closes: Floats, volumes: Floats, buy_volumes: Floats, range_variances: Floats, symbol: Longs, end: Longs) -> Moves:

@@ -38,7 +38,7 @@ from typing import Any
 
 import numpy as np
 
-from operators.activity import LONG_WINDOW, activity
+from operators.activity import LONG_WINDOW, Activity, activity
 from operators.adf import adf
 from operators.coint_share import CointShares
 from operators.cointegration import engle_granger
@@ -51,7 +51,7 @@ from operators.johansen import johansen
 from operators.kalman import Filtered
 from operators.methods import METHODS, OLS
 from operators.panel import Panel
-from operators.results import Activity, Cointegration, Measures, Signals
+from operators.results import Cointegration, Measures, Signals
 from operators.shin import shin
 from operators.spread import spread_series
 from operators.variance_ratio import variance_ratio

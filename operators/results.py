@@ -1,6 +1,6 @@
 """What is measured on one timeframe: structs of numpy arrays, one entry per row of a table.
 
-Signals, Cointegration, Activity and Watched are the rows of their tables: each field is the column of that name and stands in the table's
+Signals, Cointegration, Activity (activity.py) and Watched are the rows of their tables: each field is the column of that name and stands in the table's
 order, but for those marked `unstored`, which operators need and the database does not. A column that is added to a table is added here.
 """
 
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import numpy as np
 
+from operators.activity import Activity
 from operators.columns import UNSTORED, Bars, Codes, Flags, Floats, Longs
 
 
@@ -75,22 +76,6 @@ class Cointegration:
     def and_then(self, others: "Cointegration") -> "Cointegration":
         """These rows, and the others after them."""
         return Cointegration(*(np.concatenate((getattr(self, column.name), getattr(others, column.name))) for column in fields(self)))
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """One row per bar. Shapes (n,); NaN where undefined."""
-
-    symbol: Codes
-    ts: Longs
-    log_return: Floats
-    volatility: Floats
-    volatility_ratio: Floats
-    volume_ratio: Floats
-    volatility_gk: Floats
-    imbalance: Floats
-    incomplete: Annotated[Floats, UNSTORED]  # share of the bars of the longest window that are incomplete
-    stale: Annotated[Flags, UNSTORED]  # the symbol is stale
 
 
 @dataclass(frozen=True, slots=True)

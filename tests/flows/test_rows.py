@@ -11,8 +11,9 @@ from flows.market import Market
 from flows.pipeline import bar_builder, measurer, watch
 from flows.questdb import _checked, tables
 from flows.rows import Tables, symbols
+from operators.activity import Activity
 from operators.columns import MINUTE_US, SECOND_US, Bars, Flags, Floats, Longs, Trades, stored
-from operators.results import Activity, Cointegration, Signals, Watched
+from operators.results import Cointegration, Signals, Watched
 
 START_US = 1_723_161_600_000_000
 SETTINGS = decode(

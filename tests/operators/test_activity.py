@@ -40,7 +40,7 @@ def ranges_and_flow(prices: Prices, volumes: Floats, buy_volumes: Floats, ends: 
     """(2, ends): `volatility_gk` and `imbalance`, at every column or at `ends`."""
     ends = np.arange(1, len(volumes) + 1) if ends is None else ends
     columns = (column[None] for column in (prices[3], volumes, buy_volumes, range_variance(*prices)))
-    return np.stack(activity(*columns, np.zeros(len(ends), np.int64), ends)[4:])
+    return np.stack(activity(*columns, np.zeros(len(ends), np.int64), ends)[4:6])
 
 
 def candles(seed: int, rows: int) -> tuple[Prices, Floats, Floats]:

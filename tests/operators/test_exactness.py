@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import references
-from operators.activity import activity
+from operators.activity import Moves, activity
 from operators.adf import adf
 from operators.cointegration import engle_granger
 from operators.columns import SECOND_US, Bars, Floats, Longs
@@ -25,7 +25,7 @@ from operators.huber import rolling_huber
 from operators.johansen import johansen
 from operators.kalman import HedgeKalman
 from operators.measures import Measurer, PairSpec
-from operators.methods import METHODS
+from operators.methods import METHODS, Method
 from operators.results import Measures
 from operators.shin import shin
 from operators.spread import spread_series
@@ -74,12 +74,17 @@ def of_symbol(values: Floats, ends: Longs, window: int) -> Floats:
     return np.stack(activity(prices, prices, 0.4 * prices, 1e-3 * prices, ends * 0, ends))
 
 
+def of_method(method: Method) -> Callable[[Floats, Longs, int], Floats]:
+    def rolling(values: Floats, ends: Longs, window: int) -> Floats:
+        options = {option.name: np.full(len(ends), option.default, option.kind) for option in method.options}
+        return np.stack(method.fit(*pairwise(values, ends, window), **options))
+
+    return rolling
+
+
 # (values, ends, window) -> (columns, ends): what each makes of the rows of its windows alone
 OPERATORS: dict[str, Callable[[Floats, Longs, int], Floats]] = {
-    "rolling_ols": lambda *of: np.stack(rolling_ols(*pairwise(*of))),
-    "rolling_huber": lambda *of: np.stack(rolling_huber(*pairwise(*of))),
-    "rolling_theil_sen": lambda *of: np.stack(rolling_theil_sen(*pairwise(*of))),
-    "rolling_tls": lambda *of: np.stack(rolling_tls(*pairwise(*of))),
+    **{method.function.split(".")[1]: of_method(method) for method in METHODS.values() if not method.remembers},
     "spread_zscore": lambda *of: np.stack(spread_zscore(*pairwise(*of), np.full(len(of[1]), 0.7))),
     "correlation of returns": lambda *of: rolling_correlation(*pairwise(*of), True)[None],
     "correlation of prices": lambda *of: rolling_correlation(*pairwise(*of), False)[None],
@@ -89,6 +94,7 @@ OPERATORS: dict[str, Callable[[Floats, Longs, int], Floats]] = {
     "shin": per_window(shin),
     "activity": of_symbol,
 }
+MOVES = [k for k, name in enumerate(Moves._fields) if name != "volatility_ratio"]  # which divides by 0
 REACH = 121  # rows that the longest window of any of them looks back
 EACH = pytest.mark.parametrize("name", OPERATORS)
 
@@ -132,7 +138,7 @@ def test_legs_that_stand_still_have_no_infinity_and_are_as_before_when_they_move
     after = ends > 300 + REACH
     assert np.array_equal(columns[:, after], OPERATORS[name](clean, ends, WINDOW)[:, after], equal_nan=True)
     within = (ends > 150 + REACH) & (ends <= 300)  # every row of the window is the same
-    number = {"spread_zscore": [0, 1, 3], "activity": [0, 1, 3, 4, 5], "adf, half_life, variance_ratio": [2]}.get(name, [])  # lags of −1
+    number = {"spread_zscore": [0, 1, 3], "activity": MOVES, "adf, half_life, variance_ratio": [2]}.get(name, [])  # lags of −1
     for k, column in enumerate(columns):
         assert np.isfinite(column[within]).all() if k in number else np.isnan(column[within]).all()
 

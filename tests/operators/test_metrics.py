@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from operators.activity import Activity
 from operators.columns import Bars
 from operators.methods import METHODS
 from operators.metrics import ACTIVITY, BARS, METRICS, PAIR, SIGNALS, SYMBOL, TESTS, Level, Metric
-from operators.results import Activity, Cointegration, Signals
+from operators.results import Cointegration, Signals
 
 ROOT = Path(__file__).parents[2]
 STRUCTS = {PAIR: {SIGNALS: Signals, TESTS: Cointegration}, SYMBOL: {ACTIVITY: Activity, BARS: Bars}}

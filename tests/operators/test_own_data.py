@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import references
+from operators.activity import Moves
 from operators.columns import MINUTE_US, NEVER, Bars, Floats, Longs
 from operators.measures import Measurer, PairSpec
 from operators.methods import METHODS
@@ -76,6 +77,7 @@ def agree(found: float, expected: float, scale: float = 1.0, bound: float = 1e-9
     return abs(found - expected) <= bound * max(abs(expected), scale)
 
 
+SCALES = {"volatility_ratio": 0.0, "volume_ratio": 0.0, "imbalance": 1.0}  # of the columns of activity
 PAIRS = pytest.mark.parametrize("pair", range(len(SPECS)))
 
 
@@ -173,13 +175,9 @@ def test_every_bar_has_its_activity_and_none_of_what_it_cannot_have(columns: dic
         for row in range(120, ROWS):
             expected = references.activity(*(columns[name][symbol, row - 120 : row + 1] for name in names))
             k = of[row]
-            numbers = (
-                found.log_return[k], found.volatility[k], found.volatility_ratio[k], found.volume_ratio[k], found.volatility_gk[k],
-                found.imbalance[k],
-            )  # fmt: skip
-            for number, reference, scale in zip(numbers, expected, (1e-6, 1e-6, 0.0, 0.0, 1e-6, 1.0), strict=True):
-                assert agree(number, reference, scale)
-            without += int(np.isnan(numbers[5]))
+            for name in Moves._fields:
+                assert agree(getattr(found, name)[k], expected[name], SCALES.get(name, 1e-6)), name
+            without += int(np.isnan(found.imbalance[k]))
     assert without > 200  # twenty bars without any volume have no imbalance
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.activity import LONG_WINDOW
+from operators.activity import LONG_WINDOW, Activity
 from operators.columns import LIVE, MINUTE_US, NEVER, SECOND_US, WARM, WARMING, Bars, Floats
-from operators.results import Activity, Cointegration, Measures, Signals
+from operators.results import Cointegration, Measures, Signals
 from operators.watch import AlertSpec, Watch
 
 NAN = float("nan")
