@@ -625,6 +625,19 @@ def smoother(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(BUILT_IN["hedge"], option.name, option.default)
 
 
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_a_method_is_taken_with_its_options_and_refused_beyond_them(method: Method) -> None:
+    text = "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: %s%s}}]"
+    (pair,) = of(text % (method.name, "")).pairs
+    assert pair.methods == (method.name,)
+    assert pair.windows[0].options == {option.name: option.default for option in method.options}
+    for option in method.options:
+        assert of(text % (method.name, f", {option.name}: {option.most}")).pairs[0].windows[0].options[option.name] == option.most
+        for wrong in (option.least - 1, option.most + 1):
+            with pytest.raises(UserError, match=rf"pairs\[0\]\.hedge\.{option.name}: expected "):
+                of(text % (method.name, f", {option.name}: {wrong}"))
+
+
 SMOOTHER = "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, smoother]%s}}, [BTCUSDT, SOLUSDT]]\n"
 
 
