@@ -80,6 +80,17 @@ def huber(y: Floats, x: Floats) -> tuple[float, float, float, float] | None:
     return slope, constant, share_explained(y, x, slope, constant), error
 
 
+def ewls(y: Floats, x: Floats, half_life: float = 300.0) -> tuple[float, float, float, float]:
+    """About the newest row, which counts most: there statsmodels keeps its digits."""
+    if flat(y, x):
+        return (NOTHING,) * 4
+    weights = 0.5 ** (np.arange(len(y) - 1, -1, -1) / half_life)
+    with quietly():
+        fit = sm.WLS((wide(y) - y[-1]).astype(float), sm.add_constant((wide(x) - x[-1]).astype(float)), weights=weights).fit()
+    slope = float(fit.params[1])
+    return slope, float(y[-1] + fit.params[0] - slope * x[-1]), float(fit.rsquared), float(fit.bse[1])
+
+
 def theil_sen(y: Floats, x: Floats) -> tuple[float, float, float]:
     if flat(y, x):
         return (NOTHING,) * 3

@@ -110,6 +110,15 @@ METHODS: Final = {
             use="neither leg is the noisy one; log prices only",
             log_prices_only=True,
         ),
+        Method(
+            name="ewls",
+            function="ewls.rolling_ewls",
+            line="least squares, the weight of a row halved every `hedge.half_life` bars",
+            error="√(Σw·e²/(n−2)/Σw·(x−x̄)²)",
+            equal_to="`statsmodels.WLS`",
+            use="what was long ago should fade instead of leaving all at once",
+            options=(Option("half_life", int, 1, LONGEST_WINDOW, 300, "bars until a row weighs half; `hedge.window` bounds the rows"),),
+        ),
     )
 }
 OPTIONS: Final = {option.name: (method, option) for method in METHODS.values() for option in method.options}
