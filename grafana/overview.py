@@ -139,7 +139,7 @@ def overview() -> Json:
             "the share of the last 20 Engle–Granger tests; cointegrated is half of them. Edge: the deviation in basis points of y less a "
             "round trip's cost on both legs. z over time: of this range, of a longer one its last 6 hours. "
             "Half-life: in bars, shown while cointegrated. Stale: no signal for three bars; after an hour the row goes. Stale leg: a leg has "
-            "had no trade for a minute (source.stale) and three bars, so that z is measured against an old price; no z-score or correlation alert opens.",
+            "had no trade for a minute (source.stale) and three bars, so that z is measured against an old price; no alert that rests on it opens.",
             [
                 query(
                     f"""

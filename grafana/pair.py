@@ -79,7 +79,7 @@ def pair() -> Json:
             "The newest values. Edge: the deviation in basis points less a "
             "round trip's cost on both legs; below 0 there is nothing to earn. Cointegrated: at least half of the last 20 tests passed. "
             "Half-life: bars until half of a deviation is gone, shown only while cointegrated. Stale leg: a leg has had no trade for a minute "
-            "(source.stale) and three bars, so that z is measured against an old price; no z-score or correlation alert opens.",
+            "(source.stale) and three bars, so that z is measured against an old price; no alert that rests on it opens.",
             [
                 query(
                     f"""
