@@ -93,6 +93,15 @@ METRICS: Final = {
             "Engle–Granger tests in a row that a pair has not passed since it was stationary; NULL if it never was",
             method=OLS,
         ),
+        Metric(
+            "edge_bps", PAIR, SIGNALS, "edge_bps", Level("a finite number"), "basis points of y",
+            "what the spread's return to its mean would leave after a round trip's costs; below 0 nothing",
+            not_while_stale=True,
+        ),
+        Metric(
+            "half_life", PAIR, TESTS, "half_life", Level("a number of bars > 0", 0.0), "bars",
+            "bars until half of a deviation is expected to be gone; unrelated walks have one, too: use `only_stationary: true`",
+        ),
         Metric("price", SYMBOL, BARS, "close", POSITIVE, "quote asset", "the close", complete=NEWEST_BAR, one_subject=True),
         Metric("volume_ratio", SYMBOL, ACTIVITY, "volume_ratio", POSITIVE, "–", "volume over the mean of the 120 bars before"),
         Metric("volatility_ratio", SYMBOL, ACTIVITY, "volatility_ratio", POSITIVE, "–", "volatility of 20 returns over that of 120"),

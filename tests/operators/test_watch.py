@@ -29,6 +29,7 @@ class Bar:
     incomplete: float = 0.0
     test: tuple[float, bool, float] | None = None  # p-value, stationary, incomplete
     broken: float = NAN  # of the test
+    half_life: float = NAN  # of the test
     trades: int = 1
     volume_ratio: float = NAN
     edge: float = NAN
@@ -65,7 +66,7 @@ def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: in
         ),
         columns(
             Cointegration, nothing[of], pair=zero[of], method=method[of], ts=ts[of], adf_pvalue=pvalue, coint_pvalue=pvalue / 2,
-            stationary=stationary, broken=np.array([bar.broken for bar in bars], np.float64)[of], incomplete=missing,
+            stationary=stationary, incomplete=missing, **{name: np.array([getattr(bar, name) for bar in bars])[of] for name in ("broken", "half_life")},
         ),
         columns(
             Activity, nothing, symbol=zero, ts=ts, volatility_ratio=-ratio, volume_ratio=ratio, incomplete=incomplete, stale=stale,
@@ -127,6 +128,30 @@ def test_broken_stands_from_one_test_to_the_next_and_closes_when_a_test_is_passe
     watched = watch(spec("broken", threshold=2.0, exit=0.0))
     assert rows(watched, measures(bars)) == [(4, 3.0, True, 4)]
     assert rows(watched, measures([Bar(), Bar(test=(0.01, False, 0.0), broken=0.0)], first=5)) == [(7, 0.0, False, 4)]
+
+
+def test_an_edge_is_watched_after_costs_and_not_on_an_old_price() -> None:
+    bars = [Bar(edge=-3.0), Bar(edge=4.0, stale=True), Bar(edge=4.0), Bar(edge=NAN), Bar(edge=-0.5, stale=True)]
+    assert rows(watch(spec("edge_bps", threshold=0.0, exit=0.0)), measures(bars)) == [(3, 4.0, True, 3), (5, -0.5, False, 3)]
+    missing = [Bar(edge=4.0, newest_incomplete=True), Bar(edge=4.0, incomplete=TOLERATE + 0.01), Bar(edge=4.0, incomplete=TOLERATE)]
+    assert rows(watch(spec("edge_bps", threshold=0.0, exit=0.0)), measures(missing)) == [(3, 4.0, True, 3)]
+
+
+def test_a_half_life_is_that_of_the_first_method_from_one_test_to_the_next() -> None:
+    test = (0.01, True, 0.0)
+    bars = [Bar(test=test, half_life=50.0), Bar(method=1, test=test, half_life=5.0), Bar(), Bar(test=test, half_life=15.0), Bar()]
+    bars += [Bar(test=test), Bar(test=test, half_life=40.0), Bar(test=test, half_life=12.0, stale=True)]
+    rule = spec("half_life", side=-1, threshold=20.0, exit=30.0)
+    assert rows(watch(rule), measures(bars)) == [(3, 15.0, True, 3), (6, 40.0, False, 3), (7, 12.0, True, 7)]
+    assert rows(watch(rule), measures([Bar(test=(0.01, True, TOLERATE + 0.01), half_life=15.0)])) == []
+
+
+def test_a_half_life_of_a_method_that_is_not_tested_waits_for_the_one_that_is() -> None:
+    other, tested = (NAN, False, 0.0), (0.01, True, 0.0)
+    bars = [Bar(test=other, half_life=15.0), Bar(method=1, test=(0.5, False, 0.0), half_life=9.0)]
+    bars += [Bar(test=other, half_life=14.0), Bar(method=1, test=tested, half_life=9.0)]
+    rule = spec("half_life", side=-1, threshold=20.0, exit=30.0, only_stationary=True, tested=1)
+    assert rows(watch(rule), measures(bars)) == [(2, 14.0, True, 2)]
 
 
 def test_every_row_of_a_pair_says_the_pvalue_of_its_newest_test_and_whether_nothing_is_missing() -> None:
