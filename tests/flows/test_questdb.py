@@ -183,6 +183,18 @@ def test_a_table_of_an_earlier_version_gets_the_columns_that_were_appended_since
     assert found == [(3, *[None] * 7), (None, 1.5, None, None, 7, None, None, None)]
 
 
+def test_the_newest_column_of_every_table_comes_to_a_database_of_before(database: Endpoint) -> None:
+    newest = {name: list(table.columns)[-1] for name, table in tables().items()}
+    with connect(database) as connection:
+        for name, column in newest.items():
+            connection.execute(f"ALTER TABLE {name} DROP COLUMN {column}".encode())
+    prepare(database)
+    with connect(database) as connection:
+        for name, table in tables().items():
+            found = connection.execute(f"SELECT \"column\", type FROM table_columns('{name}')".encode()).fetchall()
+            assert found == list(table.columns.items())
+
+
 def test_alerts_of_an_earlier_version_have_no_edge_and_those_to_come_do(database: Endpoint) -> None:
     words = {name: Symbols(np.zeros(1, np.int32), ("x",)) for name in ("rule", "subject", "timeframe", "priority", "metric")}
     of = {"value": np.array([2.5]), "active": np.ones(1, np.bool_), "coint_pvalue": np.array([0.002]), "complete": np.ones(1, np.bool_)}
