@@ -239,6 +239,7 @@ def activity(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Fl
         "volume_ratio": float(volume[-1] / mean) if mean > 0 else NOTHING,
         "volatility_gk": float(np.sqrt(variance)) if variance >= 0 else NOTHING,
         "imbalance": float((2 * wide(buy_volume)[-20:].sum() - traded) / traded) if traded > 0 else NOTHING,
+        "taker_ratio": float(wide(buy_volume)[-1] / wide(volume)[-1]) if volume[-1] > 0 else NOTHING,
     }
 
 
