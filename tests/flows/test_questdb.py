@@ -17,8 +17,6 @@ from flows import questdb as db
 from flows.columns import Column, Rows, Symbols
 from flows.errors import UserError
 from flows.questdb import (
-    DAY_US,
-    NEVER,
     Endpoint,
     Writer,
     connect,
@@ -31,6 +29,7 @@ from flows.questdb import (
     ttl_would_drop,
 )
 from flows.source import Stop
+from operators.columns import DAY_US, NEVER
 from tests.line import LAST_S
 
 T0 = 1_723_161_600_000_007  # 2024-08-09, not a whole millisecond
