@@ -32,15 +32,15 @@ Reference: none; alerts.py has that of the rule.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from operators.alerts import AlertStates, Evaluations, Rules
 from operators.columns import LATEST, LIVE, MINUTE_US, NEVER, SECOND_US, Flags, Floats, Longs
-from operators.methods import OLS
+from operators.methods import METHODS, OLS
 from operators.metrics import BARS, METRICS, NEWEST_BAR, NOTHING, PAIR
-from operators.results import Cointegration, Measures, Watched
+from operators.results import Cointegration, Measures, Signals, Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ class Context(NamedTuple):
         return cls(np.full(n, np.nan), np.zeros(n, np.bool_), np.full(n, np.nan), np.zeros(n, np.bool_))
 
     def rows(self, chosen: Longs) -> "Context":
+        """The chosen rows."""
         return Context._make(column[chosen] for column in self)
 
 
@@ -100,6 +101,50 @@ class Decisions(NamedTuple):
     def none(cls) -> "Decisions":
         longs, flags = np.zeros(0, np.int64), np.zeros(0, np.bool_)
         return cls(Evaluations(longs, longs, np.zeros(0), flags, flags, flags), Context.unknown(0))
+
+
+class Groups:
+    """The rows of each pair and method, in their order."""
+
+    def __init__(self, rows: Signals | Cointegration, pairs: int) -> None:
+        group = rows.pair.astype(np.int64) * len(METHODS) + rows.method
+        self._order = np.argsort(group, kind="stable")
+        self._start = np.searchsorted(group[self._order], np.arange(pairs * len(METHODS) + 1))
+
+    def rows(self, pair: int, method: int) -> Longs:
+        group = pair * len(METHODS) + method
+        found: Longs = self._order[self._start[group] : self._start[group + 1]]
+        return found
+
+
+class Batch:
+    """One batch of measures, and what alerts look up in it and in the tests so far: once for all that ask for the same."""
+
+    def __init__(self, measures: Measures, tests: Cointegration, pairs: int) -> None:
+        self.measures = measures
+        self._tests = tests
+        self._signals_of, self._tests_of = Groups(measures.signals, pairs), Groups(tests, pairs)
+        self._last: dict[tuple[int, int], Longs] = {}
+        self._columns: dict[str, Any] = {}
+
+    def signals_of(self, pair: int) -> Longs:
+        """The rows of its first method."""
+        return self._signals_of.rows(pair, 0)
+
+    def last_tests(self, pair: int, method: int) -> Longs:
+        """For each of those rows the newest test of a method by then; −1 where there is none."""
+        if (pair, method) not in self._last:
+            tests = self._tests_of.rows(pair, method)
+            last = np.searchsorted(self._tests.ts[tests], self.measures.signals.ts[self.signals_of(pair)], side="right")
+            self._last[pair, method] = np.append(tests, -1)[last - 1]
+        return self._last[pair, method]
+
+    def tested(self, column: str, last: Longs) -> Any:
+        """A column of these tests: NaN (or False) where there is none."""
+        if column not in self._columns:
+            values = getattr(self._tests, column)
+            self._columns[column] = np.append(values, np.zeros(1, np.bool_) if values.dtype == np.bool_ else np.nan)
+        return self._columns[column][last]
 
 
 @dataclass(slots=True)
@@ -141,7 +186,8 @@ class Watch:
         """Alert rows that these measures lead to; none from a history, which only decides what the states are where that is not known."""
         live = measures.bars.stage == LIVE
         self._put_in(measures)
-        parts = [self._decisions(k, spec, measures) for k, spec in enumerate(self.specs) if live or not self.known[k]]
+        batch = Batch(measures, self.tests, self.pairs)
+        parts = [self._decisions(k, spec, batch) for k, spec in enumerate(self.specs) if live or not self.known[k]]
         evaluations, context = Decisions.joined(parts) if parts else Decisions.none()
         rows = self.states.update(evaluations)
         self._let_go(measures)
@@ -154,12 +200,12 @@ class Watch:
         self.states, self.tests, self.traded = before.states, before.tests, before.traded
         self.decided, self.context = before.decided, before.context
 
-    def _decisions(self, k: int, spec: AlertSpec, measures: Measures) -> Decisions:
+    def _decisions(self, k: int, spec: AlertSpec, batch: Batch) -> Decisions:
         """What one alert is to decide, and the whole minutes to mark before each decision, in time order."""
-        found = self._of_pair(spec, measures) if METRICS[spec.metric].subject == PAIR else self._of_symbol(spec, measures)
-        close, value, may_open, context = found
+        close, value, may_open, context = (self._of_pair if METRICS[spec.metric].subject == PAIR else self._of_symbol)(spec, batch)
+        n = len(close)
         marks, taken_back = np.zeros(0, np.int64), np.zeros(0, np.int64)
-        if len(close):
+        if n:
             if MINUTE_US % self.timeframe:
                 every = np.arange(self.timeframe // MINUTE_US + 1) * MINUTE_US
                 marks = ((close - 1) // MINUTE_US * MINUTE_US)[:, None] - every
@@ -168,53 +214,49 @@ class Watch:
                 taken_back = self.states.rewind(k, int(close[0]))
                 marks = marks[marks > close[0]]  # those before are written, and the state that they show is the same
             self.decided[k] = close[-1]
-        ts = np.concatenate((close, marks))
-        order = np.argsort(ts, kind="stable")
-        none = np.zeros(len(marks), np.bool_)
-        evaluations = Evaluations(
-            alert=np.full(len(ts), k, np.int64),
-            ts=ts,
-            value=np.concatenate((value, np.full(len(marks), np.nan))),
-            may_open=np.concatenate((may_open, none)),
-            mark=np.concatenate((np.zeros(len(close), np.bool_), ~none)),
-            write=np.isin(ts, taken_back),
-        )
-        known = Context._make(np.concatenate((newest[k : k + 1], column)) for newest, column in zip(self.context, context, strict=True))
-        for newest, column in zip(self.context, known, strict=True):
-            newest[k] = column[-1]
-        of = np.searchsorted(close, ts[order], side="right")  # 0: a mark before the first of these closes
-        return Decisions(Evaluations._make(column[order] for column in evaluations), known.rows(of))
+        none = np.zeros(n, np.bool_)
+        evaluations = Evaluations(np.full(n, k), close, value, may_open, none, np.isin(close, taken_back) if len(taken_back) else none)
+        decisions = self._with_marks(k, evaluations, context, marks, taken_back) if len(marks) else Decisions(evaluations, context)
+        if n:
+            for newest, column in zip(self.context, context, strict=True):
+                newest[k] = column[-1]
+        return decisions
 
-    def _of_pair(self, spec: AlertSpec, measures: Measures) -> Found:
+    def _with_marks(self, k: int, evaluations: Evaluations, context: Context, marks: Longs, taken_back: Longs) -> Decisions:
+        """The evaluations and these marks, in time order; a mark says what the close before it did."""
+        none = np.zeros(len(marks), np.bool_)
+        marked = Evaluations(np.full(len(marks), k), marks, np.full(len(marks), np.nan), none, ~none, np.isin(marks, taken_back))
+        ts = np.concatenate((evaluations.ts, marks))
+        order = np.argsort(ts, kind="stable")
+        of = np.searchsorted(evaluations.ts, ts[order], side="right")  # 0: a mark before the first of these closes
+        return Decisions(
+            Evaluations._make(np.concatenate(columns)[order] for columns in zip(evaluations, marked, strict=True)),
+            Context._make(np.concatenate((newest[k : k + 1], column))[of] for newest, column in zip(self.context, context, strict=True)),
+        )
+
+    def _of_pair(self, spec: AlertSpec, batch: Batch) -> Found:
         """What the pair's bars say."""
-        metric, signals, tests = METRICS[spec.metric], measures.signals, self.tests
-        rows = np.flatnonzero((signals.pair == spec.subject) & (signals.method == 0))
-        tested, last = self._last_tests(spec.subject, spec.tested if metric.method == OLS else 0, signals.ts[rows])
-        own, newest = self._last_tests(spec.subject, spec.tested, signals.ts[rows])
+        metric, signals = METRICS[spec.metric], batch.measures.signals
+        rows = batch.signals_of(spec.subject)
+        own = batch.last_tests(spec.subject, spec.tested)
         may_open = ~signals.newest_incomplete[rows]
         if metric.not_while_stale:
             may_open &= ~signals.stale[rows]
         incomplete = signals.incomplete[rows]
         if spec.only_stationary:
-            may_open &= np.concatenate(([False], tests.stationary[own]))[newest]
+            may_open &= batch.tested("stationary", own)
         if spec.only_stationary or metric.tested:  # a pair's tests at one time have one window, whatever the method
-            incomplete = np.maximum(incomplete, np.concatenate(([0.0], tests.incomplete[own]))[newest])
+            incomplete = np.fmax(incomplete, batch.tested("incomplete", own))
         if metric.tested:
-            value = np.concatenate(([np.nan], getattr(tests, metric.column)[tested]))[last]
+            value = batch.tested(metric.column, own if metric.method == OLS else batch.last_tests(spec.subject, 0))
         else:
             value = getattr(signals, metric.column)[rows]
-        pvalue = np.concatenate(([np.nan], tests.coint_pvalue[own]))[newest]
-        context = Context(pvalue, incomplete == 0.0, signals.edge_bps[rows], signals.stale[rows])
+        context = Context(batch.tested("coint_pvalue", own), incomplete == 0.0, signals.edge_bps[rows], signals.stale[rows])
         return Found(signals.ts[rows] + self.timeframe, value, may_open & (incomplete <= self.tolerate), context)
 
-    def _last_tests(self, pair: int, method: int, ts: Longs) -> tuple[Longs, Longs]:
-        """The tests of a pair's method, and for each time which of them was the last, counted from 1; 0: there was none."""
-        tested = np.flatnonzero((self.tests.pair == pair) & (self.tests.method == method))
-        return tested, np.searchsorted(self.tests.ts[tested], ts, side="right")
-
-    def _of_symbol(self, spec: AlertSpec, measures: Measures) -> Found:
+    def _of_symbol(self, spec: AlertSpec, batch: Batch) -> Found:
         """What the symbol's bars say."""
-        metric, bars, activity = METRICS[spec.metric], measures.bars, measures.activity
+        metric, bars, activity = METRICS[spec.metric], batch.measures.bars, batch.measures.activity
         rows = np.flatnonzero(bars.symbol == spec.subject)
         of = activity.symbol == spec.subject  # bars and activity of one symbol have the same order, that of time
         close, complete, none = bars.ts[rows] + self.timeframe, bars.complete[rows], np.full(len(rows), np.nan)
