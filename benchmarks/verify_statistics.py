@@ -352,7 +352,7 @@ CHECKS: Final[dict[str, Callable[[list[Kind], bool], list[Row]]]] = {
 
 
 def check_method(name: str) -> Callable[[list[Kind], bool], list[Row]]:
-    """The check of a method that has none of its own: against the function of its name in references.py, with its options' defaults."""
+    """The check of a method without an own one: against its namesake in references.py, with default options."""
 
     def check(markets: list[Kind], quick: bool) -> list[Row]:
         method = METHODS[name]

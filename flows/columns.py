@@ -34,7 +34,7 @@ class Rows:
 
     @classmethod
     def of(cls, table: str, keys: Mapping[str, Column], results: Any) -> "Rows":
-        """Rows of what an operator gives: each of its fields that is stored, under its name, but for those that `keys` say in its place."""
+        """Rows of what an operator returns: its stored fields under their names, except where `keys` has that column."""
         return cls(table, {**keys, **{name: getattr(results, name) for name in stored(type(results)) if name not in keys}})
 
     def __len__(self) -> int:

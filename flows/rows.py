@@ -13,7 +13,7 @@ from operators.results import Measures, Watched
 from operators.vwap import vwap
 
 TAKERS: Final = ("buy", "sell")  # sides
-OF_RULE: Final = ("rule", "subject", "timeframe", "priority", "metric", "side")  # what a row of the table alerts says of its rule
+OF_RULE: Final = ("rule", "subject", "timeframe", "priority", "metric", "side")  # columns of alerts, from the settings
 
 
 class Tables:

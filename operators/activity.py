@@ -7,19 +7,21 @@
     imbalance     = Σ (volume bought − volume sold by takers) / Σ volume, over the last 20 bars: −1 … 1
     taker_ratio   = volume bought by takers / volume, of the bar: 0 … 1
 
-Shapes: `closes`, `volumes`, `buy_volumes`, `range_variances` float64 (symbols, T), prices (not their logarithms), base volumes, and what
-`range_variance` makes of each bar, newest column last; a task k looks at row `symbol[k]` before column `end[k]` (exclusive). Results are
-float64 (K,), per bar: neither annualised nor in percent.
+Shapes: `closes`, `volumes`, `buy_volumes`, `range_variances` float64 (symbols, T), prices (not their
+logarithms), base volumes, and what `range_variance` makes of each bar, newest column last; a task k looks at
+row `symbol[k]` before column `end[k]` (exclusive). Results are float64 (K,), per bar: neither annualised nor
+in percent.
 
-Undefined (NaN), each on its own: its window is not full or holds a NaN, an infinity or a close that is not above 0; for the ratios, what
-they divide by is 0, such as the volume of 20 bars without a trade; `imbalance` and `taker_ratio` also where nothing says who took a trade;
-`volatility_gk` also where the mean is below 0. The volatility of closes that do not move is 0, which is a fact and not a gap.
+Undefined (NaN), each on its own: its window is not full or holds a NaN, an infinity or a close that is not
+above 0; for the ratios, what they divide by is 0, such as the volume of 20 bars without a trade; `imbalance`
+and `taker_ratio` also where nothing says who took a trade; `volatility_gk` also where the mean is below 0.
+The volatility of closes that do not move is 0, which is a fact and not a gap.
 
 Two passes over each window: exact, no drift, two starts agree bit for bit. A task costs 1.3 µs.
 
-References: Andersen and Bollerslev, "Answering the skeptics: yes, standard volatility models do provide accurate forecasts" (1998); Garman
-and Klass, "On the estimation of security price volatilities from historical data" (1980); Cont, Kukanov and Stoikov, "The price impact of
-order book events" (2014).
+References: Andersen and Bollerslev, "Answering the skeptics: yes, standard volatility models do provide
+accurate forecasts" (1998); Garman and Klass, "On the estimation of security price volatilities from
+historical data" (1980); Cont, Kukanov and Stoikov, "The price impact of order book events" (2014).
 
 >>> closes, volumes = np.full((1, 122), 100.0), np.full((1, 122), 3.0)
 >>> closes[0, -1], volumes[0, -1] = 101.0, 6.0

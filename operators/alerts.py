@@ -4,12 +4,13 @@
     below:    opens when value < threshold,    closes when value >= exit
     outside:  opens when |value| > threshold,  closes when |value| <= exit
 
-An exit short of the threshold keeps a value that flaps around the threshold from opening an episode at every flap. A row is written at
-every change of `active`, and at each evaluation or mark whose time is a whole minute. Evaluations may be taken back (`rewind`), as far as
-`settle` has not let go of the rows they led to.
+An exit short of the threshold keeps a value that flaps around the threshold from opening an episode at every
+flap. A row is written at every change of `active`, and at each evaluation or mark whose time is a whole
+minute. Evaluations may be taken back (`rewind`), as far as `settle` has not let go of the rows they led to.
 
-Shapes: one alert is one rule on one subject and timeframe; `Rules` and `States` have an entry per alert, `Evaluations` and `AlertRows` one
-per row. Each alert's evaluations come in event-time order; values, thresholds and exits are in the metric's unit.
+Shapes: one alert is one rule on one subject and timeframe; `Rules` and `States` have an entry per alert,
+`Evaluations` and `AlertRows` one per row. Each alert's evaluations come in event-time order; values,
+thresholds and exits are in the metric's unit.
 
 Undefined: a value that is NaN (or infinite) keeps the state, and its row says NaN.
 
@@ -18,7 +19,8 @@ Reference: Schmitt, "A thermionic trigger" (1938).
 >>> from operators.metrics import ABOVE
 >>> states = AlertStates(Rules(np.array([ABOVE]), np.array([2.0]), np.array([1.0])))
 >>> value, yes = np.array([1.9, 2.1, 1.9, 2.1, 1.0]), np.ones(5, bool)
->>> rows = states.update(Evaluations(np.zeros(5, np.int64), np.arange(1, 6), value, may_open=yes, mark=~yes, write=~yes))
+>>> evaluations = Evaluations(np.zeros(5, np.int64), np.arange(1, 6), value, may_open=yes, mark=~yes, write=~yes)
+>>> rows = states.update(evaluations)
 >>> rows.ts.tolist(), rows.value.tolist(), rows.active.tolist(), rows.episode.tolist()
 ([2, 5], [2.1, 1.0], [True, False], [2, 2])
 """
@@ -101,7 +103,7 @@ class AlertStates:
         self.states.episode[alert] = episode if active else NEVER
 
     def rewind(self, alert: int, ts: int) -> Longs:
-        """Undo an alert's evaluations at or after `ts`. Returns the times of the rows to rewrite. Its last value is unknown."""
+        """Undo an alert's evaluations at or after `ts`, its last value too. Returns the times of the rows to rewrite."""
         undone = (self.recent.alert == alert) & (self.recent.ts >= ts)
         changes = undone & self.recent.changed
         active, episode, value = self.states

@@ -1,6 +1,7 @@
 """The columns that flow between operators: structs of numpy arrays, one row per trade, bar or pair.
 
-Fields that are marked `UNSTORED` are for operators alone; every other one is a column of the database's table of such rows.
+Fields that are marked `UNSTORED` are for operators alone; every other one is a column of the database's table
+of such rows.
 """
 
 from dataclasses import dataclass, fields
@@ -29,7 +30,7 @@ LIVE, WARMING, WARM, RESUMED = range(4)
 
 
 class Line(NamedTuple):
-    """y = intercept + hedge_ratio·x, and the share of y's variance that it explains. Shapes (K,), NaN where undefined."""
+    """y = intercept + hedge_ratio·x, and how much of y's variance it explains. Shapes (K,), NaN where undefined."""
 
     hedge_ratio: Floats
     intercept: Floats

@@ -1,24 +1,31 @@
-"""Rolling hedge ratio by least squares with exponential weights: the newest row counts in full, a row `half_life` bars older half as much.
+"""Rolling hedge ratio by least squares with exponential weights: a row that is `half_life` bars old counts
+half.
 
     min Σ w·(y − α − β·x)²        w = 2^(−age/half_life), age = 0 of the newest row
 
-    β = Sxy/Sxx        α = ȳ − β·x̄        r² = Sxy² / (Sxx·Syy)        se(β) = √(Σw·e² / (n − 2) / Sxx), e = y − α − β·x
+    β = Sxy/Sxx        α = ȳ − β·x̄        r² = Sxy² / (Sxx·Syy)
+    se(β) = √(Σw·e² / (n − 2) / Sxx), e = y − α − β·x
 
 with weighted means, and S the weighted sums of products of deviations from them.
 
-Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k regresses row `y[k]` on row `x[k]` over the columns
-`end[k] − window[k]` (inclusive) to `end[k]` (exclusive), `half_life[k]` in bars. Results are float64 (K,), in the units of rolling_ols.
+Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k regresses row `y[k]` on
+row `x[k]` over the columns `end[k] − window[k]` (inclusive) to `end[k]` (exclusive), `half_life[k]` in bars.
+Results are float64 (K,), in the units of rolling_ols.
 
-Undefined (NaN), as in rolling_ols: the window begins before column 0 or has fewer than 2 rows (the standard error: 3), holds a NaN or
-infinity, or one of its legs has no weighted variance (its weighted standard deviation is within the rounding of its level).
+Undefined (NaN), as in rolling_ols: the window begins before column 0 or has fewer than 2 rows (the standard
+error: 3), holds a NaN or infinity, or one of its legs has no weighted variance (its weighted standard
+deviation is within the rounding of its level).
 
-Equal to `statsmodels.WLS(y, add_constant(x), weights=w).fit()`. Two passes over each window, shifted by its newest row: exact, no drift, two
-starts agree bit for bit. A window of 300 rows costs 0.3 µs, one of 1,800 rows 1.5 µs.
+Equal to `statsmodels.WLS(y, add_constant(x), weights=w).fit()`. Two passes over each window, shifted by its
+newest row: exact, no drift, two starts agree bit for bit. A window of 300 rows costs 0.3 µs, one of 1,800
+rows 1.5 µs.
 
-Reference: Greene, Econometric Analysis, ch. 9; J.P. Morgan/Reuters, RiskMetrics Technical Document (1996), ch. 5, on such weights.
+Reference: Greene, Econometric Analysis, ch. 9; J.P. Morgan/Reuters, RiskMetrics Technical Document (1996),
+ch. 5, on such weights.
 
 >>> closes = np.array([[0.0, 2.0, 3.0], [0.0, 1.0, 2.0]])
->>> line = rolling_ewls(closes, np.array([0]), np.array([1]), np.array([3]), np.array([3]), half_life=np.array([1]))
+>>> y, x, three, one = (np.array([number]) for number in (0, 1, 3, 1))
+>>> line = rolling_ewls(closes, y, x, end=three, window=three, half_life=one)
 >>> [round(float(column[0]), 4) for column in line]
 [1.3846, 0.3077, 0.9586, 0.2878]
 """

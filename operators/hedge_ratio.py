@@ -1,17 +1,20 @@
 """Rolling hedge ratio: how many units of x offset one unit of y, by least squares over the last bars.
 
-    β = Sxy/Sxx        α = ȳ − β·x̄        r² = Sxy² / (Sxx·Syy)        se(β) = √(Σe² / (n − 2) / Sxx), e = y − α − β·x
+    β = Sxy/Sxx        α = ȳ − β·x̄        r² = Sxy² / (Sxx·Syy)
+    se(β) = √(Σe² / (n − 2) / Sxx), e = y − α − β·x
 
 with S the sums of products of deviations from the means *of that window*.
 
-Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k regresses row `y[k]` on row `x[k]` over the columns
-`end[k] − window[k]` (inclusive) to `end[k]` (exclusive). Results are float64 (K,): β and α in the units of f(y) per f(x) and of f(y).
+Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k regresses row `y[k]` on
+row `x[k]` over the columns `end[k] − window[k]` (inclusive) to `end[k]` (exclusive). Results are float64
+(K,): β and α in the units of f(y) per f(x) and of f(y).
 
-Undefined (NaN, all of them; the standard error also below 3 rows): the window begins before column 0 or has fewer than 2 rows, holds a NaN
-or infinity, or one of its legs has no variance (its standard deviation is within the rounding of its level).
+Undefined (NaN, all of them; the standard error also below 3 rows): the window begins before column 0 or has
+fewer than 2 rows, holds a NaN or infinity, or one of its legs has no variance (its standard deviation is
+within the rounding of its level).
 
-Every result is computed on its own window (window.py): exact, no drift, two starts agree bit for bit. A window of 300 rows costs 0.2 µs,
-one of 1,800 rows 0.9 µs.
+Every result is computed on its own window (window.py): exact, no drift, two starts agree bit for bit. A
+window of 300 rows costs 0.2 µs, one of 1,800 rows 0.9 µs.
 
 Reference: Greene, Econometric Analysis, ch. 3.
 

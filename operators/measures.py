@@ -1,21 +1,26 @@
-"""Everything that is measured on one timeframe's panel: pair signals, cointegration tests, activity of symbols.
+"""Everything that is measured on one timeframe's panel: pair signals, cointegration tests, activity of
+symbols.
 
     a pair's row at t = f(columns t − window + 1 … t of the panel, of its two legs), for each window of its own
 
-The formulas are those of the methods (methods.py) and of zscore.py, correlation.py, edge.py, adf.py, cointegration.py, coint_share.py,
-johansen.py, shin.py, variance_ratio.py, half_life.py and activity.py. A pair has a row as soon as both its legs have the bar, for each of
-its methods; a test where t / timeframe is a multiple of its `adf_every`; a symbol has a row for every bar. Every number but those of a
-method that remembers is computed on its window itself, so a row depends on the bars of its windows alone: not on batch sizes, not on when
-the measuring began.
+The formulas are those of the methods (methods.py) and of zscore.py, correlation.py, edge.py, adf.py,
+cointegration.py, coint_share.py, johansen.py, shin.py, variance_ratio.py, half_life.py and activity.py. A
+pair has a row as soon as both its legs have the bar, for each of its methods; a test where t / timeframe is a
+multiple of its `adf_every`; a symbol has a row for every bar. Every number but those of a method that
+remembers is computed on its window itself, so a row depends on the bars of its windows alone: not on batch
+sizes, not on when the measuring began.
 
-A leg is stale in a row when more than its last `stale_after` bars were without a trade: what the row says of it is an old price.
+A leg is stale in a row when more than its last `stale_after` bars were without a trade: what the row says of
+it is an old price.
 
-A bar that comes again (see bars.py) is measured again, and so is every later row that looks back to it, as far as the last REWIND bars;
-rows before those stay as they are.
+A bar that comes again (see bars.py) is measured again, and so is every later row that looks back to it, as
+far as the last REWIND bars; rows before those stay as they are.
 
-Shapes: bars of one timeframe in, columns with one row per measurement out; times are opening times in µs since the epoch, windows in bars.
+Shapes: bars of one timeframe in, columns with one row per measurement out; times are opening times in µs
+since the epoch, windows in bars.
 
-Undefined (NaN; lags of NEVER; not stationary): each number by itself, where its own file says so; above all, while its window is not full.
+Undefined (NaN; lags of NEVER; not stationary): each number by itself, where its own file says so; above all,
+while its window is not full.
 
 Reference: those of the files above.
 

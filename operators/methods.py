@@ -1,9 +1,11 @@
 """The registry of methods: every way to estimate a pair's hedge ratio, each stated once.
 
-What pipeline.yaml accepts under `hedge`, the settings, the fingerprint of a run, what is measured, the names in the column `method` and the
-tables in docs/statistics.md follow from `METHODS`. To add a method, write its formula in a file of its own and add an entry at the end.
+What pipeline.yaml accepts under `hedge`, the settings, the fingerprint of a run, what is measured, the names
+in the column `method` and the tables in docs/statistics.md follow from `METHODS`. To add a method, write its
+formula in a file of its own and add an entry at the end.
 
-Functions are named, not imported: settings, and processes that compute nothing, need the names without the compiled kernels.
+Functions are named, not imported: settings, and processes that compute nothing, need the names without the
+compiled kernels.
 """
 
 from collections.abc import Callable
@@ -13,7 +15,8 @@ from importlib import import_module
 from typing import Any, Final
 
 LONGEST_WINDOW: Final = 100_000  # bars: more than a day of 1s; anything longer is a typing error
-MOST_LAGS: Final = 200  # of a test on 100,000 rows, which would otherwise take longer than 50 ms; Schwert's rule asks for 68 there
+# Lags of a test: with more, one on 100,000 rows takes longer than 50 ms. Schwert's rule asks for 68 there.
+MOST_LAGS: Final = 200
 OLS: Final = "ols"  # the method whose residuals the Engle–Granger test has its critical values for
 
 
@@ -36,9 +39,10 @@ class Option:
 class Method:
     """One method. `function` is `module.name` within operators/.
 
-    It is called as `function(values, y, x, end, window, **options)`, as rolling_ols is, and returns a named tuple with some of the fields
-    of kalman.Filtered; what it leaves out is NULL. A method that `remembers` is a class: `function(pairs, timeframe)` is built once, and
-    `update(values, pair, y, x, end, window, ts, **options)` is called with rows in time order, as HedgeKalman's is. It pickles.
+    It is called as `function(values, y, x, end, window, **options)`, as rolling_ols is, and returns a named tuple
+    with some of the fields of kalman.Filtered; what it leaves out is NULL. A method that `remembers` is a class:
+    `function(pairs, timeframe)` is built once, and `update(values, pair, y, x, end, window, ts, **options)` is
+    called with rows in time order, as HedgeKalman's is. It pickles.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """The registry of metrics: every number that an alert rule may watch, each stated once.
 
-Which rules pipeline.yaml accepts, the settings, when an episode may open, the column `method` of the table `alerts`, the words of a message
-and the table in docs/statistics.md follow from `METRICS`. To add a metric whose column exists already, add an entry and a row in the docs.
+Which rules pipeline.yaml accepts, the settings, when an episode may open, the column `method` of the table
+`alerts`, the words of a message and the table in docs/statistics.md follow from `METRICS`. To add a metric
+whose column exists already, add an entry and a row in the docs.
 """
 
 from dataclasses import dataclass
@@ -13,13 +14,16 @@ from operators.methods import OLS
 PAIR, SYMBOL = "pair", "symbol"  # subjects
 SIGNALS, TESTS, ACTIVITY, BARS = "signals", "cointegration", "activity", "bars"  # tables
 ABOVE, BELOW, OUTSIDE = 1, -1, 0
-SIDES: Final = {"above": ABOVE, "below": BELOW, "outside": OUTSIDE}  # of its threshold, on which a value opens an episode
-# What must be complete before an episode opens: nothing; the newest bar of each leg; or also the windows of the row that the value is in.
+SIDES: Final = {"above": ABOVE, "below": BELOW, "outside": OUTSIDE}  # of the threshold; there a value opens an episode
+# What must be complete before an episode opens: nothing; the newest bar of each leg; or also the windows of the row.
 NOTHING, NEWEST_BAR, WINDOWS = "nothing", "the newest bar", "its windows"
 
 
 class Level(NamedTuple):
-    """Which thresholds make sense: what to call them, and the open interval that they lie in (`least` itself belongs to it if `closed`)."""
+    """Which thresholds make sense: what to call them, and the open interval that they lie in.
+
+    With `closed`, `least` itself belongs to it.
+    """
 
     what: str
     least: float = -inf
@@ -55,8 +59,8 @@ class Metric:
     complete: str = WINDOWS
     not_while_stale: bool = False  # it is a statement about prices now: no episode opens while a leg is stale
     says_which_leg: bool = False  # above 0 y is dear relative to x
-    one_subject: bool = False  # a rule must name its subject: the same threshold for all of them makes no sense
-    strict_when_high: bool = False  # a rule of high priority opens only while the pair is stationary, unless it says otherwise
+    one_subject: bool = False  # a rule must name its subject: one threshold for all of them makes no sense
+    strict_when_high: bool = False  # by default, rules of high priority open only while the pair is stationary
 
     @property
     def tested(self) -> bool:

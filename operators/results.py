@@ -1,7 +1,8 @@
 """What is measured on one timeframe: structs of numpy arrays, one entry per row of a table.
 
-Signals, Cointegration, Activity (activity.py) and Watched are the rows of their tables: each field is the column of that name and stands in the table's
-order, but for those marked `unstored`, which operators need and the database does not. A column that is added to a table is added here.
+Signals, Cointegration, Activity (activity.py) and Watched are the rows of their tables: each field is the
+column of that name and stands in the table's order, but for those marked UNSTORED, which operators need and
+the database does not. A column that is added to a table is added here.
 """
 
 from dataclasses import dataclass, fields

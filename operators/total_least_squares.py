@@ -12,7 +12,8 @@ Undefined (NaN, all three): the window begins before column 0 or has fewer than 
 variance (its standard deviation is within the rounding of its level), or the legs are uncorrelated to within rounding and y varies as much
 as x or more.
 
-Every result is computed on its own window (window.py): exact, no drift, two starts agree bit for bit. A window of 300 rows costs 0.2 µs, one of 1,800 rows 1 µs.
+Every result is computed on its own window (window.py): exact, no drift, two starts agree bit for bit. A window
+of 300 rows costs 0.2 µs, one of 1,800 rows 1 µs.
 
 Reference: Golub and Van Loan, "An analysis of the total least squares problem" (1980); Deming regression with equal variances.
 

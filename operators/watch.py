@@ -2,19 +2,21 @@
 
     an alert is decided at the close of each bar of its subject: see alerts.py
 
-A pair's metrics, and the edge on its rows, are those of its first method, but that cointegration is tested on ols; what a test says, and
-`stationary`, stand until the next one. `staleness` is the time in seconds from the close of the last bar with a trade to the close of the
-newest bar. What each metric needs before an episode may open is stated in metrics.py: the newest bar of its subject (of both legs) must be
-complete, no more than `tolerate` of a window may be incomplete (for a pair, of any that its row is measured on, and of the tests' own where
-the rule looks at them; for ratios, of their 121 bars), and where the metric is a statement about prices now no leg may be stale (see
-measures.py).
+A pair's metrics, and the edge on its rows, are those of its first method, but that cointegration is tested on
+ols; what a test says, and `stationary`, stand until the next one. `staleness` is the time in seconds from the
+close of the last bar with a trade to the close of the newest bar. What each metric needs before an episode
+may open is stated in metrics.py: the newest bar of its subject (of both legs) must be complete, no more than
+`tolerate` of a window may be incomplete (for a pair, of any that its row is measured on, and of the tests'
+own where the rule looks at them; for ratios, of their 121 bars), and where the metric is a statement about
+prices now no leg may be stale (see measures.py).
 
-A row is written at every change and at each whole minute: where the timeframe does not divide the minute, also for those between the
-closes, with the state that the close before left. Rows measured again are decided again, from the state before the first of them; a change
-that is taken back by that has its row written anew, with what is true instead. A message that went out is not taken back.
+A row is written at every change and at each whole minute: where the timeframe does not divide the minute,
+also for those between the closes, with the state that the close before left. Rows measured again are decided
+again, from the state before the first of them; a change that is taken back by that has its row written anew,
+with what is true instead. A message that went out is not taken back.
 
-Shapes: measures of one timeframe in, one row per row of the alerts table out; times of closes in µs since the epoch, values in the metric's
-unit.
+Shapes: measures of one timeframe in, one row per row of the alerts table out; times of closes in µs since the
+epoch, values in the metric's unit.
 
 Undefined: a metric that is NaN keeps the state.
 
@@ -58,7 +60,7 @@ class AlertSpec:
 
 
 class Context(NamedTuple):
-    """What a row says of its bar besides the decision; a mark says what the close before it did. Columns of Watched."""
+    """What a row says of its bar besides the decision. Columns of Watched."""
 
     coint_pvalue: Floats
     complete: Flags
@@ -118,7 +120,7 @@ class Groups:
 
 
 class Batch:
-    """One batch of measures, and what alerts look up in it and in the tests so far: once for all that ask for the same."""
+    """One batch of measures and the tests so far. What several alerts look up in them is looked up once."""
 
     def __init__(self, measures: Measures, tests: Cointegration, pairs: int) -> None:
         self.measures = measures
@@ -161,7 +163,7 @@ class Watch:
     traded: Longs = field(init=False)  # (symbols,) close of the last bar with a trade, NEVER before the first
     decided: Longs = field(init=False)  # (specs,) close of the newest bar, NEVER before the first
     context: Context = field(init=False)  # (specs,) of the newest decision
-    known: Flags = field(init=False)  # (specs,) loaded from the database: bars of the warm-up must not change the state
+    known: Flags = field(init=False)  # (specs,) loaded from the database: the warm-up must not change the state
 
     def __post_init__(self) -> None:
         self.states = AlertStates(

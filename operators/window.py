@@ -1,13 +1,15 @@
-"""What the kernels over rolling windows share: the rows of a task, their moments, and whether a leg moves at all.
+"""What kernels over rolling windows share: the rows of a task, their moments, whether a leg moves.
 
-    mean = first row + Σ(row − first row)/n        Syy, Sxx, Sxy = sums of products of deviations from the means of the window
+    mean = first row + Σ(row − first row)/n        Syy, Sxx, Sxy = sums of products of deviations from the means
 
-Two passes over the window itself, shifted by its first row: no running sums, so nothing drifts, a bad tick is forgotten the moment it
-leaves, and two starts agree bit for bit.
+Two passes over the window itself, shifted by its first row: no running sums, so nothing drifts, a bad tick is
+forgotten the moment it leaves, and two starts agree bit for bit.
 
-Shapes: `values` float64 (symbols, T), newest column last; `ys` and `xs` float64 (n,), the rows of the two legs.
+Shapes: `values` float64 (symbols, T), newest column last; `ys` and `xs` float64 (n,), the rows of the two
+legs.
 
-Undefined: the legs are empty when the window has fewer than `least` rows or does not lie within the columns. NaN and infinity pass through.
+Undefined: the legs are empty when the window has fewer than `least` rows or does not lie within the columns.
+NaN and infinity pass through.
 
 Reference: Chan, Ho and Levy, "Algorithms for computing the sample variance" (1983).
 
@@ -39,7 +41,7 @@ class Moments(NamedTuple):
 
 @compiled(error_model="numpy")
 def legs(values: Floats, y: int, x: int, end: int, window: int, least: int) -> tuple[Floats, Floats]:
-    """The rows of a task: of legs `y` and `x`, the `window` columns before `end`; empty where there are no such columns."""
+    """The rows of a task: of legs `y` and `x`, the `window` columns before `end`; empty where they do not exist."""
     start = end - window
     if window < least or start < 0 or end > values.shape[1]:
         return values[0, :0], values[0, :0]
@@ -80,7 +82,9 @@ def moments(ys: Floats, xs: Floats) -> Moments:
 
 @compiled(error_model="numpy")
 def moves(squares: float, rows: float, level: float) -> bool:
-    """Whether a leg has variance: its standard deviation, from its sum of `squares`, is beyond the rounding of its level. False for NaN.
+    """Whether a leg has variance: its standard deviation exceeds the rounding of its level. False for NaN.
+
+    `squares` is the sum of its squared deviations from the mean.
 
     >>> moves(1.0, 4, 1e9), moves(1e-20, 4, 1e9)
     (True, False)

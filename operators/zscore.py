@@ -2,20 +2,21 @@
 
     spread_t = f(y_t) − β·f(x_t)        deviation = spread − mean        z = deviation / std
 
-mean and std (ddof 1) run over the last `window` rows, all of them with the β of now: a spread whose rows were each taken with the β of
-their time mixes the wobble of β, multiplied by the level of x, into the statistic.
+mean and std (ddof 1) run over the last `window` rows, all of them with the β of now: a spread whose rows were
+each taken with the β of their time mixes the wobble of β, multiplied by the level of x, into the statistic.
 
-Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k takes rows `y[k]`, `x[k]` over the columns
-`end[k] − window[k]` (inclusive) to `end[k]` (exclusive), with `hedge_ratio[k]`. Results are float64 (K,): `spread`, `spread_mean`,
-`spread_std` and `deviation` in the units of f(y), `zscore` a number that cannot exceed (n − 1)/√n in magnitude.
+Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k takes rows `y[k]`,
+`x[k]` over the columns `end[k] − window[k]` (inclusive) to `end[k]` (exclusive), with `hedge_ratio[k]`.
+Results are float64 (K,): `spread`, `spread_mean`, `spread_std` and `deviation` in the units of f(y), `zscore`
+a number that cannot exceed (n − 1)/√n in magnitude.
 
-Undefined (NaN): all five when the hedge ratio is, when the window begins before column 0, has fewer than 2 rows or holds a NaN or infinity.
-`spread_std` and `zscore` also when the spread is flat: its standard deviation is within what rounding of the levels and of β can make of
-a spread without any. With ε = 2⁻⁵² that is 2ε·(|ȳ| + |β·x̄|) for the rounding of each row, plus n·ε·(sd y + |β|·sd x) for that of the sums
-behind β.
+Undefined (NaN): all five when the hedge ratio is, when the window begins before column 0, has fewer than 2
+rows or holds a NaN or infinity. `spread_std` and `zscore` also when the spread is flat: its standard
+deviation is within what rounding of the levels and of β can make of a spread without any. With ε = 2⁻⁵² that
+is 2ε·(|ȳ| + |β·x̄|) for the rounding of each row, plus n·ε·(sd y + |β|·sd x) for that of the sums behind β.
 
-Two passes over each window, shifted by its first row: exact, no drift, two starts agree bit for bit. A window of 300 rows costs 0.2 µs, one
-of 1,800 rows 1.0 µs.
+Two passes over each window, shifted by its first row: exact, no drift, two starts agree bit for bit. A window
+of 300 rows costs 0.2 µs, one of 1,800 rows 1.0 µs.
 
 Reference: Gatev, Goetzmann and Rouwenhorst, "Pairs trading" (2006); Vidyamurthy, Pairs Trading (2004), ch. 8.
 

@@ -72,7 +72,7 @@ def complete(rows: Rows) -> bool:
 
 OF_PAIR, OF_SYMBOL = ("ts", "pair", "timeframe", "method"), ("ts", "symbol", "timeframe")
 OF_RULE = ("ts", "rule", "subject", "timeframe", "priority", "metric", "threshold", "side", "method")
-# the columns that the rows of a struct get beside its fields; codes of the struct are replaced by the names that they stand for
+# the columns of a struct's rows that do not come from its fields; codes become the names that they stand for
 STRUCTS = {
     "trades": (Trades, ("ts", "symbol", "side")),
     "bars": (Bars, (*OF_SYMBOL, "vwap")),

@@ -1,4 +1,4 @@
-"""Least squares with exponential weights: by hand, against statsmodels.WLS on every window, and by its invariances."""
+"""Exponentially weighted least squares: by hand, against statsmodels.WLS, and by its invariances."""
 
 import warnings
 from dataclasses import replace
@@ -55,7 +55,7 @@ def test_a_line_is_found_whatever_the_weights() -> None:
 
 
 def test_a_row_that_is_one_half_life_old_counts_half() -> None:
-    """With a half-life of 1 and three rows the oldest counts 1/4: so do 1, 2 and 4 copies of the rows in plain least squares."""
+    """With a half-life of 1, three rows count as 1, 2 and 4 copies of them do in plain least squares."""
     y, x = np.array([0.0, 2.5, 3.0]), np.array([0.0, 1.0, 2.5])
     slope, constant = np.polyfit(np.repeat(x, [1, 2, 4]), np.repeat(y, [1, 2, 4]), 1)
     assert fits(np.stack((y, x)), 3, 1)[:2, -1] == pytest.approx([slope, constant], rel=1e-12)

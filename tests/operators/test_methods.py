@@ -1,4 +1,4 @@
-"""The registry of methods: each has its function, sensible options, and its rows in the documentation and the example."""
+"""The registry of methods: each has a function, sensible options, and rows in the documentation and the example."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The registry of metrics: each is a column that is there, has thresholds that make sense, and its row in the documentation."""
+"""The registry of metrics: each is a column, has thresholds that make sense, and a row in the documentation."""
 
 from dataclasses import fields
 from pathlib import Path

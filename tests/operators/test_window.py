@@ -1,4 +1,4 @@
-"""What kernels over windows share: rows by hand, moments against extended precision, bit for bit whatever came before."""
+"""What kernels over windows share: rows by hand, moments against extended precision, nothing from before."""
 
 import numpy as np
 import pytest
