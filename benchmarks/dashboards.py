@@ -19,10 +19,10 @@ import numpy as np
 import psycopg
 
 from benchmarks import week
-from flows.config import QuestDB
-from flows.embedded import free_ports, running
+from flows.database.embedded import free_ports, running
+from flows.database.questdb import Endpoint, connect, newest, prepare
 from flows.errors import UserError
-from flows.questdb import Endpoint, connect, newest, prepare
+from flows.settings.config import QuestDB
 from grafana.queries import Query, dashboards, queries, rules
 
 PROMISED_MS: Final = 200.0

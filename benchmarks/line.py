@@ -22,14 +22,15 @@ from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import TestingSink, TestingSource, run_main
 from statsmodels.tsa.stattools import adfuller, coint
 
-from flows.binance.messages import Frames, decode
-from flows.columns import Rows, Symbols
-from flows.config import Settings
-from flows.config import decode as settings_of
-from flows.market import record
+from flows.database.columns import Rows, Symbols
+from flows.feed.frames import Frames
 from flows.pipeline import pipeline
 from flows.replay.source import RecordingSource
-from flows.source import Stop
+from flows.runtime.stop import Stop
+from flows.sandbox.market import record
+from flows.settings.config import Settings
+from flows.settings.config import decode as settings_of
+from flows.venues.binance.messages import decode
 
 SYMBOLS: Final = ("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT")
 PAIRS: Final = (("BTCUSDT", "ETHUSDT"), ("BNBUSDT", "SOLUSDT"), ("BTCUSDT", "BNBUSDT"), ("ETHUSDT", "SOLUSDT"))

@@ -30,11 +30,11 @@ import yaml
 from websockets.sync.client import connect as connect_websocket
 
 from benchmarks import week
-from flows import keeper
-from flows.config import QuestDB, Settings, load
-from flows.embedded import free_ports, running
+from flows.database import keeper
+from flows.database.embedded import free_ports, running
+from flows.database.questdb import Endpoint, connect, newest, prepare
 from flows.errors import UserError
-from flows.questdb import Endpoint, connect, newest, prepare
+from flows.settings.config import QuestDB, Settings, load
 from operators.columns import DAY_US, SECOND_US
 
 HISTORY_S: Final = 3_900  # of the simulated market, before the measuring begins; the tables end where it begins
@@ -119,7 +119,7 @@ def play(port: int, symbols: Sequence[str], trades_s: int, present_us: int) -> N
     """Serve a simulated market whose present is `present_us` now; ends with its standard input."""
     import asyncio
 
-    from flows.exchange import Exchange, Options
+    from flows.sandbox.exchange import Exchange, Options
 
     behind_us = time.time_ns() // 1_000 - present_us
 
@@ -211,7 +211,7 @@ def measure(shape: Shape, second: int, seconds: float, latency_s: float, say: Ca
                 week.fill(endpoint, day_us // SECOND_US + filled_s, filled_s, say, of)
             with (
                 market(port, of, present_us),
-                child([sys.executable, "-m", "flows.cli", "run"], cwd=home, stderr=(home / "log").open("w")) as pipeline,
+                child([sys.executable, "-m", "flows.command", "run"], cwd=home, stderr=(home / "log").open("w")) as pipeline,
             ):
                 say("waiting for the first live signals")
                 wait_until(lambda: pipeline.poll() is not None or live(endpoint, present_us), f"{shape.name}: signals")
@@ -378,7 +378,7 @@ def size_of_demo(say: Callable[[str], None]) -> float:
     with tempfile.TemporaryDirectory(prefix="pairflow-bench-", ignore_cleanup_errors=True) as directory:
         home = Path(directory)
         ports = [str(port) for port in free_ports(*PORTS[:2])]
-        command = [sys.executable, "-m", "flows.cli", "demo", "--http-port", ports[0], "--pg-port", ports[1]]
+        command = [sys.executable, "-m", "flows.command", "demo", "--http-port", ports[0], "--pg-port", ports[1]]
         database = home / ".pairflow" / "demo" / "questdb"
         with child(command, cwd=home, stderr=(home / "log").open("w")) as demo:
             say("waiting until the demo has caught up")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from flows.questdb import Endpoint, connect, settle
+from flows.database.questdb import Endpoint, connect, settle
 
 DAY_S: Final = 86_400
 SETTLE_S: Final = 1_800.0

@@ -29,7 +29,7 @@ Reference: Harvey, Forecasting, Structural Time Series Models and the Kalman Fil
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,6 +67,16 @@ class HedgeKalman:
         self.constants = np.full((self.filters, 5), np.nan)
         self.states = np.full((self.filters, REMEMBERED, 5), np.nan)
         self.times = np.full((self.filters, REMEMBERED), NEVER)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Without the filters that have not begun: those of pairs with other methods never do."""
+        begun = np.flatnonzero((self.times != NEVER).any(axis=1))
+        return self.filters, self.step, begun, self.constants[begun], self.states[begun], self.times[begun]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.filters, self.step, begun, constants, states, times = state
+        self.__post_init__()
+        self.constants[begun], self.states[begun], self.times[begun] = constants, states, times
 
     def update(self, values: Floats, filter: Longs, y: Longs, x: Longs, end: Longs, window: Longs, ts: Longs) -> Filtered:
         """What every task's filter knows after its row."""

@@ -115,7 +115,7 @@ class Measurer:
     def __post_init__(self) -> None:
         self._arrange()
         keep = max([LONG_WINDOW + 1, self.stale_after + 1, *(pair.rows for pair in self.pairs)])
-        self.panel = Panel(self.symbols, self.timeframe, keep + REWIND)
+        self.panel = Panel(self.symbols, self.timeframe, keep + REWIND, recent=LONG_WINDOW + 1 + REWIND)
         self.done = np.full(len(self.pairs), NEVER)
         self.shares = CointShares(len(self.pairs), max((REWIND // pair.adf_every + 1 for pair in self.pairs), default=0))
         self.memories = {name: method.fit(len(self.pairs), self.timeframe) for name, method in METHODS.items() if method.remembers}

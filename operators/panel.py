@@ -11,7 +11,7 @@ columns from `begun[s]` to there are set. A bar that comes again replaces its ce
 Shapes: `values` float64 (2 · symbols, columns); `volume` float64, `incomplete` bool and `untraded` int64
 (symbols, columns), base asset. Times in µs since the epoch. The newest `keep` columns before a symbol's
 `filled` stay, for the symbol that is furthest behind; older ones are forgotten when room is needed, and a bar
-of that age changes nothing.
+of that age changes nothing. Of the columns OF_BARS only the newest `recent` outlive a pickle.
 
 Undefined (NaN; `incomplete` false, `untraded` 0): a cell whose bar is not there. A symbol never seen has none and holds nobody up. A cell
 that was forgotten before another symbol's bars came to it is NaN and incomplete: what is measured on it is undefined, and says so. Before a
@@ -19,7 +19,7 @@ symbol's first bar it counts as traded.
 
 Reference: none.
 
->>> panel = Panel(symbols=1, timeframe=1_000_000, keep=2)
+>>> panel = Panel(symbols=1, timeframe=1_000_000, keep=2, recent=2)
 >>> second = np.array([5_000_000, 6_000_000])
 >>> ones, flags, close = np.ones(2), np.ones(2, np.bool_), np.array([1.0, np.e])
 >>> bars = Bars(np.zeros(2, np.int32), second, second, ones, ones, ones, close, ones, ones, second, ones, flags, second)
@@ -43,11 +43,12 @@ GROWTH = 2  # a panel holds this many times the rows it must keep, so that it mo
 
 @dataclass(slots=True)
 class Panel:
-    """State: the matrix, and how far each symbol is. Pickles, without what nobody can look back to any more."""
+    """State: the matrix, and how far each symbol is. Pickles, without what nobody can look back to any more: it does so every second."""
 
     symbols: int
     timeframe: int  # µs
     keep: int  # columns
+    recent: int  # columns of OF_BARS that somebody looks back to
     origin: int = NEVER  # µs, opening time of column 0
     values: Floats = field(init=False)  # (2 · symbols, columns)
     volume: Floats = field(init=False)  # (symbols, columns), NaN until there
@@ -68,18 +69,21 @@ class Panel:
         seen = self.seen()
         start = max(self._oldest(), 0)
         end = max(int(self.filled.max()), start)
+        recent = max(start, int(self.filled[seen].min()) - self.recent) if seen.any() else start
+        untraded = self.untraded[:, start:end]
         return {
-            **{name: getattr(self, name) for name in ("symbols", "timeframe", "keep")},
+            **{name: getattr(self, name) for name in ("symbols", "timeframe", "keep", "recent")},
             "origin": self.origin + start * self.timeframe if self.origin != NEVER else NEVER,
             "close": self.values[self.symbols :, start:end].copy(),
-            **{name: getattr(self, name)[:, start:end].copy() for name in OF_BARS},
-            **{name: getattr(self, name)[:, start:end].copy() for name in ("incomplete", "untraded")},
+            **{name: getattr(self, name)[:, recent:end].copy() for name in OF_BARS},
+            "incomplete": np.packbits(self.incomplete[:, start:end], axis=1),
+            "untraded": untraded.astype(np.min_scalar_type(untraded.max(initial=0))),
             "begun": np.where(seen, self.begun - start, 0),
             "filled": np.where(seen, self.filled - start, 0),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name in ("symbols", "timeframe", "keep"):
+        for name in ("symbols", "timeframe", "keep", "recent"):
             setattr(self, name, state[name])
         self.__post_init__()
         self.origin, self.begun, self.filled = state["origin"], state["begun"], state["filled"]
@@ -89,9 +93,9 @@ class Panel:
         self.values[: self.symbols, :columns] = np.log(state["close"])
         self.values[self.symbols :, :columns] = state["close"]
         for name in OF_BARS:
-            getattr(self, name)[:, :columns] = state[name]
-        for name in ("incomplete", "untraded"):
-            getattr(self, name)[:, :columns] = state[name]
+            getattr(self, name)[:, columns - state[name].shape[1] : columns] = state[name]
+        self.incomplete[:, :columns] = np.unpackbits(state["incomplete"], axis=1, count=columns)
+        self.untraded[:, :columns] = state["untraded"]
 
     def append(self, bars: Bars) -> None:
         """Set the cells of these bars, all of this timeframe."""

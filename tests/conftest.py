@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from flows.config import QuestDB
-from flows.credentials import server_environment
-from flows.embedded import running
-from flows.market import record
-from flows.questdb import Endpoint, connect, prepare
-from flows.questdb import tables as schema
+from flows.database.credentials import server_environment
+from flows.database.embedded import running
+from flows.database.questdb import Endpoint, connect, prepare
+from flows.database.questdb import tables as schema
+from flows.sandbox.market import record
+from flows.settings.config import QuestDB
 from tests import forked
 from tests.line import REAL, configure, pairflow, tables
 
 PROCESSES = 2
 ROOT = Path(__file__).parents[1]
 ONE_THREAD = "OPENBLAS_NUM_THREADS"  # of numpy's linear algebra, for matrices of a few columns; more would spin beside the other process
-JAVA_OPTIONS = "JDK_JAVA_OPTIONS"
+JAVA_OPTIONS = "PAIRFLOW_JAVA_OPTIONS"
 QUICK_JAVA = "-XX:TieredStopAtLevel=1"  # halves what a server of a few minutes costs
 
 # How busy the machine is decides nothing: no example has a deadline, and none is too slow to be drawn.
@@ -66,7 +66,7 @@ def failing_steps_raise() -> Iterator[None]:
         raise  # noqa: PLE0704 - what `guarded` has just caught
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flows.fatal.end", end)
+        patch.setattr("flows.runtime.fatal.end", end)
         yield
 
 

@@ -13,26 +13,26 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from flows.compiling import _compiled
-from flows.config import decode
-from flows.pipeline import warm_up
+from flows.runtime.compiling import _compiled
+from flows.settings.config import decode
+from flows.steps import warm_up
 from operators.methods import METHODS
 from tests.forked import LENGTH, STATUS, STREAMS
 
 MODULES = (  # what verbs import when they are called
-    "flows.audit",
-    "flows.binance.rest",
-    "flows.check",
-    "flows.embedded",
-    "flows.exchange",
-    "flows.export",
-    "flows.history",
-    "flows.market",
-    "flows.monitor",
-    "flows.questdb",
+    "flows.watchers.audit",
+    "flows.venues.binance.rest",
+    "flows.command.check",
+    "flows.database.embedded",
+    "flows.sandbox.exchange",
+    "flows.database.export",
+    "flows.history.history",
+    "flows.sandbox.market",
+    "flows.watchers.monitor",
+    "flows.database.questdb",
     "flows.replay.recordings",
-    "flows.sink",
-    "flows.source",
+    "flows.database.sink",
+    "flows.live.source",
 )
 AGAIN = "again"
 EVERY_KERNEL = f"""

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.config import Settings, load
-from flows.embedded import running as database
-from flows.export import export
-from flows.questdb import Endpoint, connect
-from flows.running import open_recovery
+from flows.database.embedded import running as database
+from flows.database.export import export
+from flows.database.questdb import Endpoint, connect
+from flows.runtime.running import open_recovery
+from flows.settings.config import Settings, load
 from tests import forked
 
 LAST_S = 200.0  # what has not come by then never comes; no test expects how soon it does
@@ -39,7 +39,7 @@ recovery: {{dir: recovery}}
 
 
 def pairflow(home: Path, *arguments: str) -> str:
-    done = forked.run([sys.executable, "-m", "flows.cli", *arguments], cwd=home, capture_output=True, text=True, timeout=LAST_S)
+    done = forked.run([sys.executable, "-m", "flows.command", *arguments], cwd=home, capture_output=True, text=True, timeout=LAST_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -85,7 +85,7 @@ def rows(text: str, **of: str) -> list[dict[str, str]]:
 @contextmanager
 def running(home: Path, *options: str) -> Iterator[Any]:
     """`pairflow run`, for the length of the block."""
-    run = forked.start([sys.executable, "-m", "flows.cli", "run", *options], cwd=home, stderr=subprocess.PIPE, text=True)
+    run = forked.start([sys.executable, "-m", "flows.command", "run", *options], cwd=home, stderr=subprocess.PIPE, text=True)
     assert run.stderr is not None
     try:
         yield run

@@ -33,7 +33,9 @@ def test_it_finds_and_says_what_a_new_process_does(tmp_path: Path) -> None:
     assert forked.run(command, **how).stdout == subprocess.run(command, check=True, **how).stdout
 
 
-@pytest.mark.parametrize("command", [["-c", "1 / 0"], ["-c", "raise SystemExit('why')"], ["-m", "flows.cli"], ["-m", "flows.cli", "check"]])
+@pytest.mark.parametrize(
+    "command", [["-c", "1 / 0"], ["-c", "raise SystemExit('why')"], ["-m", "flows.command"], ["-m", "flows.command", "check"]]
+)
 def test_it_ends_as_a_new_process_does(tmp_path: Path, command: list[str]) -> None:
     ours = forked.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
     theirs = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False)

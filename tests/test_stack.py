@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.credentials import generate, login
+from flows.database.credentials import generate, login
 from grafana import build
 from grafana.queries import rules
 

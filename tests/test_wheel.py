@@ -14,6 +14,11 @@ from tests.line import REAL
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "pipeline.yaml", "flows", "operators", "questdb")
+LINKS = {
+    "flows/database/schema.sql": "questdb/schema.sql",
+    "flows/database/server.env": "questdb/server.env",
+    "flows/settings/pipeline.yaml": "pipeline.yaml",
+}
 BUILD = "import sys\nfrom setuptools import build_meta\nbuild_meta.build_wheel(sys.argv[1])"
 
 
@@ -35,12 +40,8 @@ def test_it_holds_every_package_and_what_they_read_and_nothing_else(wheel: Path)
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         modules = {str(path.relative_to(ROOT)) for folder in ("flows", "operators") for path in (ROOT / folder).rglob("*.py")}
-        assert names == modules | {"flows/demo.yaml", "flows/pipeline.yaml", "flows/schema.sql", "flows/server.env"}
-        for name, source in {
-            "flows/schema.sql": "questdb/schema.sql",
-            "flows/server.env": "questdb/server.env",
-            "flows/pipeline.yaml": "pipeline.yaml",
-        }.items():
+        assert names == modules | set(LINKS) | {"flows/sandbox/demo.yaml"}
+        for name, source in LINKS.items():
             assert archive.read(name) == (ROOT / source).read_bytes()
 
 
@@ -53,7 +54,7 @@ def installed(wheel: Path, tmp_path: Path) -> Callable[..., "subprocess.Complete
     home.mkdir()
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        code = "import sys, flows.cli\nassert 'site' in flows.cli.__file__, flows.cli.__file__\nsys.exit(flows.cli.main())"
+        code = "import sys\nfrom flows.command import cli\nassert 'site' in cli.__file__, cli.__file__\nsys.exit(cli.main())"
         return subprocess.run(
             [sys.executable, "-P", "-c", code, *arguments],
             cwd=home,

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from flows.binance.messages import TIME, Frames
+from flows.feed.frames import TIME, Frames
 from flows.replay.packed import grouped
 from operators.columns import NEVER, Flags
 

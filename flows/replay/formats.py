@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from flows.binance.messages import Frames
 from flows.errors import UserError
+from flows.feed.frames import Frames
 from flows.replay import tables
 from flows.replay.arrow_files import Arrow, arrow_parts, kind_of, peek_arrow
 from flows.replay.csv_tables import Csv, csv_parts, is_table, peek_csv, preamble

@@ -7,11 +7,12 @@ from typing import Final
 
 import msgspec
 
-from flows.binance.messages import AGG_TRADE, TRADE, Frames, decode
+from flows.feed.frames import AGG_TRADE, TRADE, Frames
 from flows.replay.files import File, Layout
 from flows.replay.json_scan import scan
 from flows.replay.unpack import blocks
-from flows.symbols import symbol_name
+from flows.settings.symbols import symbol_name
+from flows.venues.binance.messages import decode
 
 PEEKED: Final = 1_000  # frames that say when a recording begins: its first lines may be out of order
 

@@ -19,12 +19,12 @@ from typing import Final
 
 import numpy as np
 
-from flows.binance.messages import APART_US, TIME
 from flows.errors import UserError
+from flows.feed.frames import APART_US, TIME
 from flows.replay.packed import CONTENT, ROW, Packed, join, select
 from operators.columns import UNKNOWN, Flags, Longs
 
-DUPLICATE, CONFLICT, ORDER = "duplicate", "conflict", "order"  # reasons, beside those of messages.py
+DUPLICATE, CONFLICT, ORDER = "duplicate", "conflict", "order"  # reasons, beside those of feed/frames.py
 BACK_US: Final = 10_000_000  # a time that is this much before an earlier id's contradicts it
 AROUND: Final = 9  # trades on each side that a time is compared with: four wrong ones in a row are a minority
 MOST_CONTRADICTED: Final = 0.05  # share of trades whose time contradicts the ids; from then on the ids are no order of these trades

@@ -6,7 +6,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from flows.binance.messages import AGG_TRADE, STREAMS, TRADE
+from flows.feed.frames import AGG_TRADE, STREAMS, TRADE
 from flows.replay.files import File, Layout, foreign
 from flows.replay.frame_files import STAMP, FrameLines, FrameObjects, streams_in
 from flows.replay.json_scan import brackets, objects

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from flows.errors import UserError
-from flows.symbols import symbol_name
+from flows.settings.symbols import symbol_name
 
 _TIMES: Final = (
     "ts",

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from flows.binance.messages import COLUMNS, Frames
+from flows.feed.frames import COLUMNS, Frames
 from operators.columns import UNKNOWN, Longs
 
 Packed = npt.NDArray[np.void]  # of dtype ROW

@@ -14,8 +14,8 @@ from typing import Final
 
 import numpy as np
 
-from flows.binance.messages import AGG_TRADE, TRADE, Frames, join
 from flows.errors import UserError
+from flows.feed.frames import AGG_TRADE, TRADE, Frames, join
 from flows.replay.facts import AHEAD_US, SLACK_US, Facts, Span, disorder, possible
 from flows.replay.files import File
 from flows.replay.formats import frames_of, looked, peek

@@ -5,9 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from flows.binance.messages import COLUMNS, Frames
-from flows.binance.sequencer import CAUSES, NONE, RECORDING, STATUSES, UNFILLABLE
-from flows.columns import Column, Rows, Symbols
+from flows.database.columns import Column, Rows, Symbols
+from flows.feed.frames import COLUMNS, Frames
+from flows.feed.sequencer import CAUSES, NONE, RECORDING, STATUSES, UNFILLABLE
 from flows.replay.packed import grouped
 from operators.columns import NEVER, Longs, Trades
 

@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from flows.binance.messages import TIME
 from flows.errors import UserError
+from flows.feed.frames import TIME
 from flows.replay.ids import ORDER, ById
 from flows.replay.merge import Kind, Stream, merged
 from flows.replay.packed import ROW, Packed, by_content, by_time, join, select, turn

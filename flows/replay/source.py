@@ -9,12 +9,14 @@ from typing import Final
 import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
-from flows.binance.messages import REASONS, Frames
-from flows.config import CONTIGUOUS, Settings, timeframe_us
-from flows.fatal import guarded
+from flows.feed.feed import WAIT_S, Feed
+from flows.feed.frames import REASONS, Frames
+from flows.feed.health import Health, wall_us
 from flows.replay.ids import CONFLICT, DUPLICATE, ORDER
 from flows.replay.sequence import IdSequence
-from flows.source import WAIT_S, Feed, Health, Stop, wall_us
+from flows.runtime.fatal import guarded
+from flows.runtime.stop import Stop
+from flows.settings.config import CONTIGUOUS, Settings, timeframe_us
 from operators.columns import NEVER, SECOND_US
 
 BARS_AT_ONCE: Final = 20_000  # 1s bars of all symbols that a batch may close: a pause of a month would close millions

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from flows.binance.messages import Frames, sound
 from flows.errors import UserError
+from flows.feed.frames import Frames, sound
 from flows.replay import cells
 from flows.replay.cells import CellError
 from flows.replay.files import File, Part
-from flows.symbols import LONGEST, symbol_name
+from flows.settings.symbols import LONGEST, symbol_name
 from operators.columns import UNKNOWN, Codes
 
 T = TypeVar("T")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.binance.messages import Frames
-from flows.config import QuestDB, Settings
-from flows.embedded import running
-from flows.exchange import Background, background
-from flows.market import record
-from flows.questdb import Endpoint, prepare
+from flows.database.embedded import running
+from flows.database.questdb import Endpoint, prepare
+from flows.feed.frames import Frames
+from flows.sandbox.exchange import Background, background
+from flows.sandbox.market import record
+from flows.settings.config import QuestDB, Settings
 from tests.conftest import emptied
 from tests.faults.stage import (
     RATE,

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flows.binance.sequencer import Sequencer
-from flows.cli import main
-from flows.questdb import Writer
-from flows.sink import QuestDBPartition
+from flows.command.cli import main
+from flows.database.questdb import Writer
+from flows.database.sink import QuestDBPartition
+from flows.feed.sequencer import Sequencer
 
 COMMIT = "before the commit"
 PLACES: dict[str, tuple[type, str]] = {

@@ -17,21 +17,23 @@ from typing import Any
 
 import numpy as np
 
-from flows.binance.messages import Frames, join
-from flows.binance.rest import Limits
-from flows.binance.sequencer import Patience
-from flows.binance.stream import Timing
-from flows.columns import Column, Rows, Symbols
-from flows.config import Settings, decode
-from flows.exchange import Background
+from flows.database.columns import Column, Rows, Symbols
+from flows.database.questdb import Endpoint, Writer, connect, settle
+from flows.database.questdb import tables as schema
+from flows.database.sink import QuestDBSink
+from flows.database.tally import Tally
+from flows.feed.frames import Frames, join
+from flows.feed.sequencer import Patience
+from flows.live.source import ExchangePartition, ExchangeSource, Options
 from flows.pipeline import pipeline
-from flows.questdb import Endpoint, Writer, connect, settle
-from flows.questdb import tables as schema
 from flows.replay.recordings import read
 from flows.replay.source import RecordingSource
-from flows.running import Tally, execute
-from flows.sink import QuestDBSink
-from flows.source import ExchangePartition, ExchangeSource, Options, Stop
+from flows.runtime.running import execute
+from flows.runtime.stop import Stop
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings, decode
+from flows.venues.binance.rest import Limits
+from flows.venues.binance.stream import Timing
 from grafana.queries import rules
 from operators.columns import SECOND_US
 from tests import forked
@@ -322,7 +324,7 @@ class Home:
     endpoint: Endpoint
     last: "Stops"  # the market's: it goes on from there for a process that has connected, so that a later trade shows what an earlier one lacks
 
-    def command(self, *arguments: str, module: str = "flows.cli", **environment: str) -> Any:
+    def command(self, *arguments: str, module: str = "flows.command", **environment: str) -> Any:
         return forked.start(
             [sys.executable, "-m", module, *arguments],
             cwd=self.path,
@@ -333,7 +335,7 @@ class Home:
         )
 
     @contextmanager
-    def running(self, module: str = "flows.cli", arguments: Iterable[str] = ("run",), **environment: str) -> Iterator["Process"]:
+    def running(self, module: str = "flows.command", arguments: Iterable[str] = ("run",), **environment: str) -> Iterator["Process"]:
         process = Process(self.command(*arguments, module=module, **environment), self.last)
         try:
             yield process

@@ -1,13 +1,13 @@
 """Row 1: socket drops for 90 s under load.
 
-Missing ids filled over REST in id order; bars and signals = R; one ledger entry with the count.
+What Pairflow promises then: docs/faults.md.
 """
 
 from math import inf
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import SYMBOLS, Stops, Tables, asked, ledger, live, once, records, same, tables
 

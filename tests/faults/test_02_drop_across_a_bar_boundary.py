@@ -1,12 +1,12 @@
 """Row 2: drop across a bar boundary.
 
-The bar waits until its trades are complete, is emitted once, = R.
+What Pairflow promises then: docs/faults.md.
 """
 
-from flows.binance.messages import Frames
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.feed.frames import Frames
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import START_US, Line, Stops, Tables, ids_at, live, once, records, same, tables
 

@@ -1,15 +1,15 @@
 """Row 3: REST has the newest ids only later (its source is a database that lags).
 
-Asks again with backoff; nothing passes the hole meanwhile.
+What Pairflow promises then: docs/faults.md.
 """
 
 from dataclasses import replace
 from itertools import pairwise
 
-from flows.binance.messages import Frames
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.feed.frames import Frames
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, Stops, Tables, asked, ids_at, ledger, live, records, same, tables
 

@@ -1,12 +1,12 @@
 """Row 4: the exchange says the ids do not exist.
 
-After N tries: ledger `unfillable`, bars of that span `complete = false`, the flow goes on.
+What Pairflow promises then: docs/faults.md.
 """
 
-from flows.binance.messages import Frames
-from flows.config import Settings, timeframe_us
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.feed.frames import Frames
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings, timeframe_us
 from tests.faults.stage import QUICK, SYMBOLS, Tables, asked, ids_at, ledger, live, records, same, tables
 
 

@@ -1,6 +1,6 @@
 """Row 5: 429 with `Retry-After: 7`; 418.
 
-No request earlier; the socket keeps flowing; weight budget (`X-MBX-USED-WEIGHT-1M`, 6,000/min) respected.
+What Pairflow promises then: docs/faults.md.
 """
 
 from dataclasses import replace
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from flows.binance.messages import Frames
-from flows.config import Settings
-from flows.exchange import Background, background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.feed.frames import Frames
+from flows.sandbox.exchange import Background, background
+from flows.settings.config import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, SECONDS, SPEED, Tables, asked, ids_at, live, same, settings_for, tables
 

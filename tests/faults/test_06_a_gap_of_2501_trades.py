@@ -1,14 +1,14 @@
 """Row 6: a gap of 2,501 trades.
 
-Three pages, none twice, none missing (`fromId` is inclusive).
+What Pairflow promises then: docs/faults.md.
 """
 
 import msgspec
 
-from flows.binance.messages import Frames
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.feed.frames import Frames
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import Tables, asked, ids_at, ledger, live, records, same, tables
 
 COUNT = 2_501

@@ -1,11 +1,11 @@
 """Row 7: duplicates; overlap of socket and REST.
 
-Each id once (volume = R).
+What Pairflow promises then: docs/faults.md.
 """
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import SYMBOLS, Stops, Tables, lasting, live, records, same, tables
 
 

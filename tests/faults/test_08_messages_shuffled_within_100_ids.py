@@ -1,11 +1,11 @@
 """Row 8: messages shuffled within 100 ids.
 
-= R; open/close by id.
+What Pairflow promises then: docs/faults.md.
 """
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import SYMBOLS, Tables, live, records, same, tables
 
 

@@ -1,13 +1,13 @@
 """Row 9: connection open but silent.
 
-Watchdog on data, not on the socket: reconnect; staleness alert.
+What Pairflow promises then: docs/faults.md.
 """
 
 from dataclasses import replace
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import QUICK, SPEED, Stops, Tables, bars_age_s, live, market_s, same, tables
 
 STALE_S = 60  # Grafana's rule

@@ -1,6 +1,6 @@
 """Row 10: the 24 h cut; `serverShutdown` (raw event, or stream `!serverShutdown`; no notice time promised).
 
-New connection first, old one closed after overlap, no trade lost.
+What Pairflow promises then: docs/faults.md.
 """
 
 from dataclasses import replace
@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from flows.binance.messages import TRADE, decode
-from flows.exchange import background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.feed.frames import TRADE
+from flows.sandbox.exchange import background
+from flows.venues.binance.messages import decode
 from tests.faults.stage import QUICK, SPEED, Tables, asked, ledger, live, same, settings_for, tables
 
 LIFETIME_S = 1.2  # a day

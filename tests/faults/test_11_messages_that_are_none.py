@@ -1,6 +1,6 @@
 """Row 11: half a message, bad JSON, unknown event, extra field, price "NaN" or "0", negative quantity.
 
-Counted rejection; the process lives; parser fuzzed.
+What Pairflow promises then: docs/faults.md.
 """
 
 import random
@@ -8,10 +8,11 @@ import random
 import numpy as np
 import pytest
 
-from flows.binance.messages import TRADE, decode
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.feed.frames import TRADE
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
+from flows.venues.binance.messages import decode
 from tests.faults.stage import Tables, lasting, live, same, tables
 
 CODES = {"BTCUSDT": 0, "ETHUSDT": 1}

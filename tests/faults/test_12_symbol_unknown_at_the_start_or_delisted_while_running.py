@@ -1,15 +1,15 @@
 """Row 12: symbol unknown at the start / delisted while running.
 
-Exit with its name / named once; other symbols unaffected.
+What Pairflow promises then: docs/faults.md.
 """
 
 import logging
 
 import pytest
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import Home, Stops, Tables, live, records, same, tables
 
 

@@ -1,6 +1,6 @@
 """Row 13: the sink stalls for 60 s.
 
-Pongs go on, memory bounded, afterwards = R.
+What Pairflow promises then: docs/faults.md.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from flows.exchange import background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import background
 from tests.faults.stage import QUICK, SPEED, Stops, Tables, live, same, settings_for, tables
 
 STALLED_S = 60

@@ -1,6 +1,6 @@
 """Row 14: DNS or TLS failure, HTTP 451 (geo-block) at connect.
 
-Capped backoff with jitter, < 300 connects per 5 min, one clear line.
+What Pairflow promises then: docs/faults.md.
 """
 
 import logging
@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import pytest
 
-from flows.binance.stream import Inbox, Stream, Timing
-from flows.exchange import Background
+from flows.sandbox.exchange import Background
+from flows.venues.binance.stream import Inbox, Stream, Timing
 from tests.faults.stage import Home, eventually
 
 SCALE = 100  # of the wall clock

@@ -1,15 +1,15 @@
 """Row 15: the machine's clock is 1.3 s behind, steps ±1 h.
 
-Bars unchanged.
+What Pairflow promises then: docs/faults.md.
 """
 
 import random
 import time
 from dataclasses import replace
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, Tables, lasting, live, same, tables
 

@@ -1,6 +1,6 @@
 """Row 16: one leg has no trades for 10 min.
 
-Bars with volume 0; statistics on flat legs NULL; after source.stale the pair's rows say stale, and no z-score or correlation episode opens.
+What Pairflow promises then: docs/faults.md.
 """
 
 import gzip
@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from flows.config import Settings
-from flows.exchange import background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import background
+from flows.settings.config import Settings
 from operators.columns import SECOND_US
 from tests.conftest import emptied
 from tests.faults.stage import SPEED, START_US, Tables, live, records, replay, same, settings_for, tables, trades_of

@@ -1,6 +1,6 @@
 """Row 17: `kill -9` at a random moment, restart (many seeds).
 
-= R
+What Pairflow promises then: docs/faults.md.
 """
 
 import random
@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
 from tests.faults.stage import Home, Tables, count, same, tables
 
 LONGEST_S = 1.0  # of a life, from the first line on

@@ -1,14 +1,14 @@
 """Row 18: kill between write and epoch commit.
 
-One row per key.
+What Pairflow promises then: docs/faults.md.
 """
 
 import signal
 from pathlib import Path
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
-from flows.questdb import tables as schema
+from flows.database.questdb import Endpoint
+from flows.database.questdb import tables as schema
+from flows.sandbox.exchange import Background
 from tests.faults.stage import SECONDS, Home, Stops, Tables, count, noted, once, same, tables
 
 

@@ -1,12 +1,12 @@
 """Row 19: down for 10 min.
 
-Backfilled; nothing late; nothing emitted twice with other content.
+What Pairflow promises then: docs/faults.md.
 """
 
 from pathlib import Path
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
 from tests.faults.stage import COMPARED, SYMBOLS, Home, Stops, Tables, count, eventually, ledger, noted, once, same, tables
 
 DOWN_S = 60  # longer than every window at 1s

@@ -1,14 +1,14 @@
 """Row 20: two crashes in one epoch; during backfill; in the very first epoch.
 
-= R
+What Pairflow promises then: docs/faults.md.
 """
 
 import signal
 
 import pytest
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
 from tests.faults.stage import SECONDS, Home, Stops, Tables, same, tables
 
 

@@ -1,12 +1,12 @@
 """Row 21: recovery directory deleted.
 
-Resumes from what QuestDB holds, or refuses; never counts twice.
+What Pairflow promises then: docs/faults.md.
 """
 
 import shutil
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
 from tests.faults.stage import Home, Stops, Tables, count, same, tables
 
 

@@ -1,10 +1,10 @@
 """Row 22: recovery directory of another configuration.
 
-Start refused, the difference named, and what to do.
+What Pairflow promises then: docs/faults.md.
 """
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
 from tests.faults.stage import Home, Stops, count
 
 

@@ -1,13 +1,13 @@
 """Row 23: recovery store corrupt, or disk full while snapshotting.
 
-Exit code ≠ 0 with the reason; after repair = R.
+What Pairflow promises then: docs/faults.md.
 """
 
 import resource
 import shutil
 
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
 from tests.faults.stage import Home, Stops, Tables, count, same, tables
 
 

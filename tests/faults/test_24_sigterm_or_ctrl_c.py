@@ -1,6 +1,6 @@
 """Row 24: SIGTERM / Ctrl-C.
 
-Drained, written, snapshotted, exit 0 within 10 s.
+What Pairflow promises then: docs/faults.md.
 """
 
 import signal
@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from flows.beside import STOP_S
-from flows.binance.stream import CLOSE_S
-from flows.exchange import Background
-from flows.questdb import STOPPING_S, Endpoint
+from flows.database.questdb import STOPPING_S, Endpoint
+from flows.sandbox.exchange import Background
+from flows.venues.binance.stream import CLOSE_S
+from flows.watchers.beside import STOP_S
 from tests.faults.stage import COMPARED, Home, Stops, Tables, configuration, count, noted, once, same, tables
 
 WITHIN_S = 10

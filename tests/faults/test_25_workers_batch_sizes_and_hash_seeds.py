@@ -1,6 +1,6 @@
 """Row 25: 1, 2, 4 workers; any batch sizes; any `PYTHONHASHSEED`.
 
-Identical tables.
+What Pairflow promises then: docs/faults.md.
 """
 
 import random
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.binance.messages import Frames
-from flows.config import Settings
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.feed.frames import Frames
+from flows.settings.config import Settings
 from tests.faults.stage import Home, Tables, replay, same, tables
 
 

@@ -1,6 +1,6 @@
 """Row 26: a flat window.
 
-NULLs; recovers after it.
+What Pairflow promises then: docs/faults.md.
 """
 
 import numpy as np

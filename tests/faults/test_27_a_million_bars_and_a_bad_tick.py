@@ -1,6 +1,6 @@
 """Row 27: 10⁶ bars at price 10⁵, and at log-price sd 10⁻⁵; a bad tick of 10⁹ that leaves the window.
 
-Error < 1e-9 against two-pass; after a restart bit-equal to no restart.
+What Pairflow promises then: docs/faults.md.
 """
 
 import random

@@ -1,6 +1,6 @@
 """Row 28: ADF on constant, short or collinear series.
 
-NULL, no exception, no warning storm.
+What Pairflow promises then: docs/faults.md.
 """
 
 import warnings

@@ -1,6 +1,6 @@
 """Row 29: a non-finite value anywhere.
 
-Never reaches the database.
+What Pairflow promises then: docs/faults.md.
 """
 
 import math
@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flows import questdb
-from flows.binance.messages import Frames
-from flows.columns import Column, Rows, Symbols
-from flows.config import Settings
-from flows.questdb import Endpoint, Writer
-from flows.questdb import tables as schema
+from flows.database import questdb
+from flows.database.columns import Column, Rows, Symbols
+from flows.database.questdb import Endpoint, Writer
+from flows.database.questdb import tables as schema
+from flows.feed.frames import Frames
+from flows.settings.config import Settings
 from tests.faults.stage import START_US, Tables, replay, tables
 
 BAD = (math.nan, math.inf, -math.inf)

@@ -1,6 +1,6 @@
 """Row 30: connection refused for 60 s; `kill -9` of the server while writing.
 
-No row lost, = R.
+What Pairflow promises then: docs/faults.md.
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from flows import keeper
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
+from flows.database import keeper
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import SPEED, Stops, Tables, live, same, settings_for, tables
 
 AWAY_S = 60 / SPEED

@@ -1,15 +1,15 @@
 """Row 31: commit, then the answer is dropped.
 
-One row per key.
+What Pairflow promises then: docs/faults.md.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint
-from flows.questdb import tables as schema
+from flows.database.questdb import Endpoint
+from flows.database.questdb import tables as schema
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import Stops, Tables, live, same, tables
 
 DROPPED = 3

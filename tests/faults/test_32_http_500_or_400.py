@@ -1,15 +1,15 @@
 """Row 32: HTTP 500 for 30 s / 400.
 
-Retried, = R / stop with the server's message and the row.
+What Pairflow promises then: docs/faults.md.
 """
 
 import time
 from collections.abc import Callable
 from typing import Any
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint, connect
+from flows.database.questdb import Endpoint, connect
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import SPEED, Home, Stops, Tables, count, live, same, tables
 
 AWAY_S = 30 / SPEED

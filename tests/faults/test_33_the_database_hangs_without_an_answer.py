@@ -1,15 +1,15 @@
 """Row 33: hangs without an answer.
 
-Deadline, retry, health goes stale.
+What Pairflow promises then: docs/faults.md.
 """
 
 import time
 from collections.abc import Callable
 from typing import Any
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint, connect, newest
+from flows.database.questdb import Endpoint, connect, newest
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import Stops, Tables, live, same, tables
 

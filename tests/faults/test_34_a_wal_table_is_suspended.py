@@ -1,14 +1,14 @@
 """Row 34: a WAL table is suspended (it keeps accepting writes that nobody sees).
 
-Seen in `wal_tables()`, alert within a minute, after RESUME = R.
+What Pairflow promises then: docs/faults.md.
 """
 
 import time
 from typing import Any
 
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint, connect, suspended
+from flows.database.questdb import Endpoint, connect, suspended
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import Stops, Tables, count, live, rule_sql, same, tables
 
 TABLES = ("bars", "signals")

@@ -1,6 +1,6 @@
 """Row 35: disk full.
 
-Writes stop, memory bounded, after space is back = R.
+What Pairflow promises then: docs/faults.md.
 """
 
 import json
@@ -9,9 +9,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from flows import keeper
-from flows.exchange import Background
-from flows.questdb import REQUEST_ROWS, Endpoint, connect, suspended
+from flows.database import keeper
+from flows.database.questdb import REQUEST_ROWS, Endpoint, connect, suspended
+from flows.sandbox.exchange import Background
 from tests.faults.stage import QUICK, Stops, Tables, eventually, live, same, settings_for, tables
 
 FULL_S = 2.0

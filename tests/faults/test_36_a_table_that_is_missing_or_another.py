@@ -1,6 +1,6 @@
 """Row 36: table missing, or without DEDUP, or another column type.
 
-Created, or start refused; never auto-created.
+What Pairflow promises then: docs/faults.md.
 """
 
 from pathlib import Path
@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.cli import main
-from flows.columns import Rows, Symbols
+from flows.command.cli import main
+from flows.database.columns import Rows, Symbols
+from flows.database.questdb import Endpoint, Writer, connect, settle
 from flows.errors import UserError
-from flows.questdb import Endpoint, Writer, connect, settle
 from tests.faults.stage import START_US, Home, Tables, same, tables
 
 

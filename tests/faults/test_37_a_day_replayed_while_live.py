@@ -1,12 +1,12 @@
 """Row 37: a day within retention replayed while live.
 
-No row changes.
+What Pairflow promises then: docs/faults.md.
 """
 
-from flows.binance.messages import Frames
-from flows.config import Settings
-from flows.exchange import Background
-from flows.questdb import Endpoint, set_retention, ttl_would_drop
+from flows.database.questdb import Endpoint, set_retention, ttl_would_drop
+from flows.feed.frames import Frames
+from flows.sandbox.exchange import Background
+from flows.settings.config import Settings
 from tests.faults.stage import START_US, Stops, Tables, count, live, replay, same, tables
 
 

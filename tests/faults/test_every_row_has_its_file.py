@@ -1,4 +1,4 @@
-"""The rows on feed, recovery, numbers and database, 1 to 37: a file each, that says which."""
+"""Rows 1 to 37 of docs/faults.md, on feed, recovery, numbers and database, each have a file that names its row."""
 
 from pathlib import Path
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from flows.binance.messages import Frames
-from flows.binance.sequencer import FILLED, LOST, UNFILLABLE, Page, Patience, Sequencer
+from flows.feed.frames import Frames
+from flows.feed.sequencer import FILLED, LOST, UNFILLABLE, Page, Patience, Sequencer
 from operators.bars import BarBuilder
 from operators.columns import SECOND_US, Bars
 

@@ -10,8 +10,8 @@ import pytest
 import statsmodels.api as sm
 from statsmodels.tsa.stattools import adfuller, coint
 
-from flows.exchange import Faults, background
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
+from flows.sandbox.exchange import Faults, background
 from tests.line import LAST_S, Ports, configure, finish, follow, has, pairflow, rows, running, tables
 
 SPEED = 100.0  # of the market that is played

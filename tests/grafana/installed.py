@@ -24,11 +24,11 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import keeper
-from flows.config import QuestDB
-from flows.embedded import running
+from flows.database import keeper
+from flows.database.embedded import running
+from flows.database.questdb import Endpoint, connect, prepare
 from flows.errors import UserError
-from flows.questdb import Endpoint, connect, prepare
+from flows.settings.config import QuestDB
 from grafana.api import Grafana
 from grafana.queries import dashboards
 from tests.line import Ports

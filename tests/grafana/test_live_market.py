@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.questdb import Endpoint
+from flows.database.questdb import Endpoint
 from grafana.rules import KEEP_FIRING
 from tests import forked
 from tests.grafana.installed import HEAR_S, NEEDED, READER, Database, eventually, grafana_on, post_office
@@ -38,7 +38,7 @@ def test_a_z_score_beyond_3_is_told_within_25_s_and_is_over_once(tmp_path: Path,
     assert database.endpoint == Endpoint("127.0.0.1", http, pg, tmp_path)
     with (tmp_path / "said").open("wb") as said, post_office() as post, grafana_on(tmp_path / "grafana", database, free_ports) as grafana:
         flow = forked.start(
-            [sys.executable, "-m", "flows.cli", "run"],
+            [sys.executable, "-m", "flows.command", "run"],
             cwd=tmp_path,
             env={**os.environ, "QDB_PG_READONLY_PASSWORD": READER},
             stdout=said,

@@ -14,8 +14,8 @@ import numpy as np
 import psycopg
 import pytest
 
+from flows.database.questdb import connect, settle
 from flows.errors import UserError
-from flows.questdb import connect, settle
 from grafana.queries import milliseconds, rules
 from grafana.rules import KEEP_FIRING, SEEN_S
 from operators.alerts import ABOVE, AlertStates

@@ -20,7 +20,7 @@ from operators.columns import LIVE, SECOND_US, WARM, WARMING, Bars, Flags, Float
 from operators.half_life import half_life
 from operators.johansen import johansen
 from operators.kalman import HedgeKalman
-from operators.measures import Measurer, PairSpec
+from operators.measures import REWIND, Measurer, PairSpec
 from operators.methods import METHODS, OLS
 from operators.results import Measures
 from operators.shin import shin
@@ -369,3 +369,17 @@ def test_a_leg_that_stood_still_longer_than_the_windows_are_is_stale_after_a_res
         signals = measurer.update(bars(*market(), [(symbol, row) for symbol in range(SYMBOLS)], untraded=untraded)).signals
         assert signals.stale.tolist() == [row > ROWS // 2]
         measurer = pickle.loads(pickle.dumps(measurer))
+
+
+def test_after_a_restart_the_oldest_bars_that_may_come_again_are_measured_as_without_one() -> None:
+    """A window that is longer than what volumes are kept for."""
+    length = 900
+    closes = np.exp(0.01 * np.random.default_rng(5).normal(size=(SYMBOLS, length)).cumsum(axis=1) + 3)
+    whole = np.zeros(closes.shape, np.bool_)
+    measurer = Measurer(SYMBOLS, STEP, [replace(PAIR, hedge=800)])
+    measurer.update(bars(closes, whole, everything(length)))
+    resumed = pickle.loads(pickle.dumps(measurer))
+    again = bars(closes * 1.01, whole, everything(length)[(length - REWIND) * SYMBOLS :])
+    found = rows(resumed.update(again))
+    assert found == rows(measurer.update(again))
+    assert len(found) > 2 * REWIND

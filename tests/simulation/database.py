@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from flows.columns import Rows, Symbols
-from flows.questdb import Endpoint, Writer, tables
+from flows.database.columns import Rows, Symbols
+from flows.database.questdb import Endpoint, Writer, tables
 from operators.columns import NEVER
 from tests.simulation.clock import Clock
 
@@ -169,7 +169,7 @@ class Server:
 
 
 def transport(server: Server) -> Any:
-    """`http` as flows.questdb sees it, with connections to this server."""
+    """`http` as flows.database.questdb sees it, with connections to this server."""
 
     class Connection:
         def __init__(self, host: str, port: int, timeout: float) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from flows.binance.messages import TRADE, Frames, encode_rest_trades, encode_trades
-from flows.binance.refusals import BANNED, OK, TOO_MANY, Failed
-from flows.binance.rest import Budget, Limits, Rest
-from flows.binance.sequencer import Page, Request
-from flows.binance.stream import Inbox, Stream
+from flows.feed.frames import TRADE, Frames
+from flows.feed.sequencer import Page, Request
+from flows.venues.binance.messages import encode_rest_trades, encode_trades
+from flows.venues.binance.refusals import BANNED, OK, TOO_MANY, Failed
+from flows.venues.binance.rest import Budget, Limits, Rest
+from flows.venues.binance.stream import Inbox, Stream
 from operators.columns import SECOND_US
 from tests.simulation.clock import START_US, Clock
 

@@ -14,12 +14,16 @@ import pytest
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
-from flows.binance.sequencer import NONE, UNFILLABLE, Patience
-from flows.columns import Rows
-from flows.config import Settings, load
+from flows.database.columns import Rows
+from flows.database.sink import PARTITION, QuestDBSink
+from flows.feed.feed import Feed
+from flows.feed.ledger import gap_rows
+from flows.feed.sequencer import NONE, UNFILLABLE, Patience
+from flows.live.source import ExchangeSource, Options
 from flows.pipeline import pipeline
-from flows.sink import PARTITION, QuestDBSink
-from flows.source import FIRST_IDS, ExchangeSource, Feed, Options, Stop, gap_rows
+from flows.runtime.recovery import FIRST_IDS
+from flows.runtime.stop import Stop
+from flows.settings.config import Settings, load
 from operators.columns import NEVER, SECOND_US, Trades
 from tests.simulation.clock import Clock
 from tests.simulation.database import Database, Illness, Row, Server, SimulatedWriter, as_tuples, transport
@@ -51,10 +55,10 @@ alerts_tolerate: 0.2
 """
 # Scaled down: what is bounded must be reached
 SMALL = {
-    "flows.binance.sequencer.REACH": 150,
-    "flows.binance.sequencer.HELD": 300,
-    "flows.binance.rest.PAGE": 100,
-    "flows.questdb.REQUEST_ROWS": 300,
+    "flows.feed.sequencer.REACH": 150,
+    "flows.feed.sequencer.HELD": 300,
+    "flows.venues.binance.rest.PAGE": 100,
+    "flows.database.questdb.REQUEST_ROWS": 300,
 }
 HELD_EACH = 150  # = max(REACH, HELD // 3 symbols)
 REQUEST_S = 2.0
@@ -206,10 +210,10 @@ class Line:
     def _bounded(self) -> None:
         partition = self._partition
         held = partition._sequencer.waiting()
-        assert held <= len(self._settings.symbols) * (2 * HELD_EACH + SMALL["flows.binance.rest.PAGE"]) + self._options.queue, (
+        assert held <= len(self._settings.symbols) * (2 * HELD_EACH + SMALL["flows.venues.binance.rest.PAGE"]) + self._options.queue, (
             f"{held} trades held"
         )
-        assert self._writer.waiting < SMALL["flows.questdb.REQUEST_ROWS"], f"{self._writer.waiting} rows wait"
+        assert self._writer.waiting < SMALL["flows.database.questdb.REQUEST_ROWS"], f"{self._writer.waiting} rows wait"
         assert len(partition._inbox) <= self._options.queue + 20, (
             f"{len(partition._inbox)} messages in the inbox"
         )  # and what is told about links and by REST
@@ -410,8 +414,8 @@ class Simulation:
     def _replace(self, patch: pytest.MonkeyPatch) -> None:
         for name, value in SMALL.items():
             patch.setattr(name, value)
-        patch.setattr("flows.sink.time", SimpleNamespace(monotonic=lambda: self.clock.now, time=lambda: self.clock.now))
-        patch.setattr("flows.questdb.http", transport(self.server))
+        patch.setattr("flows.database.sink.time", SimpleNamespace(monotonic=lambda: self.clock.now, time=lambda: self.clock.now))
+        patch.setattr("flows.database.questdb.http", transport(self.server))
 
     def _live(self, chance: Random) -> None:
         """One turn of the process; or its death, and the time until it is started again."""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.binance.messages import Frames, join
 from flows.errors import UserError
+from flows.feed.frames import Frames, join
 from flows.replay.formats import frames_of, looked, peek
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")

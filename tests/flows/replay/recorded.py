@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.binance import messages
-from flows.binance.messages import COLUMNS, Frames, join
-from flows.config import Settings
+from flows.feed.feed import Feed
+from flows.feed.frames import COLUMNS, Frames, join
 from flows.replay.source import RecordingSource
-from flows.source import Feed, Stop
+from flows.runtime.stop import Stop
+from flows.settings.config import Settings
+from flows.venues.binance import messages
 
 START_US = 1_723_161_600_000_000
 SYMBOLS = ("AAAUSDT", "BBBUSDT")

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from flows.binance.messages import Frames
+from flows.feed.frames import Frames
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 Draw = Callable[[st.SearchStrategy[Any]], Any]

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.cli import main
-from flows.export import export
-from flows.questdb import Endpoint
+from flows.command.cli import main
+from flows.database.export import export
+from flows.database.questdb import Endpoint
 from tests.conftest import emptied
 from tests.flows.replay.recorded import SECOND_US, START_US, by_time, walk, write
 from tests.line import TABLES, pairflow
@@ -151,7 +151,7 @@ def test_the_same_rows_in_any_order_give_the_same_tables_byte_for_byte(database:
 
 HALTED = """
 import sys, time
-from flows.cli import main
+from flows.command.cli import main
 from flows.replay import sort
 sort.RUN, sort.IN_MEMORY = 64, 1_000
 order = sort.Sorter.order

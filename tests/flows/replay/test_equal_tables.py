@@ -10,15 +10,15 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.binance.messages import Frames, join
-from flows.columns import Rows
-from flows.config import Settings, load
+from flows.database.columns import Rows
+from flows.database.sink import PARTITION
+from flows.feed.frames import Frames, join
 from flows.pipeline import pipeline
 from flows.replay import sort
 from flows.replay.recordings import Recording, symbols_in
 from flows.replay.source import RecordingSource
-from flows.sink import PARTITION
-from flows.source import Stop
+from flows.runtime.stop import Stop
+from flows.settings.config import Settings, load
 from tests.flows.replay.recorded import START_US, SYMBOLS, by_time, of, same, write
 from tests.simulation.database import Database, as_tuples
 from tests.simulation.loop import Loop

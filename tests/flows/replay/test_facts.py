@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flows.binance.messages import Frames
+from flows.feed.frames import Frames
 from flows.replay.facts import MOST_OPEN, Facts, disorder, open_at_once, possible
 from tests.flows.replay.recorded import SECOND_US, START_US, SYMBOLS, by_time, of, walk
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.binance.messages import COLUMNS, Frames, join
 from flows.errors import UserError
+from flows.feed.frames import COLUMNS, Frames, join
 from flows.replay.formats import frames_of, looked, peek
 from tests.flows.replay import shapes
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.binance import messages
-from flows.binance.messages import COLUMNS, Frames, join
 from flows.errors import UserError
+from flows.feed.frames import COLUMNS, Frames, join
 from flows.replay import arrow_files
 from flows.replay.recordings import Recording, read, symbols_in
+from flows.venues.binance import messages
 
 START_US = 1_723_161_255_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")

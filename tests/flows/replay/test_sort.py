@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.binance.messages import Frames, join
 from flows.errors import UserError
+from flows.feed.frames import Frames, join
 from flows.replay import sort
 from flows.replay.packed import pack, unpack
 from flows.replay.sort import Sorter, refuse_without_room, room

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.binance.messages import Frames
-from flows.config import Settings, load
+from flows.feed.feed import Feed
+from flows.feed.frames import Frames
 from flows.replay.source import BARS_AT_ONCE, RecordingSource, Summary
-from flows.source import Feed, Stop
+from flows.runtime.stop import Stop
+from flows.settings.config import Settings, load
 from tests.flows.replay.recorded import SECOND_US, START_US, SYMBOLS, by_time, of, replayed, walk
 
 CONFIGURATION = f"source: {{symbols: [{', '.join(SYMBOLS)}]}}\nbars: {{timeframes: [1s, 1m]}}\npairs: []\n"

@@ -1,0 +1,1 @@
+../../questdb/schema.sql

@@ -1,0 +1,299 @@
+"""Where a pipeline without a recovery store begins: the bars before that time, from the database or the exchange, and each symbol's next id."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from flows.database.questdb import Endpoint, connect, settle
+from flows.errors import Interrupted, UserError
+from flows.feed.sequencer import OPEN, Gap
+from flows.settings.config import Settings, stale_after, timeframe_us
+from flows.venues.binance.klines import FIELDS, Klines, first_id_from, interval_us, klines, server_time_us
+from flows.venues.binance.refusals import Failed, Refused
+from flows.venues.binance.rest import Api
+from operators.activity import LONG_WINDOW
+from operators.coint_share import TESTS
+from operators.columns import RESUMED, SECOND_US, WARM, WARMING, Bars
+
+log = logging.getLogger(__name__)
+
+SECOND: Final = "1s"
+SETTLED_S: Final = 5  # the exchange's newest candles may still miss trades that its stream has told
+SETTLE_S: Final = 10.0
+REMADE_S: Final = 30  # of what the database has, before its newest bars
+RESUMABLE_S: Final = 3_600  # a database whose newest bars are older is not gone on with: their trades would take minutes of request budget
+SAY_EVERY: Final = 10  # symbols
+TRIES: Final = 5
+MOST: Final = 1_000_000_000  # bars: all of them
+PAUSE_S: Final = 1.0  # doubled for each try after
+LOOK_S: Final = 0.05  # how often a search looks whether it is to end
+
+Say = Callable[[str], None]
+States = Mapping[tuple[str, str, str], tuple[bool, int, float]]  # (rule, subject, timeframe) to active, episode, value
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a pipeline begins with.
+
+    `resumed`: the database goes up to there. `until` is a whole second (µs since the epoch); `first` has for each symbol the id of its first trade from then on; `seconds` are 1 s
+    bars that end there and reach back to the opening of every bar in progress; `bars` all the closed ones of the settings' timeframes,
+    stage by stage; `states` those of the alerts, where the database's rows end there.
+    """
+
+    until: int = 0
+    resumed: bool = False
+    first: Mapping[str, int] = field(default_factory=dict)
+    seconds: Bars | None = None
+    bars: tuple[Bars, ...] = ()
+    states: States = field(default_factory=dict)
+
+
+def rows_needed(settings: Settings, timeframe: str) -> int:
+    """Bars of the timeframe that everything measured on it looks back to, the tests behind `coint_share` included."""
+    windows = [window for pair in settings.pairs for window in pair.windows if window.timeframe == timeframe]
+    known_stale = stale_after(settings, timeframe) + 1
+    return max([LONG_WINDOW + 1, known_stale, *(max(w.hedge, w.zscore, w.correlation + 1, w.adf + TESTS * w.adf_every) for w in windows)])
+
+
+def left_open(settings: Settings, endpoint: Endpoint) -> tuple[Gap, ...]:
+    """Holes that stand as open in the ledger: an earlier run died before it could say how they ended."""
+    codes = {symbol: code for code, symbol in enumerate(settings.symbols)}
+    with connect(endpoint) as connection:
+        found = connection.execute(
+            "SELECT ts::LONG, symbol, first_id, last_id, cause, trades FROM gaps WHERE status = %s ORDER BY ts", (OPEN,)
+        ).fetchall()
+    return tuple(
+        Gap(ts, codes[symbol], first_id, last_id, cause, OPEN, trades)
+        for ts, symbol, first_id, last_id, cause, trades in found
+        if symbol in codes
+    )
+
+
+class Beginning:
+    """Finds the start once, however many partitions ask for it; `stopping`: whether the search is to end."""
+
+    def __init__(self, settings: Settings, endpoint: Endpoint, api: Api, say: Say, stopping: Callable[[], bool] = bool) -> None:
+        self._settings, self._endpoint, self._api, self._say, self._stopping = settings, endpoint, api, say, stopping
+        self._start: Start | None = None
+
+    @property
+    def states(self) -> States:
+        """Those of the alerts at the start, where it was found in the database."""
+        return self._start.states if self._start is not None else {}
+
+    def find(self, decided: tuple[int, bool] | None = None) -> Start:
+        """The start; `decided`: `until` and `resumed` of an earlier run that left no snapshot."""
+        if self._start is None:
+            try:
+                self._start = self._searched(decided)
+            except Failed as error:
+                raise UserError(f"exchange: {self._api.base_url}: no history to begin with: {error}; {error.advice}") from None
+        return self._start
+
+    def _searched(self, decided: tuple[int, bool] | None) -> Start:
+        """The start, found on a thread of its own: no request and no query that is under way keeps a signal waiting."""
+        found: list[Start | BaseException] = []
+
+        def search() -> None:
+            try:
+                found.append(self._found(decided))
+            except BaseException as error:
+                found.append(error)
+
+        thread = threading.Thread(target=search, name="history", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(LOOK_S)
+            if self._stopping():
+                self._say = lambda _: None
+                raise Interrupted
+        (start,) = found
+        if isinstance(start, BaseException):
+            raise start
+        return start
+
+    def _found(self, decided: tuple[int, bool] | None) -> Start:
+        until, resumed = self._beginning() if decided is None else decided
+        first = {symbol: self._first_id(symbol, until, resumed) for symbol in self._settings.symbols}
+        known = {symbol: id_ for symbol, id_ in first.items() if id_ is not None}
+        if not known:
+            return Start()
+        at = np.datetime64(until, "us").astype("datetime64[s]")
+        self._say(f"history: {'going on where the database ends,' if resumed else 'from the exchange, up to'} {at}Z")
+        seconds: list[Bars] = []
+        stages: tuple[list[Bars], list[Bars]] = [], []
+        for number, symbol in enumerate(known, start=1):
+            self._assemble(symbol, until, seconds, stages)
+            if number % SAY_EVERY == 0 or number == len(known):
+                self._say(f"history: bars of {number} of {len(known)} symbols")
+        bars = tuple(self._joined(found, stage) for found, stage in zip(stages, (WARMING, RESUMED if resumed else WARM), strict=True))
+        return Start(until, resumed, known, self._joined(seconds, WARMING), bars, self._alert_states(until) if resumed else {})
+
+    # the beginning
+
+    def _beginning(self) -> tuple[int, bool]:
+        """A while before the database's newest bars end, if that is not long ago; else a time that the exchange's candles have reached."""
+        now = self._ask(partial(server_time_us, self._api))
+        shortest = self._settings.timeframes[0]
+        with suppress(UserError):  # a suspended table shows what it shows
+            settle(self._endpoint, SETTLE_S)  # an earlier run's last rows may be acknowledged, but not visible yet
+        with connect(self._endpoint) as connection:
+            found = connection.execute(
+                "SELECT symbol, min(ts)::LONG, max(ts)::LONG FROM bars WHERE timeframe = %s AND ts >= %s::LONG::TIMESTAMP AND ts < %s::LONG::TIMESTAMP",
+                (shortest, now - RESUMABLE_S * SECOND_US, now),
+            ).fetchall()
+        known = [(first, last) for symbol, first, last in found if symbol in self._settings.symbols]
+        if not known:
+            return (now // SECOND_US - SETTLED_S) * SECOND_US, False
+        # What was measured on the newest bars may not have been written when the run before ended: all of it is made again.
+        begun, end = max(first for first, _ in known), min(last for _, last in known)
+        return max(end - REMADE_S * SECOND_US, min(begun, end)) + timeframe_us(shortest), True
+
+    def _first_id(self, symbol: str, until: int, resumed: bool) -> int | None:
+        if resumed:
+            with connect(self._endpoint) as connection:
+                found = connection.execute(
+                    "SELECT max(id) FROM trades WHERE symbol = %s AND ts < %s::LONG::TIMESTAMP AND ts >= %s::LONG::TIMESTAMP",
+                    (symbol, until, until - RESUMABLE_S * SECOND_US),
+                ).fetchone()
+            if found and found[0] is not None:
+                return int(found[0]) + 1
+        return self._ask(partial(first_id_from, self._api, symbol, self._settings.source.stream, until))
+
+    def _alert_states(self, until: int) -> States:
+        with connect(self._endpoint) as connection:
+            found = connection.execute(
+                "SELECT rule, subject, timeframe, active, episode, value FROM alerts WHERE ts <= %s::LONG::TIMESTAMP "
+                "AND ts > %s::LONG::TIMESTAMP LATEST ON ts PARTITION BY rule, subject, timeframe",
+                (until, until - 2 * RESUMABLE_S * SECOND_US),
+            ).fetchall()
+        return {
+            (rule, subject, timeframe): (active, int(episode or 0), np.nan if value is None else value)
+            for rule, subject, timeframe, active, episode, value in found
+        }
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        """The answer, asked for again when there is none: a restart in a storm is no reason to give up."""
+        for attempt in range(TRIES):
+            try:
+                return question()
+            except Failed as error:
+                if attempt == TRIES - 1 or isinstance(error, Refused):
+                    raise
+                log.warning("%s: %s; asking again", self._api.base_url, error)
+                self._api.pause(PAUSE_S * 2**attempt)
+        return None
+
+    # its bars
+
+    def _assemble(self, symbol: str, until: int, seconds: list[Bars], stages: tuple[list[Bars], list[Bars]]) -> None:
+        """Add the symbol's bars: of each timeframe twice what its windows need, the first half to fill them."""
+        code = self._settings.symbols.index(symbol)
+        lengths = {word: timeframe_us(word) for word in self._settings.timeframes}
+        needed = {word: rows_needed(self._settings, word) for word in lengths}
+        ends = {word: until - until % us for word, us in lengths.items()}
+        starts = {word: ends[word] - 2 * needed[word] * us for word, us in lengths.items()}
+        seeds_from = min(ends.values())
+        lengths.setdefault(SECOND, SECOND_US)
+        starts[SECOND] = min(starts.get(SECOND, seeds_from), seeds_from)
+        ends[SECOND] = until
+        with connect(self._endpoint) as connection:
+            stored = {word: stored_bars(connection, symbol, word, starts[word], ends[word]) for word in lengths}
+        lacking = [word for word, us in lengths.items() if len(stored[word]["ts"]) * us < ends[word] - starts[word]]
+        told: dict[int, Klines] = {}  # the exchange's candles by their length, each as far back as any timeframe lacks bars
+        for base in {interval_us(lengths[word]) for word in lacking}:
+            earliest = min(starts[word] for word in lacking if interval_us(lengths[word]) == base)
+            told[base] = self._ask(partial(klines, self._api, symbol, base, earliest, until))
+        for word, us in lengths.items():
+            found = stored[word]
+            if word in lacking:
+                base = interval_us(us)
+                found = merged(resampled(told[base], base, us, starts[word], ends[word]), found)
+            found = without_holes(found, us, ends[word])
+            if us == SECOND_US:
+                seconds.append(_bars(code, us, {name: column[found["ts"] >= seeds_from] for name, column in found.items()}))
+            if word in needed:
+                split = int(np.searchsorted(found["ts"], ends[word] - needed[word] * us))
+                stages[0].append(_bars(code, us, {name: column[:split] for name, column in found.items()}))
+                stages[1].append(_bars(code, us, {name: column[split:] for name, column in found.items()}))
+
+    def _joined(self, parts: list[Bars], stage: int) -> Bars:
+        names = [name for name in Bars.__slots__ if name not in ("watermark", "stage")]
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return Bars(**columns, watermark=np.zeros(len(self._settings.symbols), np.int64), stage=stage)
+
+
+def stored_bars(connection: Any, symbol: str, timeframe: str, start: int, end: int, most: int = MOST) -> Klines:
+    """The database's bars that open within [start, end) and whether each is `complete`, the first `most` of them."""
+    rows = connection.execute(
+        f"SELECT ts::LONG, {', '.join(FIELDS)}, complete FROM bars WHERE symbol = %s AND timeframe = %s "
+        "AND ts >= %s::LONG::TIMESTAMP AND ts < %s::LONG::TIMESTAMP ORDER BY ts LIMIT %s",
+        (symbol, timeframe, start, end, most),
+    ).fetchall()
+    columns = list(zip(*rows, strict=True)) if rows else [()] * (len(FIELDS) + 2)
+    types = [np.int64, *(np.int64 if name == "trades" else np.float64 for name in FIELDS), np.bool_]
+    return {name: np.array(column, kind) for name, column, kind in zip(("ts", *FIELDS, "complete"), columns, types, strict=True)}
+
+
+def _bars(code: int, timeframe: int, columns: Klines) -> Bars:
+    n = len(columns["ts"])
+    return Bars(symbol=np.full(n, code, np.int32), timeframe=np.full(n, timeframe), **columns, watermark=np.zeros(0, np.int64))  # type: ignore[arg-type]
+
+
+def resampled(candles: Klines, base: int, us: int, start: int, end: int) -> Klines:
+    """Candles of a length made into bars of a multiple of it that open within [start, end), and `complete`: that they are."""
+    candles = without_holes(candles | {"complete": np.ones(len(candles["ts"]), np.bool_)}, base, None)
+    chosen = (candles["ts"] >= start) & (candles["ts"] < end)
+    candles = {name: column[chosen] for name, column in candles.items()}
+    if us == base or not len(candles["ts"]):
+        return candles
+    opening = candles["ts"] - candles["ts"] % us
+    at = np.flatnonzero(np.concatenate(([True], opening[1:] != opening[:-1])))
+    traded = candles["trades"] > 0
+    high, low = (np.where(traded, candles[name], none) for name, none in (("high", -np.inf), ("low", np.inf)))
+    position = np.where(traded, np.arange(len(traded)), len(traded))
+    first = np.minimum.reduceat(position, at)  # a quiet candle's prices are those of the close before: only trades open a bar
+    some = first < len(traded)
+    opens = candles["open"][np.where(some, first, at)]
+    sums = {name: np.add.reduceat(candles[name], at) for name in ("volume", "quote_volume", "trades", "buy_volume")}
+    return sums | {
+        "ts": opening[at],
+        "open": opens,
+        "high": np.where(some, np.maximum.reduceat(high, at), opens),
+        "low": np.where(some, np.minimum.reduceat(low, at), opens),
+        "close": candles["close"][np.append(at[1:], len(traded)) - 1],
+        "complete": np.ones(len(at), np.bool_),
+    }
+
+
+def merged(told: Klines, stored: Klines) -> Klines:
+    """Bars of the exchange, and in their place those that the database has."""
+    kept = ~np.isin(told["ts"], stored["ts"])
+    joined = {name: np.concatenate([told[name][kept], stored[name]]) for name in stored}
+    order = np.argsort(joined["ts"], kind="stable")
+    return {name: column[order] for name, column in joined.items()}
+
+
+def without_holes(bars: Klines, us: int, end: int | None) -> Klines:
+    """The bars with one in each place from the first one to `end` (None: the last one): what is absent had no trade."""
+    if not len(bars["ts"]):
+        return bars
+    ts = np.arange(bars["ts"][0], bars["ts"][-1] + us if end is None else end, us)
+    if len(ts) == len(bars["ts"]):
+        return bars
+    of = np.searchsorted(bars["ts"], ts, side="right") - 1
+    own = bars["ts"][of] == ts
+    filled = {name: column[of] for name, column in bars.items()}
+    for name in ("open", "high", "low"):
+        filled[name] = np.where(own, filled[name], filled["close"])
+    for name in ("volume", "quote_volume", "trades", "buy_volume"):
+        filled[name] = np.where(own, filled[name], 0).astype(bars[name].dtype)
+    filled["complete"] = np.where(own, bars.get("complete", np.ones(len(bars["ts"]), np.bool_))[of], True)
+    return filled | {"ts": ts}

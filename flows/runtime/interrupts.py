@@ -1,0 +1,122 @@
+"""SIGINT and SIGTERM: before and after a dataflow runs (`interruptible`), and while one does
+(`stopping_on_signals`).
+
+Python runs a signal's handler between two of its own instructions, in the main thread. While a numerical
+kernel runs there, none comes: a window of many rows may take seconds, a batch of such windows minutes. So
+while a dataflow runs a thread watches for signals, too: the operating system's handler writes each signal's
+number to a pipe at once, and kernels run without the interpreter's lock (operators/compiled.py).
+"""
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from flows.errors import Interrupted
+from flows.runtime.fatal import end, tell
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+STEP_S: Final = 6.0  # what a step may still take after a signal; all of the end is to take less than 10 s
+LOOK_S: Final = 0.1
+AT_ONCE: Final = "pairflow: ended at once: what was under way is not written; the next run resumes before it"
+TOO_LONG: Final = (
+    "pairflow: ended in the middle of a computation that takes longer than {seconds:g} s: what was under way is not written; "
+    "the next run resumes before it"
+)
+
+_at_work: dict[int, float] = {}  # by thread: when the step that it is in began with its batch
+
+
+class Settable(Protocol):
+    """What a signal sets."""
+
+    def set(self) -> None: ...
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """The first signal raises Interrupted wherever the program is; the second ends the process where it stands."""
+    came = False
+
+    def handler(number: int, _frame: object) -> None:
+        nonlocal came
+        if came:
+            end("pairflow: ended at once")
+        came = True
+        raise Interrupted(signal.Signals(number).name)
+
+    with handled_by(handler):
+        yield
+
+
+@contextmanager
+def stopping_on_signals(stop: Settable) -> Iterator[None]:
+    """The first signal ends the source; what is under way is drained, written and snapshotted.
+
+    The second one ends the process at once. So does the first where a step does not finish its batch within STEP_S.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    watcher = threading.Thread(target=_watch, args=(reading, stop), name="signals", daemon=True)
+    # the handler itself, for the main thread where it waits; the count of signals is the watcher's
+    with handled_by(lambda number, _frame: stop.set()):
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        watcher.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            os.close(writing)
+            watcher.join()
+            os.close(reading)
+
+
+@contextmanager
+def step_at_work() -> Iterator[None]:
+    """The block is a step's work on one batch, which a signal may have to end."""
+    thread = threading.get_ident()
+    _at_work[thread] = time.monotonic()
+    try:
+        yield
+    finally:
+        del _at_work[thread]
+
+
+@contextmanager
+def handled_by(handler: "signal._HANDLER") -> Iterator[None]:
+    """SIGINT and SIGTERM go to this handler in the block."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _watch(reading: int, stop: Settable) -> None:
+    """Act on the signals whose numbers come through the pipe, until it is closed."""
+    came: float | None = None
+    while True:
+        if not select.select([reading], [], [], None if came is None else LOOK_S)[0]:
+            if came is not None and _works_since(came) > STEP_S:
+                end(TOO_LONG.format(seconds=STEP_S))
+            continue
+        if not (numbers := os.read(reading, 1)):
+            return
+        if numbers[0] not in SIGNALS:
+            continue
+        if came is not None:
+            end(AT_ONCE)
+        came = time.monotonic()
+        stop.set()
+        tell(f"{signal.Signals(numbers[0]).name}: stopping; writing what is under way")
+
+
+def _works_since(moment: float) -> float:
+    """For how many seconds since then a step has been at work on one batch."""
+    now = time.monotonic()
+    return max((now - max(began, moment) for began in list(_at_work.values())), default=0.0)

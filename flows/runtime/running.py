@@ -1,0 +1,245 @@
+"""A dataflow from start to stop: recovery store, progress, errors."""
+
+import fcntl
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any, Final
+
+import msgspec
+from bytewax._bytewax import cluster_main, run_main
+from bytewax.dataflow import Dataflow
+from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError, RecoveryConfig, init_db_dir
+
+from flows.errors import UserError
+from flows.runtime.fatal import held_stderr
+from flows.runtime.recovery import FIRST_IDS, damaged, forget_uncommitted, write_durably
+from flows.settings.config import Settings, differences, settings_fingerprint
+
+STEPS: Final = (
+    "trades",
+    "bars",
+    "by_timeframe",
+    "measures",
+    "alerts",
+    "feed_rows",
+    "bar_rows",
+    "measure_rows",
+    "alert_rows",
+    "rows",
+    "questdb",
+)
+STATE_VERSION: Final = 4  # of what the operators pickle: raised with every change of it
+FINGERPRINT: Final = "fingerprint.json"
+PARTS: Final = "part-*.sqlite3"
+STORE_TABLES: Final = ("parts", "exs", "fronts", "commits", "snaps")
+SQLITE: Final = re.compile(r'SqliteFailure\(Error \{ code: (\w+)[^}]*\}, (?:Some\("([^"]*)"\)|None)')  # as the runtime tells it
+TOLD: Final = 3  # differences between two configurations
+SIMULATED: Final = "-simulated"
+LOCK: Final = "run.lock"
+LOCK_S: Final = 1.0  # `pairflow check` holds it for an instant
+LOOK_S: Final = 0.05
+
+
+def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta, workers: int = 1) -> None:
+    """Run the flow until its source ends. What the runtime itself fails with is a line; its stack traces are held back."""
+    store = "" if recovery is None else str(recovery.db_dir)
+    if recovery is not None:
+        forget_uncommitted(Path(store))
+    with held_stderr() as held:
+        try:
+            if workers == 1:
+                run_main(flow, epoch_interval=every, recovery_config=recovery)
+            else:
+                cluster_main(flow, [], 0, epoch_interval=every, recovery_config=recovery, worker_count_per_proc=workers)
+        except (NoPartitionsError, MissingPartitionsError, InconsistentPartitionsError) as error:
+            raise damaged(Path(store), str(error)) from None
+        except RuntimeError as error:
+            if not (told := SQLITE.search(f"{error} {held()}")):
+                raise
+            why = told[2] or told[1]
+            if told[1] in ("DatabaseCorrupt", "NotADatabase"):
+                raise damaged(Path(store), why) from None
+            raise UserError(
+                f"recovery: {store}: the store cannot be written ({why}): make room, then start again: the run goes on before what it lost"
+            ) from None
+
+
+def open_recovery(settings: Settings) -> RecoveryConfig | None:
+    """The recovery store of these settings, made when there is none; refused when it is of others."""
+    directory = settings.recovery.dir
+    if directory is None:
+        return None
+    kept = compare_recovery(settings)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not kept:
+            for path in directory.glob(f"{PARTS}*"):
+                path.unlink()  # of another configuration, and never used
+            init_db_dir(directory, 1)
+        write_durably(directory / FINGERPRINT, json.dumps(fingerprint(settings), indent=1))
+    except (OSError, ValueError) as error:
+        raise _unusable(directory, error) from None
+    return RecoveryConfig(str(directory))
+
+
+def compare_recovery(settings: Settings) -> bool:
+    """Whether there is a recovery store of these settings; a damaged one is refused, and one of others once it was used. Only reads."""
+    directory = settings.recovery.dir
+    if directory is None:
+        return False
+    try:
+        parts = sorted(directory.glob(PARTS))
+        epochs = sum(map(_epochs, parts))
+        if not epochs and not any(directory.glob(f"*.{FIRST_IDS}")):
+            return _fingerprint_kept(directory) == fingerprint(settings) and bool(parts)  # else it is made anew
+        kept = _fingerprint_kept(directory)
+        if kept is None:
+            raise UserError(f"recovery: {directory}: a recovery store without {FINGERPRINT}; start anew with `pairflow run --fresh`")
+        if kept != fingerprint(settings):
+            _refuse_other(directory, kept, fingerprint(settings))
+    except (OSError, ValueError) as error:
+        raise _unusable(directory, error) from None
+    return bool(parts)
+
+
+def _fingerprint_kept(directory: Path) -> dict[str, Any] | None:
+    """The fingerprint beside the store; None: there is none."""
+    path = directory / FINGERPRINT
+    if not path.exists():
+        return None
+    try:
+        kept = json.loads(path.read_bytes())
+    except ValueError:
+        kept = None
+    if not isinstance(kept, dict) or not isinstance(kept.get("settings"), dict):
+        raise damaged(path, "it holds no fingerprint")
+    return kept
+
+
+def _epochs(part: Path) -> int:
+    """Workers' frontiers in the store, 0 before the first epoch; raise UserError when it is damaged."""
+    if part.stat().st_size == 0:
+        raise damaged(part, "it is empty")
+    # A store that was closed has no write-ahead log beside it, and `immutable` leaves none there.
+    mode = "mode=ro" if part.with_name(f"{part.name}-wal").exists() else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{part.absolute().as_uri()}?{mode}", uri=True)) as store:
+            for (told,) in store.execute("PRAGMA quick_check(1)"):
+                if told != "ok":
+                    raise damaged(part, " ".join(told.split()))
+            has = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if lacking := [table for table in STORE_TABLES if table not in has]:
+                raise damaged(part, f"it has no table {lacking[0]}")
+            if not store.execute("SELECT count(*) FROM parts").fetchone()[0]:
+                raise damaged(part, "its table parts is empty")
+            return int(store.execute("SELECT count(*) FROM fronts").fetchone()[0])
+    except sqlite3.Error as error:
+        raise damaged(part, str(error)) from None
+
+
+def _unusable(directory: Path, error: Exception) -> UserError:
+    return UserError(f"recovery: {directory}: {error}; give recovery.dir a directory that can be written, or start with --fresh")
+
+
+@contextmanager
+def own_recovery(settings: Settings) -> Iterator[None]:
+    """Hold the recovery directory for the length of the block; refused while another run does. The operating system lets go of it with the process."""
+    directory = settings.recovery.dir
+    if directory is None:
+        yield
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / LOCK).open("ab")
+    except OSError as error:
+        raise _unusable(directory, error) from None
+    with lock:
+        until = time.monotonic() + LOCK_S
+        while not _lock(lock, fcntl.LOCK_EX):
+            if time.monotonic() > until:
+                raise in_use(directory)
+            time.sleep(LOOK_S)
+        yield
+
+
+def refuse_in_use(settings: Settings) -> None:
+    """Raise UserError while a run holds the recovery directory. Only reads."""
+    directory = settings.recovery.dir
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if directory is not None:
+            with (directory / LOCK).open("rb") as lock:
+                if not _lock(lock, fcntl.LOCK_SH):
+                    raise in_use(directory)
+
+
+def in_use(directory: Path) -> UserError:
+    return UserError(f"recovery: {directory}: another run is under way on it; stop that one, or give this one a recovery.dir of its own")
+
+
+def _lock(file: IO[bytes], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _refuse_other(directory: Path, kept: dict[str, Any], mine: dict[str, Any]) -> None:
+    found = differences(kept["settings"], mine["settings"])
+    if kept.get("steps") != mine["steps"] or kept.get("version") != mine["version"]:
+        found.append("this version of Pairflow keeps other state")
+    if len(found) > TOLD:
+        found[TOLD:] = [f"and {len(found) - TOLD} more"]
+    raise UserError(
+        f"recovery: {directory} is of another configuration ({'; '.join(found)}); go back to it, or start anew with `pairflow run --fresh`"
+    )
+
+
+def refuse_unforgettable(settings: Settings) -> None:
+    """Raise UserError when there is something in the recovery store's place that `forget_recovery` is not to delete. Only reads."""
+    for path in _kept(settings):
+        if path.is_dir():
+            raise UserError(f"recovery: {path} is a directory, not a recovery store: move it away, or set another recovery.dir")
+
+
+def forget_recovery(settings: Settings) -> None:
+    """Delete the recovery store: the next start begins at the newest trade."""
+    for path in _kept(settings):
+        try:
+            path.unlink()
+        except OSError as error:
+            raise UserError(f"recovery: {path} cannot be deleted ({error.strerror}): move it away, or set another recovery.dir") from None
+
+
+def _kept(settings: Settings) -> list[Path]:
+    directory = settings.recovery.dir
+    return [] if directory is None else [*directory.glob(f"{PARTS}*"), *directory.glob("*.json")]
+
+
+def of_its_own(settings: Settings) -> Settings:
+    """The settings, but for a simulated market: that is another one each time, so without recovery, and in a database beside the real trades'."""
+    if settings.source.exchange != "simulated":
+        return settings
+    database = settings.questdb
+    if not database.embedded:
+        raise UserError(
+            f"source.exchange: simulated trades would come among the real ones at {database.host}: set questdb.embedded: true, "
+            "or source.exchange: binance"
+        )
+    return msgspec.structs.replace(
+        settings,
+        questdb=msgspec.structs.replace(database, dir=database.dir.with_name(f"{database.dir.name}{SIMULATED}")),
+        recovery=msgspec.structs.replace(settings.recovery, dir=None),
+    )
+
+
+def fingerprint(settings: Settings) -> dict[str, Any]:
+    """What the recovery store depends on, as JSON."""
+    mine = {"version": STATE_VERSION, "steps": list(STEPS), "settings": settings_fingerprint(settings)}
+    return json.loads(json.dumps(mine))

@@ -1,1 +1,0 @@
-../questdb/schema.sql
