@@ -21,7 +21,6 @@ NOTHING = float("nan")
 COLLINEAR = 1.0 - 1.5e-6  # r² above which residuals are called rounding
 HUBERS_STEPS = 300
 HUBERS_EQUATIONS = 1e-11
-SECOND_US = 1_000_000
 
 
 @contextmanager
@@ -79,6 +78,17 @@ def huber(y: Floats, x: Floats) -> tuple[float, float, float, float] | None:
         slope, error = float(fit.params[1]), float(fit.bse[1])
     constant = float(y.mean() + fit.params[0] - slope * x.mean())
     return slope, constant, share_explained(y, x, slope, constant), error
+
+
+def ewls(y: Floats, x: Floats, half_life: float = 300.0) -> tuple[float, float, float, float]:
+    """About the newest row, which counts most: there statsmodels keeps its digits."""
+    if flat(y, x):
+        return (NOTHING,) * 4
+    weights = 0.5 ** (np.arange(len(y) - 1, -1, -1) / half_life)
+    with quietly():
+        fit = sm.WLS((wide(y) - y[-1]).astype(float), sm.add_constant((wide(x) - x[-1]).astype(float)), weights=weights).fit()
+    slope = float(fit.params[1])
+    return slope, float(y[-1] + fit.params[0] - slope * x[-1]), float(fit.rsquared), float(fit.bse[1])
 
 
 def theil_sen(y: Floats, x: Floats) -> tuple[float, float, float]:
@@ -212,8 +222,8 @@ def coint_share(pvalues: Sequence[float]) -> Iterator[tuple[float, bool, float]]
         yield share, share >= 0.5, float(failed) if proven else NOTHING
 
 
-def activity(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats, buy_volume: Floats) -> tuple[float, ...]:
-    """The six columns of the newest of these bars; at least 121."""
+def activity(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats, buy_volume: Floats) -> dict[str, float]:
+    """The columns of the newest of these bars, by name; at least 121."""
     returns = np.diff(np.log(wide(close)))
 
     def sd(last: int) -> float:
@@ -222,14 +232,15 @@ def activity(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Fl
     mean, traded = float(wide(volume)[-121:-1].mean()), wide(volume)[-20:].sum()
     ranges, moves = np.log(wide(high) / wide(low))[-60:], np.log(wide(close) / wide(open_))[-60:]
     variance = (ranges**2 / 2 - (2 * np.log(np.longdouble(2)) - 1) * moves**2).mean()
-    return (
-        float(returns[-1]),
-        sd(60),
-        sd(20) / sd(120) if sd(120) > 0 else NOTHING,
-        float(volume[-1] / mean) if mean > 0 else NOTHING,
-        float(np.sqrt(variance)) if variance >= 0 else NOTHING,
-        float((2 * wide(buy_volume)[-20:].sum() - traded) / traded) if traded > 0 else NOTHING,
-    )
+    return {
+        "log_return": float(returns[-1]),
+        "volatility": sd(60),
+        "volatility_ratio": sd(20) / sd(120) if sd(120) > 0 else NOTHING,
+        "volume_ratio": float(volume[-1] / mean) if mean > 0 else NOTHING,
+        "volatility_gk": float(np.sqrt(variance)) if variance >= 0 else NOTHING,
+        "imbalance": float((2 * wide(buy_volume)[-20:].sum() - traded) / traded) if traded > 0 else NOTHING,
+        "taker_ratio": float(wide(buy_volume)[-1] / wide(volume)[-1]) if volume[-1] > 0 else NOTHING,
+    }
 
 
 def bars(trades: Trades, until: int, timeframe: int) -> dict[tuple[int, int], tuple[float, ...]]:

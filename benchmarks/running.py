@@ -35,9 +35,8 @@ from flows.database.embedded import free_ports, running
 from flows.database.questdb import Endpoint, connect, newest, prepare
 from flows.errors import UserError
 from flows.settings.config import QuestDB, Settings, load
+from operators.columns import DAY_US, SECOND_US
 
-DAY_US: Final = 86_400_000_000
-SECOND_US: Final = 1_000_000
 HISTORY_S: Final = 3_900  # of the simulated market, before the measuring begins; the tables end where it begins
 HOURS: Final = {"hour 1": 1_200, "hour 24": 85_200}  # seconds after midnight at which the pipeline starts
 CAUGHT_UP_US: Final = 10 * SECOND_US

@@ -14,12 +14,12 @@ import numpy as np
 
 from benchmarks import calibration, references
 from benchmarks.kinds import Kind, kinds
-from operators.activity import activity, range_variance
+from operators.activity import Moves, activity, range_variance
 from operators.adf import adf
 from operators.bars import BarBuilder
 from operators.coint_share import CointShares
 from operators.cointegration import engle_granger
-from operators.columns import SECOND_US, Floats, Longs, Trades
+from operators.columns import SECOND_US, Floats, Line, LineWithError, Longs, Trades
 from operators.correlation import rolling_correlation
 from operators.edge import edge_bps
 from operators.half_life import half_life
@@ -27,6 +27,7 @@ from operators.hedge_ratio import rolling_ols
 from operators.huber import rolling_huber
 from operators.johansen import johansen
 from operators.kalman import HedgeKalman
+from operators.methods import METHODS, Method
 from operators.shin import shin
 from operators.spread import spread_series
 from operators.theil_sen import rolling_theil_sen
@@ -283,8 +284,8 @@ def check_coint_shares(markets: list[Kind], quick: bool) -> list[Row]:
 
 
 def check_activity(markets: list[Kind], quick: bool) -> list[Row]:
-    columns = ("log_return", "volatility", "volatility_ratio", "volume_ratio", "volatility_gk", "imbalance")
-    rows = [Row("activity", column, "its definition, extended precision", EXACT) for column in columns]
+    rows = {column: Row("activity", column, "its definition, extended precision", EXACT) for column in Moves._fields}
+    scales = {"log_return": 1e-6, "volatility": 1e-6, "volatility_gk": 1e-6, "imbalance": 1.0}
     for kind in markets:
         ranges = range_variance(kind.open, kind.high, kind.low, kind.close)
         for leg in (0, 1):
@@ -293,9 +294,10 @@ def check_activity(markets: list[Kind], quick: bool) -> list[Row]:
             for end, *found in zip(ends, *ours, strict=True):
                 of = slice(end - 121, end)
                 bars = (column[leg, of] for column in (kind.open, kind.high, kind.low, kind.close, kind.volume, kind.buy_volume))
-                for row, one, expected, scale in zip(rows, found, references.activity(*bars), (1e-6, 1e-6, 0, 0, 1e-6, 1), strict=True):
-                    row.hold(kind.name, [one], [expected], scale)
-    return rows
+                expected = references.activity(*bars)
+                for (column, row), one in zip(rows.items(), found, strict=True):
+                    row.hold(kind.name, [one], [expected[column]], scales.get(column, 0.0))
+    return list(rows.values())
 
 
 def check_bars(markets: list[Kind], quick: bool) -> list[Row]:
@@ -347,6 +349,36 @@ CHECKS: Final[dict[str, Callable[[list[Kind], bool], list[Row]]]] = {
     "activity": check_activity,
     "BarBuilder": check_bars,
 }
+
+
+def check_method(name: str) -> Callable[[list[Kind], bool], list[Row]]:
+    """The check of a method without an own one: against its namesake in references.py, with default options."""
+
+    def check(markets: list[Kind], quick: bool) -> list[Row]:
+        method = METHODS[name]
+        columns = (Line if method.error == "–" else LineWithError)._fields
+        row = Row(function_of(method), ", ".join(columns), method.equal_to.replace("`", ""), EXACT)
+        for kind in markets:
+            if method.log_prices_only and not kind.log_prices:
+                continue
+            for size, ends in windows(kind, CHEAP, quick):
+                options = {option.name: np.full(len(ends), option.default, option.kind) for option in method.options}
+                ours = method.fit(kind.values, *tasks(size, ends), **options)
+                for end, *found in zip(ends, *ours, strict=True):
+                    y, x = kind.values[:, end - size : end]
+                    expected = getattr(references, name)(y, x)
+                    row.hold(kind.name, found, expected, (*scales_of(y, x, expected[0]), 1.0, 0.0)[: len(found)])
+        return [row]
+
+    return check
+
+
+def function_of(method: Method) -> str:
+    return method.function.split(".")[1]
+
+
+OTHERS: Final = {function_of(method): name for name, method in METHODS.items() if function_of(method) not in CHECKS}
+CHECKS |= {function: check_method(name) for function, name in OTHERS.items()}
 
 LAYOUT: Final = "{:<20} {:<45} {:<48} {:>9} {:>8} {:>9} {:>7}  {}"
 

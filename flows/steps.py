@@ -17,12 +17,13 @@ from flows.runtime.interrupts import step_at_work
 from flows.settings.config import Pair, Settings, stale_after, timeframe_us
 from operators.bars import BarBuilder
 from operators.columns import Bars, Trades
-from operators.measures import OLS, Measurer, Measures, PairSpec
-from operators.metrics import PAIR_METRICS
+from operators.measures import Measurer, PairSpec
+from operators.methods import OLS
+from operators.metrics import METRICS, PAIR, SIDES
+from operators.results import Measures
 from operators.watch import AlertSpec, Watch
 
 WARM_UP_BARS = 100
-SIDES = {"above": 1, "below": -1, "outside": 0}
 
 
 class Operator(Protocol):
@@ -115,7 +116,7 @@ def watch(settings: Settings, states: Callable[[], States] = dict) -> Callable[[
             AlertSpec(
                 alert=k,
                 metric=alert.metric,
-                subject=pairs[alert.subject] if alert.metric in PAIR_METRICS else codes[alert.subject],
+                subject=pairs[alert.subject] if METRICS[alert.metric].subject == PAIR else codes[alert.subject],
                 side=SIDES[alert.side],
                 threshold=alert.threshold,
                 exit=alert.exit,
@@ -154,6 +155,7 @@ def pair_specs(settings: Settings, timeframe: str) -> list[PairSpec]:
             adf_lags=pair.adf_lags,
             fee_bps=pair.costs.fee_bps,
             slippage_bps=pair.costs.slippage_bps,
+            options=window.options,
         )
         for pair in settings.pairs
         for window in pair.windows

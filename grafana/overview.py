@@ -40,6 +40,7 @@ from grafana.vocabulary import (
     timeframe_variable,
     words,
 )
+from operators.methods import OLS
 
 MATRIX_BARS = 120  # returns that a correlation of the matrix is of
 DAY = f"$__timeFilter(ts) AND ts > dateadd('h', -24, {NOW})"
@@ -76,7 +77,7 @@ def short(symbol: str) -> str:
 
 TESTS = f"""
     SELECT pair, timeframe, stationary, coint_share, half_life FROM cointegration
-    WHERE method = 'ols' AND {recent("cointegration", "h", TESTS_H)} LATEST ON ts PARTITION BY pair, timeframe
+    WHERE method = '{OLS}' AND {recent("cointegration", "h", TESTS_H)} LATEST ON ts PARTITION BY pair, timeframe
 """
 OPEN = f"""
     SELECT subject, sum(CASE WHEN priority = 'high' THEN 1 ELSE 0 END) AS high,
@@ -138,7 +139,7 @@ def overview() -> Json:
             "the share of the last 20 Engle–Granger tests; cointegrated is half of them. Edge: the deviation in basis points of y less a "
             "round trip's cost on both legs. z over time: of this range, of a longer one its last 6 hours. "
             "Half-life: in bars, shown while cointegrated. Stale: no signal for three bars; after an hour the row goes. Stale leg: a leg has "
-            "had no trade for a minute (source.stale) and three bars, so that z is measured against an old price; no z-score or correlation alert opens.",
+            "had no trade for a minute (source.stale) and three bars, so that z is measured against an old price; no alert that rests on it opens.",
             [
                 query(
                     f"""

@@ -42,6 +42,7 @@ from grafana.vocabulary import (
     variable,
     words,
 )
+from operators.methods import OLS
 
 SIGNALS = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts)"
 TESTS = f"FROM cointegration WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts)"
@@ -78,7 +79,7 @@ def pair() -> Json:
             "The newest values. Edge: the deviation in basis points less a "
             "round trip's cost on both legs; below 0 there is nothing to earn. Cointegrated: at least half of the last 20 tests passed. "
             "Half-life: bars until half of a deviation is gone, shown only while cointegrated. Stale leg: a leg has had no trade for a minute "
-            "(source.stale) and three bars, so that z is measured against an old price; no z-score or correlation alert opens.",
+            "(source.stale) and three bars, so that z is measured against an old price; no alert that rests on it opens.",
             [
                 query(
                     f"""
@@ -137,7 +138,7 @@ def pair() -> Json:
                     {SIGNALS} LATEST ON ts PARTITION BY pair, timeframe, method
                     ) s LEFT JOIN (
                     SELECT pair, stationary FROM cointegration
-                    WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = 'ols' AND $__timeFilter(ts) LATEST ON ts PARTITION BY pair, timeframe
+                    WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = '{OLS}' AND $__timeFilter(ts) LATEST ON ts PARTITION BY pair, timeframe
                     ) t ON t.pair = s.pair
                     """,
                     "table",
@@ -391,7 +392,7 @@ def pair() -> Json:
                         coint_pvalue AS "p, y on x", coint_pvalue_reversed AS "p, x on y",
                         johansen_trace AS "Johansen trace", johansen_max_eig AS "Johansen max eig", shin_stat AS "Shin",
                         variance_ratio AS "Variance ratio"
-                    FROM cointegration WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = 'ols' AND $__timeFilter(ts)
+                    FROM cointegration WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = '{OLS}' AND $__timeFilter(ts)
                     LATEST ON ts PARTITION BY pair, timeframe, method
                     """,
                     "table",

@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from grafana.vocabulary import Json, seconds, sql
+from operators.methods import OLS
+from operators.metrics import METRICS
 
 EVERY = "10s"  # the shortest Grafana allows: a notification is up to 10 s behind its row
 FRESH_S = 60  # bars overdue by more are an alert …
@@ -72,7 +74,7 @@ SHARE = """
     SELECT n.rule, n.subject, n.timeframe, n.metric, n.side, n.method, t.coint_share AS share FROM ({newest}) n
     LEFT JOIN (
     SELECT pair, timeframe, coint_share FROM cointegration
-    WHERE method = 'ols' AND ts > dateadd('d', -1, now()) LATEST ON ts PARTITION BY pair, timeframe
+    WHERE method = '{method}' AND ts > dateadd('d', -1, now()) LATEST ON ts PARTITION BY pair, timeframe
     ) t ON t.pair = n.subject AND t.timeframe = n.timeframe
 """
 
@@ -96,7 +98,7 @@ def texts(priority: str) -> dict[str, str]:
         "F": newest("data", "CAST(complete AS INT) + 2 * CAST(stale AS INT)"),
         "G": newest("edge_bps", "edge_bps"),
         "H": EPISODES.format(priority=priority, newest=active, name="since", column="e.episode / 1000000"),  # seconds since the epoch
-        "I": SHARE.format(newest=active),
+        "I": SHARE.format(newest=active, method=OLS),
         "J": newest("active", "CAST(active AS INT)"),
     }
 
@@ -115,7 +117,8 @@ Y, X = '{{ reReplaceAll "-.*" "" $labels.subject }}', '{{ reReplaceAll ".*-" "" 
 IS_PAIR = 'if match ".-." $labels.subject'
 VALUE = known("B", ' {{ printf "%.6g" $values.B.Value }}')
 DIRECTION = f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. "
-WHICH_WAY = '{{ if eq $labels.metric "zscore" }}' + known("B", DIRECTION) + "{{ end }}"
+DIRECTED = " ".join(f'"{metric.name}"' for metric in METRICS.values() if metric.says_which_leg)
+WHICH_WAY = f"{{{{ if eq $labels.metric {DIRECTED} }}}}" + known("B", DIRECTION) + "{{ end }}"
 HOW_FAR = f"{{{{ $labels.metric }}}}{VALUE}" + known(
     "D", ' (opens {{ $labels.side }} {{ if eq $labels.side "outside" }}±{{ end }}{{ printf "%g" $values.D.Value }})'
 )

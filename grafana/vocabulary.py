@@ -6,6 +6,8 @@ only as `${name:sqlstring}`, which quotes them.
 
 from typing import Any
 
+from operators.methods import OLS
+
 Json = dict[str, Any]
 
 QUESTDB = {"type": "grafana-postgresql-datasource", "uid": "questdb"}
@@ -247,7 +249,7 @@ def timeframe_variable(table: str, default: str, description: str = "The bars th
 
 
 def method_variable() -> Json:
-    return variable("method", "Method", "How the hedge ratio is estimated", f"{names('method', 'signals')} ORDER BY method DESC", "ols")
+    return variable("method", "Method", "How the hedge ratio is estimated", f"{names('method', 'signals')} ORDER BY method DESC", OLS)
 
 
 # An alert's rows of one opening carry its time as their `episode`, the row that closes it too; a row is written at every change and every

@@ -4,21 +4,24 @@
     below:    opens when value < threshold,    closes when value >= exit
     outside:  opens when |value| > threshold,  closes when |value| <= exit
 
-An exit short of the threshold keeps a value that flaps around the threshold from opening an episode at every flap. A row is written at
-every change of `active`, and at each evaluation or mark whose time is a whole minute. Evaluations may be taken back (`rewind`), as far as
-`settle` has not let go of the rows they led to.
+An exit short of the threshold keeps a value that flaps around the threshold from opening an episode at every
+flap. A row is written at every change of `active`, and at each evaluation or mark whose time is a whole
+minute. Evaluations may be taken back (`rewind`), as far as `settle` has not let go of the rows they led to.
 
-Shapes: one alert is one rule on one subject and timeframe; `side` int64 (alerts,) of ABOVE, BELOW, OUTSIDE, `threshold` and `exit` float64
-(alerts,) in the metric's unit. `update` takes columns of n rows, each alert's in event-time order: `ts` in µs since the epoch.
+Shapes: one alert is one rule on one subject and timeframe; `Rules` and `States` have an entry per alert,
+`Evaluations` and `AlertRows` one per row. Each alert's evaluations come in event-time order; values,
+thresholds and exits are in the metric's unit.
 
 Undefined: a value that is NaN (or infinite) keeps the state, and its row says NaN.
 
 Reference: Schmitt, "A thermionic trigger" (1938).
 
->>> states = AlertStates(np.array([ABOVE]), np.array([2.0]), np.array([1.0]))
->>> value, may = np.array([1.9, 2.1, 1.9, 2.1, 1.0]), np.ones(5, bool)
->>> _, ts, value, active, episode, *_ = states.update(np.zeros(5, np.int64), np.arange(1, 6), value, may, ~may)
->>> ts.tolist(), value.tolist(), active.tolist(), episode.tolist()
+>>> from operators.metrics import ABOVE
+>>> states = AlertStates(Rules(np.array([ABOVE]), np.array([2.0]), np.array([1.0])))
+>>> value, yes = np.array([1.9, 2.1, 1.9, 2.1, 1.0]), np.ones(5, bool)
+>>> evaluations = Evaluations(np.zeros(5, np.int64), np.arange(1, 6), value, may_open=yes, mark=~yes, write=~yes)
+>>> rows = states.update(evaluations)
+>>> rows.ts.tolist(), rows.value.tolist(), rows.active.tolist(), rows.episode.tolist()
 ([2, 5], [2.1, 1.0], [True, False], [2, 2])
 """
 
@@ -28,8 +31,38 @@ import numpy as np
 
 from operators.columns import MINUTE_US, NEVER, Flags, Floats, Longs
 from operators.compiled import compiled
+from operators.metrics import BELOW, OUTSIDE
 
-ABOVE, BELOW, OUTSIDE = 1, -1, 0
+
+class Rules(NamedTuple):
+    """What opens and closes each alert. Shapes (alerts,)."""
+
+    side: Longs  # ABOVE, BELOW, OUTSIDE
+    threshold: Floats
+    exit: Floats
+
+
+class States(NamedTuple):
+    """What each alert is. Shapes (alerts,); changed in place."""
+
+    active: Flags
+    episode: Longs  # µs of the opening; NEVER while closed
+    value: Floats  # the last defined one
+
+    @classmethod
+    def closed(cls, alerts: int) -> "States":
+        return cls(np.zeros(alerts, np.bool_), np.full(alerts, NEVER), np.full(alerts, np.nan))
+
+
+class Evaluations(NamedTuple):
+    """Values to decide on. Shapes (n,)."""
+
+    alert: Longs
+    ts: Longs  # µs since the epoch
+    value: Floats
+    may_open: Flags  # without it no episode opens, though one may close
+    mark: Flags  # nothing is evaluated: its time alone counts, and its row repeats the last defined value
+    write: Flags  # its row is written in any case
 
 
 class AlertRows(NamedTuple):
@@ -39,9 +72,16 @@ class AlertRows(NamedTuple):
     ts: Longs  # µs since the epoch
     value: Floats
     active: Flags
-    episode: Longs  # µs of the opening; NEVER while none
+    episode: Longs  # µs of the opening, also on the row that closes it; else NEVER
     changed: Flags  # `active` changed here
-    row: Longs  # which one of those given it was
+    row: Longs  # which evaluation it is of
+
+    @classmethod
+    def of(cls, evaluations: Evaluations) -> "AlertRows":
+        """One for each evaluation, yet undecided."""
+        n = len(evaluations.alert)
+        flags = np.zeros((2, n), np.bool_)
+        return cls(evaluations.alert, evaluations.ts, np.full(n, np.nan), flags[0], np.full(n, NEVER), flags[1], np.arange(n))
 
     def rows(self, chosen: Flags) -> "AlertRows":
         """The chosen rows."""
@@ -49,71 +89,55 @@ class AlertRows(NamedTuple):
 
 
 class AlertStates:
-    """State of every alert: `active`, `episode` (µs of the opening, NEVER while closed), the last defined `value`; and the rows of late. Pickles."""
+    """The state of every alert, and the recent rows, which may be taken back. Pickles."""
 
-    def __init__(self, side: Longs, threshold: Floats, exit: Floats) -> None:
-        self.side = np.asarray(side, np.int64)
-        self.threshold = np.asarray(threshold, np.float64)
-        self.exit = np.asarray(exit, np.float64)
-        self.active: Flags = np.zeros(len(self.side), np.bool_)
-        self.episode: Longs = np.full(len(self.side), NEVER)
-        self.value: Floats = np.full(len(self.side), np.nan)
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.states = States.closed(len(rules.side))
         nothing = np.zeros(0, np.int64)
-        self.told = AlertRows(nothing, nothing, np.zeros(0), np.zeros(0, np.bool_), nothing, np.zeros(0, np.bool_), nothing)
+        self.recent = AlertRows(nothing, nothing, np.zeros(0), np.zeros(0, np.bool_), nothing, np.zeros(0, np.bool_), nothing)
+
+    def preset(self, alert: int, active: bool, episode: int, value: float) -> None:
+        """State what an alert is."""
+        self.states.active[alert], self.states.value[alert] = active, value
+        self.states.episode[alert] = episode if active else NEVER
 
     def rewind(self, alert: int, ts: int) -> Longs:
-        """Put an alert back to what it was before `ts`; the times of the rows that rest on what this takes back. Its last value is unknown."""
-        undone = (self.told.alert == alert) & (self.told.ts >= ts)
-        changes = undone & self.told.changed
+        """Undo an alert's evaluations at or after `ts`, its last value too. Returns the times of the rows to rewrite."""
+        undone = (self.recent.alert == alert) & (self.recent.ts >= ts)
+        changes = undone & self.recent.changed
+        active, episode, value = self.states
         if changes.any():
             first = int(np.argmax(changes))
-            self.active[alert] = not self.told.active[first]
-            self.episode[alert] = self.told.episode[first] if self.active[alert] else NEVER
-        self.value[alert] = np.nan
-        times: Longs = self.told.ts[undone]
-        self.told = self.told.rows(~undone)
+            active[alert] = not self.recent.active[first]
+            episode[alert] = self.recent.episode[first] if active[alert] else NEVER
+        value[alert] = np.nan
+        times: Longs = self.recent.ts[undone]
+        self.recent = self.recent.rows(~undone)
         return times
 
     def settle(self, ts: int) -> None:
         """Nothing before `ts` will be taken back."""
-        self.told = self.told.rows(self.told.ts >= ts)
+        self.recent = self.recent.rows(self.recent.ts >= ts)
 
-    def update(self, alert: Longs, ts: Longs, value: Floats, may_open: Flags, mark: Flags, write: Flags | bool = False) -> "AlertRows":
-        """The rows to write, in the order given; those of `write` in any case.
-
-        Without `may_open` no episode opens, though one may close. A `mark` evaluates nothing: its time alone counts, and its row
-        repeats the last defined value. `episode` is the µs of the opening while active and on the closing row, else NEVER.
-        """
-        n = len(alert)
-        written, shown = np.zeros(n, np.bool_), np.full(n, np.nan)
-        active, episode, changed = np.zeros(n, np.bool_), np.full(n, NEVER), np.zeros(n, np.bool_)
-        rules = self.side, self.threshold, self.exit
-        _update(*rules, self.active, self.episode, self.value, alert, ts, value, may_open, mark, written, shown, active, episode, changed)
-        rows = AlertRows(alert, ts, shown, active, episode, changed, np.arange(n))
-        if (changed | write).any():
-            self.told = AlertRows._make(map(np.concatenate, zip(self.told, rows.rows(changed | write), strict=True)))
-        return rows.rows(written | write)
+    def update(self, evaluations: Evaluations) -> AlertRows:
+        """The rows to write, in the order given."""
+        rows = AlertRows.of(evaluations)
+        _decide(self.rules, self.states, evaluations, rows)
+        changed = rows.changed | evaluations.write
+        if changed.any():
+            self.recent = AlertRows._make(map(np.concatenate, zip(self.recent, rows.rows(changed), strict=True)))
+        return rows.rows(changed | (rows.ts % MINUTE_US == 0))
 
 
 @compiled()
-def _update(
-    side: Longs,
-    threshold: Floats,
-    exit: Floats,
-    is_active: Flags,
-    opening: Longs,
-    last: Floats,
-    alert: Longs,
-    ts: Longs,
-    value: Floats,
-    may_open: Flags,
-    mark: Flags,
-    written: Flags,
-    shown: Floats,
-    active: Flags,
-    episode: Longs,
-    changed: Flags,
-) -> None:
+def _decide(rules: Rules, states: States, evaluations: Evaluations, rows: AlertRows) -> None:
+    """Decide one evaluation after the other; `rows` are filled in."""
+    # as names: a tuple's fields are fetched anew, with their reference counts, at every use
+    side, opens_at, closes_at = rules
+    is_active, opening, last = states
+    alert, ts, value, may_open, mark, _ = evaluations
+    _, _, shown, active, episode, changed, _ = rows
     for row in range(len(alert)):
         k = alert[row]
         shown[row] = last[k]
@@ -126,13 +150,12 @@ def _update(
                 sign = -1.0 if side[k] == BELOW else 1.0
                 level = abs(value[row]) if side[k] == OUTSIDE else sign * value[row]
                 if is_active[k]:
-                    changed[row] = level <= sign * exit[k]
+                    changed[row] = level <= sign * closes_at[k]
                 else:
-                    changed[row] = may_open[row] and level > sign * threshold[k]
+                    changed[row] = may_open[row] and level > sign * opens_at[k]
                     if changed[row]:
                         opening[k] = ts[row]
                 is_active[k] = is_active[k] != changed[row]
-        written[row] = changed[row] or ts[row] % MINUTE_US == 0
         active[row] = is_active[k]
         episode[row] = opening[k]
         if not is_active[k]:

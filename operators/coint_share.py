@@ -22,6 +22,8 @@ Reference: none; the figures above are from simulated walks, tested every 30 bar
 ([nan, 0.55, 0.5], [False, True, True], [nan, 9.0, 10.0])
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from operators.columns import NEVER, Flags, Floats, Longs
@@ -30,6 +32,14 @@ from operators.compiled import compiled
 TESTS = 20
 PASSED_PVALUE = 0.05
 STATIONARY_SHARE = 0.5
+
+
+class Shares(NamedTuple):
+    """After each test. Shapes (n,)."""
+
+    coint_share: Floats
+    stationary: Flags
+    broken: Floats
 
 
 class CointShares:
@@ -44,11 +54,11 @@ class CointShares:
         self.tests: Longs = np.zeros(pairs, np.int64)
         self.newest: Longs = np.full(pairs, NEVER)
 
-    def update(self, pair: Longs, number: Longs, pvalue: Floats) -> tuple[Floats, Flags, Floats]:
-        """`coint_share`, `stationary` and `broken` after each test, in the order given."""
+    def update(self, pair: Longs, number: Longs, pvalue: Floats) -> Shares:
+        """How often each pair passed, after each test in the order given."""
         share, broken = np.full((2, len(pair)), np.nan)
         _count(self.passed, self.failed, self.proven, self.tests, self.newest, pair, number, pvalue, share, broken)
-        return share, share >= STATIONARY_SHARE, broken
+        return Shares(share, share >= STATIONARY_SHARE, broken)
 
 
 @compiled()

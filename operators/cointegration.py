@@ -35,7 +35,8 @@ def engle_granger(y: Floats, x: Floats) -> tuple[float, float]:
     rows = len(y)
     legs = np.stack((y, x)).astype(np.float64, copy=False)
     first = np.zeros(1, np.int64)
-    (slope,), (constant,), (r2,), _ = rolling_ols(legs, first, first + 1, first + rows, first + rows)
+    line = rolling_ols(legs, first, first + 1, first + rows, first + rows)
+    slope, constant, r2 = line.hedge_ratio[0], line.intercept[0], line.r2[0]
     if not r2 < COLLINEAR_R2:
         return undefined
     _, stat, lags = unit_root(legs[0] - slope * legs[1] - constant, most_lags(rows, constant=False), "aic", constant=False)

@@ -1,6 +1,11 @@
-"""The columns that flow between operators: structs of numpy arrays, one row per trade, bar or pair."""
+"""The columns that flow between operators: structs of numpy arrays, one row per trade, bar or pair.
 
-from dataclasses import dataclass
+Fields that are marked `UNSTORED` are for operators alone; every other one is a column of the database's table
+of such rows.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,14 +16,43 @@ Codes = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 Sides = npt.NDArray[np.int8]
 
+UNSTORED: Final = "unstored"  # Annotated[Floats, UNSTORED]: a field without a column
+
 UNKNOWN = -1  # a taker's side that nothing says
 NEVER = np.iinfo(np.int64).min  # a watermark that has not begun, an episode that has not opened, a count that is NULL
 LATEST = np.iinfo(np.int64).max  # a time that has not been found, where the least is looked for
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
+DAY_US = 1440 * MINUTE_US
 # What bars are: as they come, or a history before the first of those. WARMING: it only fills windows, nothing is measured on it; WARM: its windows
 # are full; RESUMED: they are, and what is measured on it is in the database already.
 LIVE, WARMING, WARM, RESUMED = range(4)
+
+
+class Line(NamedTuple):
+    """y = intercept + hedge_ratio·x, and how much of y's variance it explains. Shapes (K,), NaN where undefined."""
+
+    hedge_ratio: Floats
+    intercept: Floats
+    r2: Floats
+
+
+class LineWithError(NamedTuple):
+    """A line, and the standard error of its slope. Shapes (K,), NaN where undefined."""
+
+    hedge_ratio: Floats
+    intercept: Floats
+    r2: Floats
+    hedge_ratio_se: Floats
+
+
+def stored(rows: type[Any]) -> tuple[str, ...]:
+    """The fields of a struct that are columns of its table.
+
+    >>> stored(Trades)
+    ('symbol', 'id', 'ts', 'price', 'qty')
+    """
+    return tuple(column.name for column in fields(rows) if UNSTORED not in getattr(column.type, "__metadata__", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +67,10 @@ class Trades:
     ts: Longs  # µs since the epoch, UTC
     price: Floats
     qty: Floats
-    is_buyer_maker: Flags | Sides  # True: the taker sold; or as int8, with UNKNOWN where nothing says it
-    count: Longs  # trades in this row: 1, or those of an aggregate trade
-    after_hole: Flags  # the ids right before this trade were not seen and never will be
-    watermark: Longs  # (symbols,) no trade of the symbol before this time is still to come; NEVER where unknown
+    is_buyer_maker: Annotated[Flags | Sides, UNSTORED]  # True: the taker sold; or as int8, with UNKNOWN where nothing says it
+    count: Annotated[Longs, UNSTORED]  # trades in this row: 1, or those of an aggregate trade
+    after_hole: Annotated[Flags, UNSTORED]  # the ids right before this trade were not seen and never will be
+    watermark: Annotated[Longs, UNSTORED]  # (symbols,) no trade of the symbol before this time is still to come; NEVER where unknown
 
     def __len__(self) -> int:
         return len(self.id)
@@ -61,8 +95,8 @@ class Bars:
     trades: Longs
     buy_volume: Floats  # volume of trades whose taker bought
     complete: Flags  # every trade of the bar was seen
-    watermark: Longs  # (symbols,) every bar of the symbol that ends at or before this time is closed
-    stage: int = LIVE
+    watermark: Annotated[Longs, UNSTORED]  # (symbols,) every bar of the symbol that ends at or before this time is closed
+    stage: Annotated[int, UNSTORED] = LIVE
 
     def __len__(self) -> int:
         return len(self.ts)

@@ -26,6 +26,7 @@ import numpy as np
 from operators.columns import Flags, Floats, Longs
 from operators.compiled import compiled
 from operators.rounding import ROUNDING
+from operators.window import legs, means
 
 
 def rolling_correlation(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, of_returns: Flags | bool) -> Floats:
@@ -39,13 +40,12 @@ def rolling_correlation(values: Floats, y: Longs, x: Longs, end: Longs, window: 
 @compiled(error_model="numpy", fastmath={"reassoc"})
 def _rolling_correlation(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, of_returns: Flags, result: Floats) -> None:
     for k in range(len(y)):
-        rows = window[k]
-        before = 1 if of_returns[k] else 0
+        ys, xs = legs(values, y[k], x[k], end[k], window[k], 2)
+        rows = len(ys)
         start = end[k] - rows
-        if rows < 2 or start < before or end[k] > values.shape[1]:
+        before = 1 if of_returns[k] else 0
+        if rows == 0 or start < before:
             continue
-        ys = values[y[k], start : end[k]]
-        xs = values[x[k], start : end[k]]
         saa = 0.0
         sbb = 0.0
         sab = 0.0
@@ -64,13 +64,7 @@ def _rolling_correlation(values: Floats, y: Longs, x: Longs, end: Longs, window:
         else:
             y0 = ys[0]
             x0 = xs[0]
-            mean_a = 0.0
-            mean_b = 0.0
-            for i in range(len(ys)):
-                mean_a += ys[i] - y0
-                mean_b += xs[i] - x0
-            mean_a /= rows
-            mean_b /= rows
+            mean_a, mean_b = means(ys, xs)
             for i in range(len(ys)):
                 a = ys[i] - y0 - mean_a
                 b = xs[i] - x0 - mean_b

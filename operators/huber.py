@@ -32,10 +32,11 @@ References: Huber and Ronchetti, Robust Statistics (2009), ch. 7; Huber, "Robust
 
 import numpy as np
 
-from operators.columns import Floats, Longs
+from operators.columns import Floats, LineWithError, Longs
 from operators.compiled import compiled
 from operators.rounding import ROUNDING, mean_of
 from operators.selection import middle_two
+from operators.window import legs, moves
 
 TUNING = 1.345  # 95 % of the efficiency of least squares on normal residuals
 NORMAL_MAD = 0.6744897501960817  # median |u| of a standard normal u
@@ -46,11 +47,11 @@ ON_A_LINE = 1e-12  # σ as a share of y's standard deviation, up to which it is 
 HOLDS = 1e-12  # Σψ and Σψ·x, of the sums of their terms' sizes, at which the equations hold
 
 
-def rolling_huber(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> tuple[Floats, Floats, Floats, Floats]:
-    """`hedge_ratio`, `intercept`, `r2` (that of the line on all rows) and `hedge_ratio_se` of every task."""
+def rolling_huber(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> LineWithError:
+    """The line of every task, its r² on all rows, and the standard error of its slope."""
     results = np.full((4, len(y)), np.nan)
     _rolling_huber(np.ascontiguousarray(values), y, x, end, window, results)
-    return results[0], results[1], results[2], results[3]
+    return LineWithError(*results)
 
 
 @compiled(error_model="numpy")
@@ -177,15 +178,15 @@ def _finished(ys: Floats, xs: Floats, slope: float, constant: float, holds: floa
 @compiled(error_model="numpy")
 def _rolling_huber(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, results: Floats) -> None:
     for k in range(len(y)):
-        rows = window[k]
-        start = end[k] - rows
-        if rows < 3 or start < 0 or end[k] > values.shape[1]:
+        leg_y, leg_x = legs(values, y[k], x[k], end[k], window[k], 3)
+        rows = len(leg_y)
+        if rows == 0:
             continue
-        level_y, level_x = mean_of(values[y[k], start : end[k]]), mean_of(values[x[k], start : end[k]])
-        ys = values[y[k], start : end[k]] - level_y
-        xs = values[x[k], start : end[k]] - level_x
+        level_y, level_x = mean_of(leg_y), mean_of(leg_x)
+        ys = leg_y - level_y
+        xs = leg_x - level_x
         syy, sxx = (ys * ys).sum(), (xs * xs).sum()
-        if not (np.sqrt(syy / rows) > ROUNDING * abs(level_y) and np.sqrt(sxx / rows) > ROUNDING * abs(level_x)):
+        if not (moves(syy, rows, level_y) and moves(sxx, rows, level_x)):
             continue
         slope, constant, scale = _optimum(ys, xs, ROUNDING * abs(level_y))
         residuals = ys - constant - slope * xs

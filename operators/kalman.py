@@ -29,17 +29,28 @@ Reference: Harvey, Forecasting, Structural Time Series Models and the Kalman Fil
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from operators.columns import NEVER, Floats, Longs
 from operators.compiled import compiled
 from operators.rounding import ROUNDING, mean_of
+from operators.window import legs
 
 REMEMBERED = 301  # states a filter can go back to: as far as bars are measured again, and the one before
 CENTRE_Y, CENTRE_X, NOISE, WANDER_A, WANDER_B = range(5)  # what a filter keeps for good
 A, B, P_AA, P_AB, P_BB = range(5)  # its state after a row
+
+
+class Filtered(NamedTuple):
+    """The line of each task's filter, the standard error of its slope, and the newest innovation. Shapes (K,)."""
+
+    hedge_ratio: Floats
+    intercept: Floats
+    r2: Floats
+    hedge_ratio_se: Floats
+    innovation_z: Floats
 
 
 @dataclass(slots=True)
@@ -67,14 +78,12 @@ class HedgeKalman:
         self.__post_init__()
         self.constants[begun], self.states[begun], self.times[begun] = constants, states, times
 
-    def update(
-        self, values: Floats, filter: Longs, y: Longs, x: Longs, end: Longs, window: Longs, ts: Longs
-    ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-        """`hedge_ratio`, `intercept`, `r2`, `hedge_ratio_se` and `innovation_z` of every task."""
+    def update(self, values: Floats, filter: Longs, y: Longs, x: Longs, end: Longs, window: Longs, ts: Longs) -> Filtered:
+        """What every task's filter knows after its row."""
         results = np.full((5, len(filter)), np.nan)
         tasks = filter, y, x, end, window, ts
         _update(np.ascontiguousarray(values), *tasks, self.step, self.constants, self.states, self.times, results)
-        return results[0], results[1], results[2], results[3], results[4]
+        return Filtered(*results)
 
 
 @compiled(error_model="numpy")
@@ -128,11 +137,11 @@ def _update(
 ) -> None:  # fmt: skip
     state = np.empty(5)
     for k in range(len(filter)):
-        f, rows = filter[k], window[k]
-        start = end[k] - rows
-        if rows < 3 or start < 0 or end[k] > values.shape[1]:
+        f = filter[k]
+        ys, xs = legs(values, y[k], x[k], end[k], window[k], 3)
+        rows = len(ys)
+        if rows == 0:
             continue
-        ys, xs = values[y[k], start : end[k]], values[x[k], start : end[k]]
         slot, before = ts[k] // step % REMEMBERED, (ts[k] // step - 1) % REMEMBERED
         innovation_z = np.nan
         if times[f, before] == ts[k] - step:

@@ -1,20 +1,26 @@
-"""Everything that is measured on one timeframe's panel: pair signals, cointegration tests, activity of symbols.
+"""Everything that is measured on one timeframe's panel: pair signals, cointegration tests, activity of
+symbols.
 
     a pair's row at t = f(columns t − window + 1 … t of the panel, of its two legs), for each window of its own
 
-The formulas are those of hedge_ratio.py, kalman.py, huber.py, theil_sen.py, total_least_squares.py, zscore.py, correlation.py, edge.py,
-adf.py, cointegration.py, coint_share.py, johansen.py, shin.py, variance_ratio.py, half_life.py and activity.py. A pair has a row as soon as both its legs have the bar, for each of its methods; a test where t / timeframe is a multiple of
-its `adf_every`; a symbol has a row for every bar. Every number but those of the Kalman filter is computed on its window itself, so a row depends on the
-bars of its windows alone: not on batch sizes, not on when the measuring began.
+The formulas are those of the methods (methods.py) and of zscore.py, correlation.py, edge.py, adf.py,
+cointegration.py, coint_share.py, johansen.py, shin.py, variance_ratio.py, half_life.py and activity.py. A
+pair has a row as soon as both its legs have the bar, for each of its methods; a test where t / timeframe is a
+multiple of its `adf_every`; a symbol has a row for every bar. Every number but those of a method that
+remembers is computed on its window itself, so a row depends on the bars of its windows alone: not on batch
+sizes, not on when the measuring began.
 
-A leg is stale in a row when more than its last `stale_after` bars were without a trade: what the row says of it is an old price.
+A leg is stale in a row when more than its last `stale_after` bars were without a trade: what the row says of
+it is an old price.
 
-A bar that comes again (see bars.py) is measured again, and so is every later row that looks back to it, as far as the last REWIND bars;
-rows before those stay as they are.
+A bar that comes again (see bars.py) is measured again, and so is every later row that looks back to it, as
+far as the last REWIND bars; rows before those stay as they are.
 
-Shapes: bars of one timeframe in, columns with one row per measurement out; times are opening times in µs since the epoch, windows in bars.
+Shapes: bars of one timeframe in, columns with one row per measurement out; times are opening times in µs
+since the epoch, windows in bars.
 
-Undefined (NaN; −1 lags; not stationary): each number by itself, where its own file says so; above all, while its window is not full.
+Undefined (NaN; lags of NEVER; not stationary): each number by itself, where its own file says so; above all,
+while its window is not full.
 
 Reference: those of the files above.
 
@@ -31,37 +37,32 @@ Reference: those of the files above.
 [nan, nan, 2.0]
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
-from operators.activity import LONG_WINDOW, activity
+from operators.activity import LONG_WINDOW, Activity, activity
 from operators.adf import adf
 from operators.coint_share import CointShares
 from operators.cointegration import engle_granger
-from operators.columns import LATEST, NEVER, WARMING, Bars, Codes, Flags, Floats, Longs
+from operators.columns import LATEST, NEVER, WARMING, Bars, Flags, Floats, Longs
 from operators.compiled import compiled
 from operators.correlation import rolling_correlation
 from operators.edge import edge_bps
 from operators.half_life import half_life
-from operators.hedge_ratio import rolling_ols
-from operators.huber import rolling_huber
 from operators.johansen import johansen
-from operators.kalman import HedgeKalman
-from operators.methods import METHODS
+from operators.kalman import Filtered
+from operators.methods import METHODS, OLS
 from operators.panel import Panel
+from operators.results import Cointegration, Measures, Signals
 from operators.shin import shin
 from operators.spread import spread_series
-from operators.theil_sen import rolling_theil_sen
-from operators.total_least_squares import rolling_tls
 from operators.variance_ratio import variance_ratio
 from operators.zscore import spread_zscore
 
-OLS = "ols"  # the method whose residuals the Engle–Granger test has its critical values for
-KALMAN = "kalman"
-WINDOWED = {OLS: rolling_ols, "huber": rolling_huber, "theil_sen": rolling_theil_sen, "tls": rolling_tls}  # functions of their window
+NAMES = tuple(METHODS)
 TESTED = (
     *("adf_stat", "adf_pvalue", "coint_stat", "coint_pvalue", "coint_pvalue_reversed", "half_life", "variance_ratio"),
     *("johansen_trace", "johansen_max_eig", "shin_stat"),
@@ -87,101 +88,12 @@ class PairSpec:
     adf_lags: str | int
     fee_bps: float
     slippage_bps: float
+    options: Mapping[str, float] = field(default_factory=dict)  # of its methods, by name; what is missing has its default
 
     @property
     def rows(self) -> int:
         """Rows of the panel that its longest window needs."""
         return max(self.hedge, self.zscore, self.adf, self.correlation + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """One row per panel row where both legs have a close, and method. Shapes (n,); NaN where undefined."""
-
-    pair: Codes
-    method: Codes  # index into the pair's methods
-    ts: Longs
-    hedge_ratio: Floats
-    intercept: Floats
-    r2: Floats
-    spread: Floats
-    spread_mean: Floats
-    spread_std: Floats
-    deviation: Floats
-    zscore: Floats
-    edge_bps: Floats
-    correlation: Floats
-    hedge_ratio_se: Floats
-    innovation_z: Floats
-    incomplete: Floats  # share of rows in which a leg's bar is incomplete, of the window that has the largest: hedge, zscore, correlation
-    newest_incomplete: Flags  # the newest bar of a leg is incomplete
-    stale: Flags  # a leg is stale
-
-
-@dataclass(frozen=True, slots=True)
-class Cointegration:
-    """One row per test and method. Shapes (n,); NaN and −1 lags where undefined."""
-
-    pair: Codes
-    method: Codes
-    ts: Longs
-    adf_stat: Floats
-    adf_pvalue: Floats
-    adf_lags: Longs
-    coint_stat: Floats
-    coint_pvalue: Floats
-    coint_share: Floats
-    half_life: Floats
-    stationary: Flags
-    coint_pvalue_reversed: Floats
-    johansen_trace: Floats
-    johansen_max_eig: Floats
-    shin_stat: Floats
-    variance_ratio: Floats
-    broken: Floats
-    incomplete: Floats  # share of rows of the `adf` window in which a leg's bar is incomplete
-
-    @classmethod
-    def none(cls) -> "Cointegration":
-        """No rows."""
-        codes, longs, floats = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0)
-        return cls(codes, codes, longs, floats, floats, longs, *(floats,) * 4, np.zeros(0, np.bool_), *(floats,) * 7)
-
-    def rows(self, chosen: Flags) -> "Cointegration":
-        """The chosen rows."""
-        return Cointegration(*(getattr(self, column.name)[chosen] for column in fields(self)))
-
-    def and_then(self, others: "Cointegration") -> "Cointegration":
-        """These rows, and the others after them."""
-        return Cointegration(*(np.concatenate((getattr(self, column.name), getattr(others, column.name))) for column in fields(self)))
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """One row per bar. Shapes (n,); NaN where undefined."""
-
-    symbol: Codes
-    ts: Longs
-    log_return: Floats
-    volatility: Floats
-    volatility_ratio: Floats
-    volume_ratio: Floats
-    volatility_gk: Floats
-    imbalance: Floats
-    incomplete: Floats  # share of the bars of the longest window that are incomplete
-    stale: Flags  # the symbol is stale
-
-
-@dataclass(frozen=True, slots=True)
-class Measures:
-    """What one batch of bars of one timeframe led to."""
-
-    timeframe: int  # µs
-    bars: Bars  # without those that are too old to be measured again
-    signals: Signals
-    tests: Cointegration
-    activity: Activity
-    settled: int  # µs, no row that opens before will be measured again
 
 
 @dataclass(slots=True)
@@ -195,8 +107,9 @@ class Measurer:
     panel: Panel = field(init=False)
     done: Longs = field(init=False)  # (pairs,) ts of each pair's newest measured row; NEVER before the first
     shares: CointShares = field(init=False)
-    kalman: HedgeKalman = field(init=False)  # a filter a pair
+    memories: dict[str, Any] = field(init=False)  # of the methods that have one, by name
     spec: dict[str, Any] = field(init=False, repr=False)  # (pairs,) columns of the pairs
+    options: dict[str, Any] = field(init=False, repr=False)  # (pairs,) columns of the methods' options, by name
     fits: Longs = field(init=False, repr=False)  # (pairs, methods) which of METHODS each one is; −1 beyond a pair's last
 
     def __post_init__(self) -> None:
@@ -205,23 +118,28 @@ class Measurer:
         self.panel = Panel(self.symbols, self.timeframe, keep + REWIND, recent=LONG_WINDOW + 1 + REWIND)
         self.done = np.full(len(self.pairs), NEVER)
         self.shares = CointShares(len(self.pairs), max((REWIND // pair.adf_every + 1 for pair in self.pairs), default=0))
-        self.kalman = HedgeKalman(len(self.pairs), self.timeframe)
+        self.memories = {name: method.fit(len(self.pairs), self.timeframe) for name, method in METHODS.items() if method.remembers}
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.symbols, self.timeframe, self.pairs, self.stale_after, self.panel, self.done, self.shares, self.kalman
+        return self.symbols, self.timeframe, self.pairs, self.stale_after, self.panel, self.done, self.shares, self.memories
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.symbols, self.timeframe, self.pairs, self.stale_after, self.panel, self.done, self.shares, self.kalman = state
+        self.symbols, self.timeframe, self.pairs, self.stale_after, self.panel, self.done, self.shares, self.memories = state
         self._arrange()
 
     def _arrange(self) -> None:
         """Columns of the pairs: a loop over thousands of them at every bar would cost more than what is measured."""
-        names = [column.name for column in fields(PairSpec)]
-        self.spec = {name: np.array([getattr(pair, name) for pair in self.pairs]) for name in names if name not in ("methods", "adf_lags")}
+        names = [column.name for column in fields(PairSpec) if column.name not in ("methods", "adf_lags", "options")]
+        self.spec = {name: np.array([getattr(pair, name) for pair in self.pairs]) for name in names}
         self.spec = {name: column if len(column) else np.zeros(0, np.int64) for name, column in self.spec.items()}
         self.fits = np.full((len(self.pairs), max((len(pair.methods) for pair in self.pairs), default=1)), -1)
         for p, pair in enumerate(self.pairs):
-            self.fits[p, : len(pair.methods)] = [METHODS.index(method) for method in pair.methods]
+            self.fits[p, : len(pair.methods)] = [NAMES.index(method) for method in pair.methods]
+        self.options = {
+            option.name: np.array([pair.options.get(option.name, option.default) for pair in self.pairs], option.kind)
+            for method in METHODS.values()
+            for option in method.options
+        }
 
     def update(self, bars: Bars) -> Measures:
         """Measure what these bars make measurable."""
@@ -243,7 +161,7 @@ class Measurer:
 
     def resume(self, before: "Measurer") -> None:
         """Take over the state of a measurer of the same pairs and windows; costs may differ."""
-        self.panel, self.done, self.shares, self.kalman = before.panel, before.done, before.shares, before.kalman
+        self.panel, self.done, self.shares, self.memories = before.panel, before.done, before.shares, before.memories
 
     def _settled(self) -> int:
         """The opening time before which nothing will be measured again."""
@@ -280,31 +198,24 @@ class Measurer:
         legs = spec["y"][pair], spec["x"][pair]
         y, x = (leg + raw * self.symbols for leg in legs)
         hedge, zscore = spec["hedge"][pair], spec["zscore"][pair]
-        hedge_ratio, intercept, r2, error, innovation_z = self._fit(self.fits[pair, method], pair, y, x, end, hedge)
-        spread, spread_mean, spread_std, deviation, z = spread_zscore(panel.values, y, x, end, zscore, hedge_ratio)
+        line = self._fit(self.fits[pair, method], pair, y, x, end, hedge)
+        spread = spread_zscore(panel.values, y, x, end, zscore, line.hedge_ratio)
         returns = spec["correlation_of_returns"].astype(np.bool_)[pair]
         span = spec["correlation"][pair]
         closes = panel.values[legs[0] + self.symbols, end - 1], panel.values[legs[1] + self.symbols, end - 1]
         costs = spec["fee_bps"][pair], spec["slippage_bps"][pair]
-        newest = panel.incomplete[legs[0], end - 1] | panel.incomplete[legs[1], end - 1]
+        incomplete = _incomplete_share(panel.incomplete, *legs, end, np.stack((hedge, zscore, span + returns)))
         return Signals(
             pair=pair.astype(np.int32),
             method=method.astype(np.int32),
             ts=panel.ts(end - 1),
-            hedge_ratio=hedge_ratio,
-            intercept=intercept,
-            r2=r2,
-            spread=spread,
-            spread_mean=spread_mean,
-            spread_std=spread_std,
-            deviation=deviation,
-            zscore=z,
-            edge_bps=edge_bps(deviation, hedge_ratio, *closes, ~raw, *costs),
+            **line._asdict(),
+            **spread._asdict(),
+            edge_bps=edge_bps(spread.deviation, line.hedge_ratio, *closes, ~raw, *costs),
             correlation=rolling_correlation(panel.values, y, x, end, span, returns),
-            hedge_ratio_se=error,
-            innovation_z=innovation_z,
-            incomplete=_incomplete_share(panel.incomplete, *legs, end, np.stack((hedge, zscore, span + returns))),
-            newest_incomplete=newest,
+            complete=incomplete == 0,
+            incomplete=incomplete,
+            newest_incomplete=panel.incomplete[legs[0], end - 1] | panel.incomplete[legs[1], end - 1],
             stale=self._stale(legs[0], end) | self._stale(legs[1], end),
         )
 
@@ -313,19 +224,22 @@ class Measurer:
         stale: Flags = self.panel.untraded[symbol, end - 1] > self.stale_after
         return stale
 
-    def _fit(self, which: Longs, pair: Longs, y: Longs, x: Longs, end: Longs, window: Longs) -> Floats:
-        """(5, n): hedge ratio, intercept, r², standard error and innovation of each row by its method, NaN where that has none."""
-        found = np.full((5, len(which)), np.nan)
+    def _fit(self, which: Longs, pair: Longs, y: Longs, x: Longs, end: Longs, window: Longs) -> Filtered:
+        """What each row's method finds; NaN where a method has no such number."""
+        found = Filtered(*np.full((len(Filtered._fields), len(which)), np.nan))
         values = self.panel.values
-        for code, name in enumerate(METHODS):
+        for code, method in enumerate(METHODS.values()):
             of = np.flatnonzero(which == code)
             if not len(of):
                 continue
-            if name == KALMAN:
-                found[:, of] = self.kalman.update(values, pair[of], y[of], x[of], end[of], window[of], self.panel.ts(end[of] - 1))
+            tasks = y[of], x[of], end[of], window[of]
+            options = {option.name: self.options[option.name][pair[of]] for option in method.options}
+            if method.remembers:
+                line = self.memories[method.name].update(values, pair[of], *tasks, self.panel.ts(end[of] - 1), **options)
             else:
-                columns = WINDOWED[name](values, y[of], x[of], end[of], window[of])
-                found[: len(columns), of] = columns
+                line = method.fit(values, *tasks, **options)
+            for name, column in line._asdict().items():
+                getattr(found, name)[of] = column
         return found
 
     def _tests(self, signals: Signals) -> Cointegration:
@@ -334,16 +248,17 @@ class Measurer:
         every = self.spec["adf_every"][signals.pair]
         rows = np.flatnonzero(number % every == 0)
         pair, method, end = signals.pair[rows], signals.method[rows], (signals.ts[rows] - self.panel.origin) // self.timeframe + 1
-        own = self.fits[pair, method] == METHODS.index(OLS)
+        own = self.fits[pair, method] == NAMES.index(OLS)
         found = {name: np.full(len(rows), np.nan) for name in TESTED}
-        lags = np.full(len(rows), -1)
+        lags = np.full(len(rows), NEVER)
         for k, row in enumerate(rows):
             spec = self.pairs[pair[k]]
             ys, xs = (self._window(leg, int(end[k]), spec) for leg in (spec.y, spec.x))
             if len(ys) < spec.adf:
                 continue
             spread = spread_series(ys, xs, signals.hedge_ratio[row])
-            found["adf_stat"][k], found["adf_pvalue"][k], lags[k] = adf(spread, spec.adf_lags)
+            found["adf_stat"][k], found["adf_pvalue"][k], used = adf(spread, spec.adf_lags)
+            lags[k] = used if used >= 0 else NEVER
             found["half_life"][k], found["variance_ratio"][k] = half_life(spread), variance_ratio(spread)
             if own[k]:
                 found["coint_stat"][k], found["coint_pvalue"][k] = engle_granger(ys, xs)
@@ -351,9 +266,9 @@ class Measurer:
                 found["johansen_trace"][k], found["johansen_max_eig"][k] = johansen(ys, xs)
                 found["shin_stat"][k] = shin(ys, xs)
         at = (number[rows] // every[rows])[own]  # one more with each test of a pair
-        share, passed, broken = self.shares.update(pair[own].astype(np.int64), at, found["coint_pvalue"][own])
-        coint_share, stationary, lost = np.full(len(rows), np.nan), np.zeros(len(rows), np.bool_), np.full(len(rows), np.nan)
-        coint_share[own], stationary[own], lost[own] = share, passed, broken
+        shares = self.shares.update(pair[own].astype(np.int64), at, found["coint_pvalue"][own])
+        coint_share, stationary, broken = np.full(len(rows), np.nan), np.zeros(len(rows), np.bool_), np.full(len(rows), np.nan)
+        coint_share[own], stationary[own], broken[own] = shares
         return Cointegration(
             pair=pair,
             method=method,
@@ -361,7 +276,7 @@ class Measurer:
             adf_lags=lags,
             coint_share=coint_share,
             stationary=stationary,
-            broken=lost,
+            broken=broken,
             **found,
             incomplete=_incomplete_share(
                 self.panel.incomplete, self.spec["y"][pair], self.spec["x"][pair], end, self.spec["adf"][pair][None]
@@ -380,7 +295,7 @@ class Measurer:
         panel = self.panel
         numbers = activity(panel.values[self.symbols :], panel.volume, panel.buy_volume, panel.range_variance, symbol, end)
         share = _incomplete_share(self.panel.incomplete, symbol, symbol, end, np.full((1, len(end)), LONG_WINDOW + 1))
-        return Activity(bars.symbol[order], bars.ts[order], *numbers, share, self._stale(symbol, end))
+        return Activity(bars.symbol[order], bars.ts[order], **numbers._asdict(), incomplete=share, stale=self._stale(symbol, end))
 
 
 def _spans(start: Longs, count: Longs) -> tuple[Longs, Longs]:

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from operators.activity import range_variance
-from operators.columns import NEVER, Bars, Codes, Flags, Floats, Longs
+from operators.columns import LATEST, NEVER, Bars, Codes, Flags, Floats, Longs
 from operators.compiled import compiled
 
 OF_BARS = ("volume", "buy_volume", "range_variance")  # what is kept of a bar beside its close
@@ -118,9 +118,9 @@ class Panel:
         self.range_variance[bars.symbol, column] = range_variance(bars.open, bars.high, bars.low, bars.close)
         self.incomplete[bars.symbol, column] = ~bars.complete
         _count_untraded(self.untraded, bars.symbol, column, bars.trades)
-        first = np.full(self.symbols, np.iinfo(np.int64).max)
+        first = np.full(self.symbols, LATEST)
         np.minimum.at(first, bars.symbol, column)
-        came = first != np.iinfo(np.int64).max
+        came = first != LATEST
         self.begun[came & ~seen] = first[came & ~seen]
         np.maximum.at(self.filled, bars.symbol, column + 1)
 

@@ -41,12 +41,12 @@ def shin(y: Floats, x: Floats) -> float:
     """The statistic of the residuals of y on x."""
     legs = np.stack((y, x)).astype(np.float64, copy=False)
     first = np.zeros(1, np.int64)
-    (slope,), _, (r2,), _ = rolling_ols(legs, first, first + 1, first + len(y), first + len(y))
-    if not r2 < COLLINEAR_R2:
+    line = rolling_ols(legs, first, first + 1, first + len(y), first + len(y))
+    if not line.r2[0] < COLLINEAR_R2:
         return float("nan")
     about = legs - legs[:, :1]
     about -= about.mean(axis=1, keepdims=True)
-    return float(_kpss(about[0] - slope * about[1]))
+    return float(_kpss(about[0] - line.hedge_ratio[0] * about[1]))
 
 
 @compiled(error_model="numpy")

@@ -28,7 +28,7 @@ def spread_series(y: Floats, x: Floats, hedge_ratio: float) -> Floats:
     """The spread with `hedge_ratio`, from its first row on."""
     legs = np.stack((y, x)).astype(np.float64, copy=False)
     first = np.zeros(1, np.int64)
-    _, _, std, _, _ = spread_zscore(legs, first, first + 1, first + len(y), first + len(y), np.array([hedge_ratio], np.float64))
-    if np.isnan(std[0]):
+    found = spread_zscore(legs, first, first + 1, first + len(y), first + len(y), np.array([hedge_ratio], np.float64))
+    if np.isnan(found.spread_std[0]):
         return np.full(len(y), np.nan)
     return np.asarray((legs[0] - legs[0, 0]) - hedge_ratio * (legs[1] - legs[1, 0]), dtype=np.float64)

@@ -23,31 +23,30 @@ Reference: Sen, "Estimates of the regression coefficient based on Kendall's tau"
 
 import numpy as np
 
-from operators.columns import Floats, Longs
+from operators.columns import Floats, Line, Longs
 from operators.compiled import compiled
 from operators.median_slope import median_slope
-from operators.rounding import ROUNDING, mean_of
+from operators.rounding import mean_of
+from operators.window import legs, moves
 
 
-def rolling_theil_sen(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> tuple[Floats, Floats, Floats]:
-    """`hedge_ratio`, `intercept` and `r2` of every task."""
+def rolling_theil_sen(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> Line:
+    """The line of every task."""
     results = np.full((3, len(y)), np.nan)
     _rolling_theil_sen(np.ascontiguousarray(values), y, x, end, window, results)
-    return results[0], results[1], results[2]
+    return Line(*results)
 
 
 @compiled(error_model="numpy")
 def _rolling_theil_sen(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, results: Floats) -> None:
     for k in range(len(y)):
-        rows = window[k]
-        start = end[k] - rows
-        if rows < 2 or start < 0 or end[k] > values.shape[1]:
+        ys, xs = legs(values, y[k], x[k], end[k], window[k], 2)
+        rows = len(ys)
+        if rows == 0:
             continue
-        ys = values[y[k], start : end[k]]
-        xs = values[x[k], start : end[k]]
         level_y, level_x = mean_of(ys), mean_of(xs)
         syy, sxx = ((ys - level_y) ** 2).sum(), ((xs - level_x) ** 2).sum()
-        if not (np.sqrt(syy / rows) > ROUNDING * abs(level_y) and np.sqrt(sxx / rows) > ROUNDING * abs(level_x)):
+        if not (moves(syy, rows, level_y) and moves(sxx, rows, level_x)):
             continue
         slope = median_slope(ys, xs)
         constant = np.median(ys) - slope * np.median(xs)

@@ -12,7 +12,8 @@ Undefined (NaN, all three): the window begins before column 0 or has fewer than 
 variance (its standard deviation is within the rounding of its level), or the legs are uncorrelated to within rounding and y varies as much
 as x or more.
 
-Two passes over each window: exact, no drift, two starts agree bit for bit. A window of 300 rows costs 0.2 µs, one of 1,800 rows 1 µs.
+Every result is computed on its own window (window.py): exact, no drift, two starts agree bit for bit. A window
+of 300 rows costs 0.2 µs, one of 1,800 rows 1 µs.
 
 Reference: Golub and Van Loan, "An analysis of the total least squares problem" (1980); Deming regression with equal variances.
 
@@ -23,49 +24,29 @@ Reference: Golub and Van Loan, "An analysis of the total least squares problem" 
 
 import numpy as np
 
-from operators.columns import Floats, Longs
+from operators.columns import Floats, Line, Longs
 from operators.compiled import compiled
 from operators.rounding import ROUNDING
+from operators.window import legs, moments, moves
 
 
-def rolling_tls(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> tuple[Floats, Floats, Floats]:
-    """`hedge_ratio`, `intercept` and `r2` of every task."""
+def rolling_tls(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> Line:
+    """The line of every task."""
     results = np.full((3, len(y)), np.nan)
     _rolling_tls(np.ascontiguousarray(values), y, x, end, window, results)
-    return results[0], results[1], results[2]
+    return Line(*results)
 
 
 # reassoc lets the sums run in vector lanes; nothing else of fastmath is allowed, so NaN stays NaN
 @compiled(error_model="numpy", fastmath={"reassoc"})
 def _rolling_tls(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, results: Floats) -> None:
     for k in range(len(y)):
-        rows = window[k]
-        start = end[k] - rows
-        if rows < 2 or start < 0 or end[k] > values.shape[1]:
+        ys, xs = legs(values, y[k], x[k], end[k], window[k], 2)
+        rows = len(ys)
+        if rows == 0:
             continue
-        ys = values[y[k], start : end[k]]
-        xs = values[x[k], start : end[k]]
-        y0 = ys[0]
-        x0 = xs[0]
-        mean_y = 0.0
-        mean_x = 0.0
-        for i in range(len(ys)):
-            mean_y += ys[i] - y0
-            mean_x += xs[i] - x0
-        mean_y /= rows
-        mean_x /= rows
-        syy = 0.0
-        sxx = 0.0
-        sxy = 0.0
-        for i in range(len(ys)):
-            dy = ys[i] - y0 - mean_y
-            dx = xs[i] - x0 - mean_x
-            syy += dy * dy
-            sxx += dx * dx
-            sxy += dx * dy
-        level_y = y0 + mean_y
-        level_x = x0 + mean_x
-        if not (np.sqrt(syy / rows) > ROUNDING * abs(level_y) and np.sqrt(sxx / rows) > ROUNDING * abs(level_x)):
+        _, _, level_y, level_x, syy, sxx, sxy = moments(ys, xs)
+        if not (moves(syy, rows, level_y) and moves(sxx, rows, level_x)):
             continue
         more = syy - sxx
         root = np.hypot(more, 2.0 * sxy)

@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS cointegration (
 CREATE TABLE IF NOT EXISTS activity (
     ts TIMESTAMP, symbol SYMBOL CAPACITY 1024 CACHE, timeframe SYMBOL,
     log_return DOUBLE, volatility DOUBLE, volatility_ratio DOUBLE, volume_ratio DOUBLE,
-    volatility_gk DOUBLE, imbalance DOUBLE
+    volatility_gk DOUBLE, imbalance DOUBLE, taker_ratio DOUBLE
 ) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts, symbol, timeframe);
 
 CREATE TABLE IF NOT EXISTS alerts (

@@ -16,6 +16,7 @@ from typing import Any
 from flows.runtime.compiling import _compiled
 from flows.settings.config import decode
 from flows.steps import warm_up
+from operators.methods import METHODS
 from tests.forked import LENGTH, STATUS, STREAMS
 
 MODULES = (  # what verbs import when they are called
@@ -34,13 +35,13 @@ MODULES = (  # what verbs import when they are called
     "flows.live.source",
 )
 AGAIN = "again"
-EVERY_KERNEL = """
+EVERY_KERNEL = f"""
 pairs:
   - legs: [ETHUSDT, BTCUSDT]
     timeframes: [1s, 1m]
-    hedge: {method: [ols, kalman, huber, theil_sen, tls]}
+    hedge: {{method: [{", ".join(METHODS)}]}}
 alerts:
-  - {name: z, metric: zscore, outside: 2, exit: 1}
+  - {{name: z, metric: zscore, outside: 2, exit: 1}}
 """
 
 

@@ -53,7 +53,7 @@ def configuration(path: Path, into: list[Settings]) -> str:
 
 
 def kernels() -> str:
-    import operators.measures  # noqa: F401 - so that all of them have looked for their cache
+    import operators.measures  # noqa: F401 - so that they have looked for their cache
 
     return compiled_anew() or "compiled once on this machine, then kept"
 

@@ -405,7 +405,7 @@ def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
     if not look.ids:
         say("the trades have no ids: numbered 1, 2, 3 … in the order of time, price, quantity and side")
     if sideless := [file.path.name for file in look.files if not file.sides]:
-        say(f"nothing says who took the trades of {', '.join(sideless[:3])}: side, buy_volume and imbalance stay NULL")
+        say(f"nothing says who took the trades of {', '.join(sideless[:3])}: side, buy_volume and what is computed from them stay NULL")
     settings = msgspec.structs.replace(
         settings,
         source=msgspec.structs.replace(settings.source, stream=look.stream),

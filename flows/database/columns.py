@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from operators.columns import stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class Rows:
 
     table: str
     columns: Mapping[str, Column]
+
+    @classmethod
+    def of(cls, table: str, keys: Mapping[str, Column], results: Any) -> "Rows":
+        """Rows of what an operator returns: its stored fields under their names, except where `keys` has that column."""
+        return cls(table, {**keys, **{name: getattr(results, name) for name in stored(type(results)) if name not in keys}})
 
     def __len__(self) -> int:
         return len(self.columns["ts"])  # type: ignore[arg-type]

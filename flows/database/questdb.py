@@ -20,13 +20,12 @@ import numpy as np
 from flows.database import credentials
 from flows.database.columns import Column, Rows, Symbols
 from flows.errors import UserError
+from operators.columns import DAY_US, NEVER
 
 log = logging.getLogger(__name__)
 
 SCHEMA = files("flows.database") / "schema.sql"  # a link to questdb/schema.sql; a wheel has a copy
 CONNECT_S = 10
-DAY_US = 86_400_000_000
-NEVER = np.iinfo(np.int64).min  # NULL of LONG and TIMESTAMP
 
 
 @dataclass(frozen=True, slots=True)

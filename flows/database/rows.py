@@ -6,13 +6,14 @@ from typing import Final
 import numpy as np
 
 from flows.database.columns import Column, Rows, Symbols
-from flows.settings.config import TESTED_METRICS, Settings, timeframe_us
-from operators.columns import NEVER, Bars, Trades
-from operators.measures import Measures
+from flows.settings.config import Settings, timeframe_us
+from operators.columns import Bars, Trades
+from operators.metrics import METRICS
+from operators.results import Measures, Watched
 from operators.vwap import vwap
-from operators.watch import Watched
 
-SIDES: Final = ("buy", "sell")  # of the taker
+TAKERS: Final = ("buy", "sell")  # sides
+OF_RULE: Final = ("rule", "subject", "timeframe", "priority", "metric", "side")  # columns of alerts, from the settings
 
 
 class Tables:
@@ -35,93 +36,37 @@ class Tables:
             self._method_codes[p, : len(pair.methods)] = [self._methods.index(method) for method in pair.methods]
         self._alerts = settings.alerts
         first = {pair.name: pair.methods[0] for pair in settings.pairs}
-        self._alert_methods = ["ols" if alert.metric in TESTED_METRICS else first.get(alert.subject) for alert in settings.alerts]
+        self._alert_methods = [METRICS[alert.metric].method or first.get(alert.subject) for alert in settings.alerts]
 
     def trades(self, trades: Trades) -> Rows:
-        return Rows(
-            "trades",
-            {
-                "ts": trades.ts,
-                "symbol": Symbols(trades.symbol, self._symbols),
-                "id": trades.id,
-                "price": trades.price,
-                "qty": trades.qty,
-                "side": Symbols(trades.is_buyer_maker.astype(np.int32), SIDES),
-            },
-        )
+        side = Symbols(trades.is_buyer_maker.astype(np.int32), TAKERS)
+        return Rows.of("trades", {"ts": trades.ts, "symbol": Symbols(trades.symbol, self._symbols), "side": side}, trades)
 
     def bars(self, bars: Bars) -> Rows:
         timeframe = np.searchsorted(self._lengths, bars.timeframe).astype(np.int32)
-        return Rows(
-            "bars",
-            {
-                "ts": bars.ts,
-                "symbol": Symbols(bars.symbol, self._symbols),
-                "timeframe": Symbols(timeframe, self._timeframes),
-                "open": bars.open,
-                "high": bars.high,
-                "low": bars.low,
-                "close": bars.close,
-                "volume": bars.volume,
-                "quote_volume": bars.quote_volume,
-                "vwap": vwap(bars.quote_volume, bars.volume, bars.low, bars.high),
-                "trades": bars.trades,
-                "buy_volume": bars.buy_volume,
-                "complete": bars.complete,
-            },
-        )
+        keys = self._symbol_keys(bars.symbol, Symbols(timeframe, self._timeframes), bars.ts)
+        return Rows.of("bars", keys | {"vwap": vwap(bars.quote_volume, bars.volume, bars.low, bars.high)}, bars)
 
     def measures(self, measures: Measures) -> list[Rows]:
-        signals, tests, activity = measures.signals, measures.tests, measures.activity
-        names = ("hedge_ratio", "intercept", "r2", "spread", "spread_mean", "spread_std", "deviation", "zscore", "edge_bps", "correlation")
-        found = {name: getattr(signals, name) for name in names}
-        tested = {name: getattr(tests, name) for name in ("adf_stat", "adf_pvalue")}
-        tested["adf_lags"] = np.where(tests.adf_lags < 0, NEVER, tests.adf_lags)
-        tested |= {name: getattr(tests, name) for name in ("coint_stat", "coint_pvalue", "coint_share", "half_life", "stationary")}
-        appended = ("coint_pvalue_reversed", "johansen_trace", "johansen_max_eig", "shin_stat", "variance_ratio")
-        tested |= {name: getattr(tests, name) for name in appended}
-        moves = ("log_return", "volatility", "volatility_ratio", "volume_ratio", "volatility_gk", "imbalance")
-        numbers = {name: getattr(activity, name) for name in moves}
-        symbol: dict[str, Column] = {
-            "ts": activity.ts,
-            "symbol": Symbols(activity.symbol, self._symbols),
-            "timeframe": self._timeframe(measures.timeframe, len(activity.ts)),
-        }
+        signals, tests, activity, length = measures.signals, measures.tests, measures.activity, measures.timeframe
         return [
-            Rows(
-                "signals",
-                self._pair_keys(measures.timeframe, signals.pair, signals.method, signals.ts)
-                | found
-                | {"complete": signals.incomplete == 0, "hedge_ratio_se": signals.hedge_ratio_se, "innovation_z": signals.innovation_z}
-                | {"stale": signals.stale},
-            ),
-            Rows("cointegration", self._pair_keys(measures.timeframe, tests.pair, tests.method, tests.ts) | tested),
-            Rows("activity", symbol | numbers),
+            Rows.of("signals", self._pair_keys(length, signals.pair, signals.method, signals.ts), signals),
+            Rows.of("cointegration", self._pair_keys(length, tests.pair, tests.method, tests.ts), tests),
+            Rows.of("activity", self._symbol_keys(activity.symbol, self._timeframe(length, len(activity.ts)), activity.ts), activity),
         ]
 
     def alerts(self, watched: Watched) -> Rows:
         of = [self._alerts[k] for k in watched.alert.tolist()]
-        return Rows(
-            "alerts",
-            {
-                "ts": watched.ts,
-                "rule": symbols([alert.rule for alert in of]),
-                "subject": symbols([alert.subject for alert in of]),
-                "timeframe": symbols([alert.timeframe for alert in of]),
-                "priority": symbols([alert.priority for alert in of]),
-                "metric": symbols([alert.metric for alert in of]),
-                "value": watched.value,
-                "threshold": np.array([alert.threshold for alert in of], np.float64),
-                "active": watched.active,
-                "episode": watched.episode,
-                "coint_pvalue": watched.coint_pvalue,
-                "complete": watched.complete,
-                "edge_bps": watched.edge_bps,
-                "side": symbols([alert.side for alert in of]),
-                "method": symbols([self._alert_methods[k] for k in watched.alert.tolist()]),
-                "stale": watched.stale,
-            },
-        )
+        keys: dict[str, Column] = {name: symbols([getattr(alert, name) for alert in of]) for name in OF_RULE}
+        keys |= {
+            "ts": watched.ts,
+            "threshold": np.array([alert.threshold for alert in of], np.float64),
+            "method": symbols([self._alert_methods[k] for k in watched.alert.tolist()]),
+        }
+        return Rows.of("alerts", keys, watched)
+
+    def _symbol_keys(self, symbol: np.ndarray, timeframe: Symbols, ts: np.ndarray) -> dict[str, Column]:
+        return {"ts": ts, "symbol": Symbols(symbol, self._symbols), "timeframe": timeframe}
 
     def _pair_keys(self, timeframe: int, pair: np.ndarray, method: np.ndarray, ts: np.ndarray) -> dict[str, Column]:
         of = np.array(self._on[timeframe], np.int32)[pair]

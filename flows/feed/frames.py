@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
+
+from operators.columns import Codes, Flags, Floats, Longs, Sides
 
 TRADE: Final = "trade"
 AGG_TRADE: Final = "aggTrade"
@@ -23,12 +24,6 @@ APART_US: Final = (
 LONE_US: Final = 24 * APART_US  # the same at an end, where it may be a pause
 NEIGHBOURS: Final = 5  # so many less one wrong times in a row are found
 PRICE, QUANTITY, TIME, MALFORMED = REASONS = "price", "quantity", "time", "malformed"  # why a trade is rejected
-
-Codes = npt.NDArray[np.int32]
-Longs = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Sides = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)

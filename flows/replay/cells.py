@@ -14,9 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Longs = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from operators.columns import Flags, Floats, Longs
 
 MILLISECONDS_FROM: Final = 10**11  # a time below it counts seconds (until the year 5138), one from here on milliseconds (since 1973),
 MICROSECONDS_FROM: Final = 10**14  # microseconds,

@@ -9,9 +9,8 @@ from typing import Final
 import numpy as np
 
 from flows.feed.frames import TIME, Frames
-from flows.replay.ids import Flags
 from flows.replay.packed import grouped
-from operators.columns import NEVER
+from operators.columns import NEVER, Flags
 
 SLACK_US: Final = 2_000_000  # so far may the times of a recording go back: streams of several symbols do that by less than a second
 MOST_OPEN: Final = 64  # files read at once

@@ -18,14 +18,11 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from flows.errors import UserError
 from flows.feed.frames import APART_US, TIME
-from flows.replay.packed import CONTENT, ROW, Longs, Packed, join, select
-from operators.columns import UNKNOWN
-
-Flags = npt.NDArray[np.bool_]
+from flows.replay.packed import CONTENT, ROW, Packed, join, select
+from operators.columns import UNKNOWN, Flags, Longs
 
 DUPLICATE, CONFLICT, ORDER = "duplicate", "conflict", "order"  # reasons, beside those of feed/frames.py
 BACK_US: Final = 10_000_000  # a time that is this much before an earlier id's contradicts it

@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from flows.replay.packed import Longs
+from operators.columns import Longs
 
 R = TypeVar("R")  # rows of some kind
 

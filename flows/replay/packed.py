@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.feed.frames import COLUMNS, Frames
-from operators.columns import UNKNOWN
+from operators.columns import UNKNOWN, Longs
 
 Packed = npt.NDArray[np.void]  # of dtype ROW
-Longs = npt.NDArray[np.int64]
 
 ROW: Final = np.dtype(  # the columns of Frames: 53 bytes a trade
     [

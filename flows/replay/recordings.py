@@ -20,8 +20,9 @@ from flows.replay.facts import AHEAD_US, SLACK_US, Facts, Span, disorder, possib
 from flows.replay.files import File
 from flows.replay.formats import frames_of, looked, peek
 from flows.replay.merge import Kind, Stream, merged
-from flows.replay.packed import Longs, grouped, pack, turn, unpack
+from flows.replay.packed import grouped, pack, turn, unpack
 from flows.replay.sort import Sorter, refuse_without_room, room
+from operators.columns import Longs
 
 Progress = Callable[[int, int], None]  # bytes read so far, bytes in all
 

@@ -19,7 +19,8 @@ from flows.errors import UserError
 from flows.feed.frames import TIME
 from flows.replay.ids import ORDER, ById
 from flows.replay.merge import Kind, Stream, merged
-from flows.replay.packed import ROW, Longs, Packed, by_content, by_time, join, select, turn
+from flows.replay.packed import ROW, Packed, by_content, by_time, join, select, turn
+from operators.columns import Longs
 
 RUN: Final = 1 << 18  # trades sorted in memory at once: 14 MB
 IN_MEMORY: Final = RUN * ROW.itemsize  # bytes of each of the two files that stay in memory

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from flows.errors import UserError
-from flows.feed.frames import Codes, Frames, sound
+from flows.feed.frames import Frames, sound
 from flows.replay import cells
 from flows.replay.cells import CellError
 from flows.replay.files import File, Part
 from flows.settings.symbols import LONGEST, symbol_name
-from operators.columns import UNKNOWN
+from operators.columns import UNKNOWN, Codes
 
 T = TypeVar("T")
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from flows.feed.frames import Frames, join
 from flows.venues.binance import messages
+from operators.columns import SECOND_US
 
 DEFAULT_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
-SECOND_US: Final = 1_000_000
 BP: Final = 1e-4
 
 FACTOR_VOL: Final = 1.3 * BP  # of the common factor in one second: 73 % a year

@@ -7,10 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.feed.frames import COLUMNS, Frames
+from operators.columns import DAY_US, MINUTE_US, SECOND_US, Longs
 
-SECOND_US: Final = 1_000_000
-MINUTE_US: Final = 60 * SECOND_US
-DAY_US: Final = 1440 * MINUTE_US
 INTERVALS_US: Final = {
     "1s": SECOND_US,
     **{f"{n}m": n * MINUTE_US for n in (1, 3, 5, 15, 30)},
@@ -21,9 +19,6 @@ INTERVALS_US: Final = {
 }
 MONDAY_US: Final = 4 * DAY_US  # the epoch began on a Thursday; weeks begin on Mondays
 EXTRA: Final = ("first", "last", "at", "turn")
-
-Longs = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 class _Columns:

@@ -3,9 +3,9 @@
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,33 +13,30 @@ import msgspec
 from flows.errors import UserError
 from flows.settings.strict_yaml import Field, either, parse, shown, suggested
 from flows.settings.symbols import symbol_name
-from operators.methods import METHODS, MOST_LAGS, MOST_ROWS
-from operators.metrics import PAIR_METRICS, SYMBOL_METRICS
+from operators.columns import DAY_US
+from operators.methods import LONGEST_WINDOW, METHODS, MOST_LAGS, OLS, OPTIONS, Option
+from operators.metrics import METRICS, PAIR, SIDES, SYMBOL, Metric
 
-TESTED_METRICS = ("coint_pvalue", "broken")  # of the Engle–Granger test
-SIGNED_METRICS = ("zscore", "correlation")  # `outside` means something for these only
 CONTIGUOUS = "contiguous"
 IDS = (CONTIGUOUS, "sparse")  # what a jump in a symbol's ids means: a hole, or nothing
-SIDES = ("above", "below", "outside")
+Number = TypeVar("Number", int, float)
 PRIORITIES = ("high", "medium", "low")
 
 TIMEFRAMES = ("1s", "5s", "10s", "30s", "1m", "5m")  # the default of bars.timeframes
 LONGEST_TIMEFRAME_S = 300
 USUAL_TIMEFRAME = "1m"  # what an alert rule watches unless it says otherwise
-LONGEST_WINDOW = 100_000  # bars: more than a day of 1s; a slip of the finger beyond
 LEAST_STALE_BARS = 3
 REACHABLE = 0.8  # of the largest |z| a window can give: the share an alert's threshold may ask for
 COST_BPS = 10_000  # a fee of the whole trade
 LONGEST_TTL_DAYS = 36_500
 
-UNITS_US = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
-DAY_US = UNITS_US["d"]
+UNITS_US = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": DAY_US}
 
 # What every pair starts from; `defaults:` in the file goes over it key by key, the pair's own keys over both.
 BUILT_IN: dict[str, Any] = {
     "timeframes": ["1s", "1m"],
     "prices": "log",
-    "hedge": {"method": "ols", "window": {"1s": 1800, "1m": 1440}},
+    "hedge": {"method": OLS, "window": {"1s": 1800, "1m": 1440}, **{name: option.default for name, (_, option) in OPTIONS.items()}},
     "zscore": {"window": {"1s": 300, "1m": 240}},
     "correlation": {"window": {"1s": 120, "1m": 20}, "of": "returns"},
     "adf": {"window": {"1s": 1800, "1m": 1440}, "every": {"1s": 60, "1m": 15}, "lags": "aic"},
@@ -73,13 +70,14 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     correlation: int
     adf: int
     adf_every: int
+    options: dict[str, float] = {}  # of the pair's methods, by name (operators/methods.py)
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
     y: str
     x: str
     prices: str = "log"  # log | raw
-    methods: tuple[str, ...] = ("ols",)
+    methods: tuple[str, ...] = (OLS,)
     correlation_of: str = "returns"  # returns | prices
     adf_lags: str | int = "aic"
     costs: Costs = Costs()
@@ -94,7 +92,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One alert rule on one subject and timeframe: rules in YAML are expanded to these."""
 
     rule: str
-    metric: str  # zscore | correlation | adf_pvalue | coint_pvalue | price | volume_ratio | volatility_ratio | staleness
+    metric: str  # a name in operators/metrics.py
     subject: str  # the pair's name, or the symbol
     timeframe: str
     side: str  # above | below | outside
@@ -411,8 +409,10 @@ def _verify(leaves: Mapping[str, Field], timeframes: tuple[str, ...]) -> None:
                 _lags(field)
             case "costs.fee_bps" | "costs.slippage_bps":
                 _cost(field)
-            case _:
+            case _ if leaf in LEAST:
                 _counts(field, LEAST[leaf])
+            case _:
+                _option(field, OPTIONS[leaf.removeprefix("hedge.")][1])
 
 
 def _pair(field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ...], spellings: Spellings) -> Pair:
@@ -444,17 +444,18 @@ def _pair(field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ..
 
 def _methods(field: Field, prices: Field) -> tuple[str, ...]:
     methods = _listed_methods(field)
-    if "tls" in methods and prices.content == "raw":
-        raise field.wrong("tls mixes the units of both legs: use it with prices: log, or leave it out")
+    for method in methods:
+        if METHODS[method].log_prices_only and prices.content == "raw":
+            raise field.wrong(f"{method} mixes the units of both legs: use it with prices: log, or leave it out")
     return methods
 
 
 def _listed_methods(field: Field) -> tuple[str, ...]:
     if isinstance(field.content, str):
-        return (field.one_of(METHODS),)
+        return (field.one_of(tuple(METHODS)),)
     methods: list[str] = []
     for element in field.elements(f"{either(METHODS)}, or a list of these"):
-        method = element.one_of(METHODS)
+        method = element.one_of(tuple(METHODS))
         if method in methods:
             raise element.wrong(f"{method} is listed twice")
         methods.append(method)
@@ -477,14 +478,34 @@ def _cost(field: Field) -> float:
     return field.number(f"a number from 0 to {COST_BPS} (basis points)", lambda bps: 0 <= bps <= COST_BPS)
 
 
+def _option(field: Field, option: Option) -> float | dict[str, float]:
+    """A number, or one per timeframe, in the option's range."""
+    if isinstance(field.content, dict):
+        _are_timeframes(field, "a number")
+        return {key: _in_range(number, option) for key, number in field.entries("").items()}
+    return _in_range(field, option)
+
+
+def _in_range(field: Field, option: Option) -> float:
+    if option.kind is int:
+        return field.integer(round(option.least), round(option.most))
+    what = f"a number from {option.least:g} to {option.most:g}"
+    return field.number(what, lambda number: option.least <= number <= option.most)
+
+
+def _are_timeframes(field: Field, what: str) -> None:
+    """Refuse a mapping by timeframe that is empty or has another key."""
+    if not field.content:
+        raise field.expected(f"{what}, or one per timeframe")
+    for key in field.content if isinstance(field.content, dict) else ():
+        _timeframe(Field(field.where, field.path, key))
+
+
 def _counts(field: Field, least: int) -> int | dict[str, int]:
     """A count of bars, or one per timeframe."""
     if not isinstance(field.content, dict):
         return field.integer(least, LONGEST_WINDOW)
-    if not field.content:
-        raise field.expected(f"an integer ≥ {least}, or one per timeframe")
-    for key in field.content:
-        _timeframe(Field(field.where, field.path, key))
+    _are_timeframes(field, f"an integer ≥ {least}")
     return {key: count.integer(least, LONGEST_WINDOW) for key, count in field.entries("").items()}
 
 
@@ -498,7 +519,9 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
             )
     else:
         own = _timeframes(words, timeframes)
-    counts = {leaf: _by_timeframe(pair, leaf, leaves[leaf], own) for leaf in LEAST}
+    counts = {leaf: _by_timeframe(pair, leaf, leaves[leaf], _counts(leaves[leaf], least), own) for leaf, least in LEAST.items()}
+    lags, methods = _lags(leaves["adf.lags"]), _listed_methods(leaves["hedge.method"])
+    options = _options(pair, leaves, methods, own)
     windows = tuple(
         Window(
             timeframe=word,
@@ -507,16 +530,16 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
             correlation=counts["correlation.window"][word],
             adf=counts["adf.window"][word],
             adf_every=counts["adf.every"][word],
+            options={name: by_timeframe[word] for name, by_timeframe in options.items()},
         )
         for word in own
     )
-    lags, methods = _lags(leaves["adf.lags"]), _listed_methods(leaves["hedge.method"])
     for window in windows:
         for method in methods:
-            if window.hedge > MOST_ROWS.get(method, LONGEST_WINDOW):
+            if window.hedge > METHODS[method].longest_window:
                 length, by = leaves["hedge.window"], leaves["hedge.method"]
                 raise (length if length.rank >= by.rank else by).wrong(
-                    f"{method} bears a hedge.window of at most {MOST_ROWS[method]} (more rows take longer than there is time between bars), "
+                    f"{method} bears a hedge.window of at most {METHODS[method].longest_window} (more rows take longer than there is time between bars), "
                     f"got {window.hedge} at {window.timeframe}: shorten it, or choose another method"
                 )
         if window.zscore > window.hedge:
@@ -531,10 +554,28 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
     return windows
 
 
-def _by_timeframe(pair: Field, leaf: str, field: Field, timeframes: tuple[str, ...]) -> dict[str, int]:
-    """One count for each of the pair's timeframes."""
-    counts = _counts(field, LEAST[leaf])
-    if isinstance(counts, int):
+def _options(
+    pair: Field, leaves: Mapping[str, Field], methods: tuple[str, ...], timeframes: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """The options of the pair's methods, each by timeframe."""
+    found = {}
+    for name, (method, option) in OPTIONS.items():
+        leaf = f"hedge.{name}"
+        field = leaves[leaf]
+        if method.name in methods:
+            found[name] = _by_timeframe(pair, leaf, field, _option(field, option), timeframes)
+        elif field.rank == BY_PAIR:
+            raise field.wrong(
+                f"a setting of {method.name}, which is not among the methods of this pair: add it to hedge.method, or remove this"
+            )
+    return found
+
+
+def _by_timeframe(
+    pair: Field, leaf: str, field: Field, counts: Number | dict[str, Number], timeframes: tuple[str, ...]
+) -> dict[str, Number]:
+    """One number for each of the pair's timeframes."""
+    if not isinstance(counts, dict):
         return dict.fromkeys(timeframes, counts)
     place = field if field.rank == BY_PAIR else pair.child(leaf, None)
     for word in counts:
@@ -549,18 +590,6 @@ def _by_timeframe(pair: Field, leaf: str, field: Field, timeframes: tuple[str, .
 
 
 # --- alerts -------------------------------------------------------------------------------------------------------------------
-
-_NUMBER_OF: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "zscore": ("a finite number", lambda _: True),
-    "correlation": ("a number between -1 and 1", lambda r: -1 < r < 1),
-    "adf_pvalue": ("a number between 0 and 1", lambda p: 0 < p < 1),
-    "coint_pvalue": ("a number between 0 and 1", lambda p: 0 < p < 1),
-    "broken": ("a number of tests ≥ 0", lambda tests: tests >= 0),
-    "price": ("a number > 0", lambda price: price > 0),
-    "volume_ratio": ("a number > 0", lambda ratio: ratio > 0),
-    "volatility_ratio": ("a number > 0", lambda ratio: ratio > 0),
-    "staleness": ("seconds or a duration such as 30s, > 0", lambda seconds: seconds > 0),
-}
 
 
 def _alerts(field: Field | None, pairs: tuple[Pair, ...], symbols: tuple[str, ...], timeframes: tuple[str, ...]) -> tuple[Alert, ...]:
@@ -589,36 +618,36 @@ def _is_rule_name(name: str) -> bool:
 def _rule(
     rule: Field, name: str, keys: Mapping[str, Field], pairs: tuple[Pair, ...], symbols: tuple[str, ...], timeframes: tuple[str, ...]
 ) -> Iterator[Alert]:
-    metric = keys["metric"].one_of((*PAIR_METRICS, *SYMBOL_METRICS))
+    metric = METRICS[keys["metric"].one_of(tuple(METRICS))]
     side, threshold, exit_ = _levels(rule, metric, keys)
     priority = keys["priority"].one_of(PRIORITIES) if "priority" in keys else "medium"
-    only_stationary = metric == "zscore" and priority == "high"
+    only_stationary = metric.strict_when_high and priority == "high"
     if "only_stationary" in keys:
-        if metric not in PAIR_METRICS:
-            raise keys["only_stationary"].wrong(f"a pair can be stationary, a symbol cannot: remove it from a rule on {metric}")
+        if metric.subject != PAIR:
+            raise keys["only_stationary"].wrong(f"a pair can be stationary, a symbol cannot: remove it from a rule on {metric.name}")
         only_stationary = keys["only_stationary"].flag()
     asked = _timeframes(keys["timeframes"], timeframes) if "timeframes" in keys else None
 
     named = {pair.name: pair for pair in pairs}
     subjects: Iterable[tuple[str, tuple[str, ...]]]
-    if metric in PAIR_METRICS:
+    if metric.subject == PAIR:
         subjects = [
             (subject, _watched(tuple(window.timeframe for window in named[subject].windows), asked))
-            for subject in _subjects(rule, metric, keys, "pair", tuple(named))
+            for subject in _subjects(rule, metric, keys, tuple(named))
         ]
     else:
-        usual = _watched(timeframes, asked) if metric in ("volume_ratio", "volatility_ratio") else asked or timeframes[:1]
-        subjects = [(subject, usual) for subject in _subjects(rule, metric, keys, "symbol", symbols)]
+        usual = asked or timeframes[:1] if metric.of_every_bar else _watched(timeframes, asked)
+        subjects = [(subject, usual) for subject in _subjects(rule, metric, keys, symbols)]
 
     for subject, watched in subjects:
         if not watched and (len(subjects) == 1 or "pair" in keys or "pairs" in keys):
             raise keys["timeframes"].wrong(f"{subject} has none of {', '.join(asked or ())}")
-        if metric in TESTED_METRICS and "ols" not in named[subject].methods:
-            raise rule.wrong(f"{metric} is tested on ols, which {subject} does not have: add it to its hedge.method")
-        if only_stationary and "ols" not in named[subject].methods:
-            raise rule.wrong(f"{subject} has no ols to be tested on: add it to its hedge.method, or set only_stationary: false")
+        if metric.method and metric.method not in named[subject].methods:
+            raise rule.wrong(f"{metric.name} is tested on {metric.method}, which {subject} does not have: add it to its hedge.method")
+        if only_stationary and OLS not in named[subject].methods:
+            raise rule.wrong(f"{subject} has no {OLS} to be tested on: add it to its hedge.method, or set only_stationary: false")
         for timeframe in watched:
-            if metric == "zscore":
+            if metric.name == "zscore":
                 window = next(window.zscore for window in named[subject].windows if window.timeframe == timeframe)
                 most = REACHABLE * largest_zscore(window)
                 if abs(threshold) > most:
@@ -628,7 +657,7 @@ def _rule(
                     )
             yield Alert(
                 rule=name,
-                metric=metric,
+                metric=metric.name,
                 subject=subject,
                 timeframe=timeframe,
                 side=side,
@@ -641,16 +670,16 @@ def _rule(
         raise keys["timeframes"].wrong(f"no pair has any of {', '.join(asked or ())}")
 
 
-def _levels(rule: Field, metric: str, keys: Mapping[str, Field]) -> tuple[str, float, float]:
+def _levels(rule: Field, metric: Metric, keys: Mapping[str, Field]) -> tuple[str, float, float]:
     """The side, the threshold that opens an episode and the exit that closes it."""
     sides = [side for side in SIDES if side in keys]
     if len(sides) != 1:
         raise rule.wrong(f"expected one of {either(SIDES)}, got {' and '.join(sides) or 'none'}")
     side = sides[0]
-    if side == "outside" and metric not in SIGNED_METRICS:
-        raise keys[side].wrong(f"{metric} has no two sides: write above or below")
-    if side == "below" and metric == "staleness":
-        raise keys[side].wrong("a feed is stale when no trade has come for longer than that: write above")
+    if side == "outside" and not metric.signed:
+        raise keys[side].wrong(f"{metric.name} has no two sides: write above or below")
+    if side == "below" and metric.only_above:
+        raise keys[side].wrong(f"{metric.only_above}: write above")
     threshold = _level(keys[side], metric, side)
     if "exit" not in keys:
         return side, threshold, threshold
@@ -660,29 +689,29 @@ def _levels(rule: Field, metric: str, keys: Mapping[str, Field]) -> tuple[str, f
     return side, threshold, exit_
 
 
-def _level(field: Field, metric: str, side: str) -> float:
-    what, accept = _NUMBER_OF[metric]
-    if metric == "staleness" and isinstance(field.content, str):
-        return _duration_us(field, what, 1, 365 * DAY_US) / UNITS_US["s"]
+def _level(field: Field, metric: Metric, side: str) -> float:
+    level = metric.level
+    if metric.unit == "s" and isinstance(field.content, str):
+        return _duration_us(field, level.what, 1, 365 * DAY_US) / UNITS_US["s"]
     if side == "outside":
-        return field.number(f"{what} and > 0" if metric != "zscore" else "a number > 0", lambda level: level > 0 and accept(level))
-    return field.number(what, accept)
+        return field.number(level.outside or f"{level.what} and > 0", lambda number: number > 0 and level.accepts(number))
+    return field.number(level.what, level.accepts)
 
 
-def _subjects(rule: Field, metric: str, keys: Mapping[str, Field], kind: str, known: tuple[str, ...]) -> tuple[str, ...]:
+def _subjects(rule: Field, metric: Metric, keys: Mapping[str, Field], known: tuple[str, ...]) -> tuple[str, ...]:
     """The pairs or symbols a rule is about, in their own order; all of them unless it names some."""
-    other = "symbol" if kind == "pair" else "pair"
+    kind, other = metric.subject, SYMBOL if metric.subject == PAIR else PAIR
     for wrong in (other, f"{other}s"):
         if wrong in keys:
-            raise keys[wrong].wrong(f"{metric} belongs to a {kind}: write {kind}")
+            raise keys[wrong].wrong(f"{metric.name} belongs to a {kind}: write {kind}")
     one, many = keys.get(kind), keys.get(f"{kind}s")
     if one and many:
         raise rule.wrong(f"expected {kind} or {kind}s, got both")
     if not one and not many:
-        if metric == "price":
-            raise rule.wrong("expected a symbol, as a price is one symbol's")
+        if metric.one_subject:
+            raise rule.wrong(f"expected a {kind}, as a {metric.name} is one {kind}'s")
         if not known:
-            raise rule.wrong(f"{metric} belongs to a pair, and there are no pairs")
+            raise rule.wrong(f"{metric.name} belongs to a pair, and there are no pairs")
         return known
     chosen: set[str] = set()
     for field in [one] if one else many.elements(f"a list of {kind}s") if many else []:
@@ -760,7 +789,11 @@ def _pair_fingerprint(pair: Pair) -> dict[str, Any]:
     return {
         "timeframes": [window.timeframe for window in pair.windows],
         "prices": pair.prices,
-        "hedge": {"method": list(pair.methods), "window": {window.timeframe: window.hedge for window in pair.windows}},
+        "hedge": {
+            "method": list(pair.methods),
+            "window": {window.timeframe: window.hedge for window in pair.windows},
+            **{name: {window.timeframe: window.options[name] for window in pair.windows} for name in pair.windows[0].options},
+        },
         "zscore": {"window": {window.timeframe: window.zscore for window in pair.windows}},
         "correlation": {"window": {window.timeframe: window.correlation for window in pair.windows}, "of": pair.correlation_of},
         "adf": {

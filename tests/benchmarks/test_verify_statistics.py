@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks import verify_statistics
 from benchmarks.kinds import Kind, kinds
-from benchmarks.verify_statistics import CHECKS, PLAIN, RED, ROWS, SEED, Row, main, text
+from benchmarks.verify_statistics import CHECKS, OTHERS, PLAIN, RED, ROWS, SEED, Row, main, text
+from operators import methods
 
 OFF = 1.0 + 1e-6
 FUNCTIONS = {
@@ -70,6 +71,17 @@ def test_every_operator_can_fail(name: str, monkeypatch: pytest.MonkeyPatch, mar
         monkeypatch.setattr(verify_statistics, name, perturbed(ours))
     rows = CHECKS[name](markets, True)
     assert rows and not any(row.ok for row in rows)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_method_without_a_check_of_its_own_is_checked_and_can_fail(
+    name: str, monkeypatch: pytest.MonkeyPatch, markets: list[Kind]
+) -> None:
+    rows = CHECKS[name](markets, True)
+    assert rows and all(row.ok for row in rows)
+    ours = methods._imported
+    monkeypatch.setattr(methods, "_imported", lambda function: perturbed(ours(function)))
+    assert not any(row.ok for row in CHECKS[name](markets, True))
 
 
 def test_bars_can_fail(monkeypatch: pytest.MonkeyPatch, markets: list[Kind]) -> None:

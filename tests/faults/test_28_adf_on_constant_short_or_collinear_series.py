@@ -10,7 +10,7 @@ import pytest
 
 from operators.adf import adf
 from operators.cointegration import engle_granger
-from operators.columns import SECOND_US, Floats
+from operators.columns import NEVER, SECOND_US, Floats
 from operators.half_life import half_life
 from operators.measures import Measurer
 from tests.faults.numbers import ADF, SPEC, bars, walks
@@ -53,4 +53,4 @@ def _is_null(closes: Floats) -> None:
     assert said == [] and len(tests.ts) > 5
     for name in ("adf_stat", "adf_pvalue", "coint_stat", "coint_pvalue", "half_life"):
         assert np.isnan(getattr(tests, name)).all(), name
-    assert (tests.adf_lags == -1).all() and not tests.stationary.any()
+    assert (tests.adf_lags == NEVER).all() and not tests.stationary.any()

@@ -40,7 +40,7 @@ def ranges_and_flow(prices: Prices, volumes: Floats, buy_volumes: Floats, ends: 
     """(2, ends): `volatility_gk` and `imbalance`, at every column or at `ends`."""
     ends = np.arange(1, len(volumes) + 1) if ends is None else ends
     columns = (column[None] for column in (prices[3], volumes, buy_volumes, range_variance(*prices)))
-    return np.stack(activity(*columns, np.zeros(len(ends), np.int64), ends)[4:])
+    return np.stack(activity(*columns, np.zeros(len(ends), np.int64), ends)[4:6])
 
 
 def candles(seed: int, rows: int) -> tuple[Prices, Floats, Floats]:
@@ -84,6 +84,22 @@ def test_takers_that_all_buy_are_one_and_that_all_sell_are_minus_one() -> None:
     prices, volumes, _ = candles(10, 60)
     assert ranges_and_flow(prices, volumes, volumes)[1, 19:] == pytest.approx(1.0, abs=1e-12)
     assert ranges_and_flow(prices, volumes, 0 * volumes)[1, 19:] == pytest.approx(-1.0, abs=1e-12)
+
+
+def taker_ratio(volumes: Floats, bought: Floats) -> list[float]:
+    """Of every bar, the first included: it needs no window."""
+    one, ends = np.ones((1, len(volumes))), np.arange(1, len(volumes) + 1)
+    return activity(one, volumes[None], bought[None], one, 0 * ends, ends).taker_ratio.tolist()
+
+
+def test_the_taker_ratio_is_the_share_that_takers_bought_of_the_bar() -> None:
+    assert taker_ratio(np.array([4.0, 8.0, 0.3, 2.0]), np.array([1.0, 0.0, 0.3, 1.5])) == [0.25, 0.0, 1.0, 0.75]
+
+
+def test_the_taker_ratio_is_undefined_without_volume_and_where_nothing_says_who_took() -> None:
+    volumes, bought = np.array([0.0, np.nan, 3.0, np.inf, 3.0, 1.0]), np.array([0.0, 1.0, np.nan, 1.0, np.inf, 0.5])
+    found = taker_ratio(volumes, bought)
+    assert np.isnan(found[:5]).all() and found[5] == 0.5
 
 
 def test_closes_far_outside_of_their_ranges_are_undefined_and_not_imaginary() -> None:

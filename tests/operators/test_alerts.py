@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.alerts import ABOVE, BELOW, OUTSIDE, AlertStates
+from operators.alerts import AlertStates, Evaluations, Rules
 from operators.columns import MINUTE_US, NEVER, SECOND_US
+from operators.metrics import ABOVE, BELOW, OUTSIDE
 
 
 class Evaluation(NamedTuple):
@@ -32,12 +33,12 @@ class Row(NamedTuple):
 
 
 def states(side: int, threshold: float, exit: float) -> AlertStates:
-    return AlertStates(np.array([side]), np.array([threshold]), np.array([exit]))
+    return AlertStates(Rules(np.array([side]), np.array([threshold]), np.array([exit])))
 
 
 def update(alerts: AlertStates, evaluations: list[Evaluation]) -> list[Row]:
     columns = (np.array([e[k] for e in evaluations], dtype) for k, dtype in enumerate((np.int64, np.int64, np.float64, np.bool_, np.bool_)))
-    found = alerts.update(*columns)
+    found = alerts.update(Evaluations(*columns, write=np.zeros(len(evaluations), np.bool_)))
     assert [(evaluations[k].alert, evaluations[k].ts) for k in found.row.tolist()] == list(
         zip(found.alert.tolist(), found.ts.tolist(), strict=True)
     )
@@ -123,7 +124,7 @@ SIDES, THRESHOLDS, EXITS = [ABOVE, BELOW, OUTSIDE, ABOVE], [2.0, -2.0, 2.0, 0.5]
 
 
 def four() -> AlertStates:
-    return AlertStates(np.array(SIDES), np.array(THRESHOLDS), np.array(EXITS))
+    return AlertStates(Rules(np.array(SIDES), np.array(THRESHOLDS), np.array(EXITS)))
 
 
 @dataclass

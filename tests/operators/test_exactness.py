@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import references
-from operators.activity import activity
+from operators.activity import Moves, activity
 from operators.adf import adf
 from operators.cointegration import engle_granger
 from operators.columns import SECOND_US, Bars, Floats, Longs
@@ -24,7 +24,9 @@ from operators.hedge_ratio import rolling_ols
 from operators.huber import rolling_huber
 from operators.johansen import johansen
 from operators.kalman import HedgeKalman
-from operators.measures import METHODS, Measurer, Measures, PairSpec
+from operators.measures import Measurer, PairSpec
+from operators.methods import METHODS, Method
+from operators.results import Measures
 from operators.shin import shin
 from operators.spread import spread_series
 from operators.theil_sen import rolling_theil_sen
@@ -72,12 +74,17 @@ def of_symbol(values: Floats, ends: Longs, window: int) -> Floats:
     return np.stack(activity(prices, prices, 0.4 * prices, 1e-3 * prices, ends * 0, ends))
 
 
+def of_method(method: Method) -> Callable[[Floats, Longs, int], Floats]:
+    def rolling(values: Floats, ends: Longs, window: int) -> Floats:
+        options = {option.name: np.full(len(ends), option.default, option.kind) for option in method.options}
+        return np.stack(method.fit(*pairwise(values, ends, window), **options))
+
+    return rolling
+
+
 # (values, ends, window) -> (columns, ends): what each makes of the rows of its windows alone
 OPERATORS: dict[str, Callable[[Floats, Longs, int], Floats]] = {
-    "rolling_ols": lambda *of: np.stack(rolling_ols(*pairwise(*of))),
-    "rolling_huber": lambda *of: np.stack(rolling_huber(*pairwise(*of))),
-    "rolling_theil_sen": lambda *of: np.stack(rolling_theil_sen(*pairwise(*of))),
-    "rolling_tls": lambda *of: np.stack(rolling_tls(*pairwise(*of))),
+    **{method.function.split(".")[1]: of_method(method) for method in METHODS.values() if not method.remembers},
     "spread_zscore": lambda *of: np.stack(spread_zscore(*pairwise(*of), np.full(len(of[1]), 0.7))),
     "correlation of returns": lambda *of: rolling_correlation(*pairwise(*of), True)[None],
     "correlation of prices": lambda *of: rolling_correlation(*pairwise(*of), False)[None],
@@ -87,6 +94,7 @@ OPERATORS: dict[str, Callable[[Floats, Longs, int], Floats]] = {
     "shin": per_window(shin),
     "activity": of_symbol,
 }
+MOVES = [k for k, name in enumerate(Moves._fields) if name != "volatility_ratio"]  # which divides by 0
 REACH = 121  # rows that the longest window of any of them looks back
 EACH = pytest.mark.parametrize("name", OPERATORS)
 
@@ -130,7 +138,7 @@ def test_legs_that_stand_still_have_no_infinity_and_are_as_before_when_they_move
     after = ends > 300 + REACH
     assert np.array_equal(columns[:, after], OPERATORS[name](clean, ends, WINDOW)[:, after], equal_nan=True)
     within = (ends > 150 + REACH) & (ends <= 300)  # every row of the window is the same
-    number = {"spread_zscore": [0, 1, 3], "activity": [0, 1, 3, 4, 5], "adf, half_life, variance_ratio": [2]}.get(name, [])  # lags of −1
+    number = {"spread_zscore": [0, 1, 3], "activity": MOVES, "adf, half_life, variance_ratio": [2]}.get(name, [])  # lags of −1
     for k, column in enumerate(columns):
         assert np.isfinite(column[within]).all() if k in number else np.isnan(column[within]).all()
 
@@ -293,14 +301,15 @@ def test_hedge_ratios_of_both_orders_multiply_to_the_squared_correlation(seed: i
     assert tls * tls_swapped == pytest.approx(np.ones(len(ends)), rel=1e-9)
 
 
-# the measurer of all five methods
+# the measurer of all methods
 
 SYMBOLS, ROWS, STEP, FIRST = 3, 130, 5 * SECOND_US, 2_000
 PAIR = PairSpec(
-    y=0, x=1, log_prices=True, methods=METHODS, hedge=25, zscore=15, correlation=10, correlation_of_returns=True, adf=50, adf_every=5,
+    y=0, x=1, log_prices=True, methods=tuple(METHODS), hedge=25, zscore=15, correlation=10, correlation_of_returns=True, adf=50, adf_every=5,
     adf_lags="aic", fee_bps=10.0, slippage_bps=1.0,
 )  # fmt: skip
-PAIRS = [PAIR, replace(PAIR, y=2, log_prices=False, methods=METHODS[3::-1], correlation_of_returns=False)]
+OF_RAW = tuple(name for name, method in METHODS.items() if not method.log_prices_only)
+PAIRS = [PAIR, replace(PAIR, y=2, log_prices=False, methods=OF_RAW[::-1], correlation_of_returns=False)]
 
 
 def bars(seed: int, symbol: Longs, row: Longs) -> Bars:
@@ -329,7 +338,7 @@ def rows_of(measures: Measures) -> dict[tuple[object, ...], tuple[str, ...]]:
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1_000), cuts=st.lists(st.integers(1, ROWS - 1), max_size=8), random=st.randoms(use_true_random=False))
-def test_five_methods_in_any_batches_with_pickles_between_give_the_rows_of_one(seed: int, cuts: list[int], random: object) -> None:
+def test_all_methods_in_any_batches_with_pickles_between_give_the_rows_of_one(seed: int, cuts: list[int], random: object) -> None:
     symbol, row = np.tile(np.arange(SYMBOLS), ROWS), np.repeat(np.arange(ROWS), SYMBOLS)
     whole = rows_of(Measurer(SYMBOLS, STEP, PAIRS).update(bars(seed, symbol, row)))
     assert len({key[2] for key in whole if key[0] == "signals" and key[1] == 0}) == len(METHODS)

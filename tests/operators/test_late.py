@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from operators.bars import BarBuilder
 from operators.columns import NEVER, SECOND_US, Bars, Floats, Longs, Trades
-from operators.measures import OLS, REWIND, Measurer, PairSpec
+from operators.measures import REWIND, Measurer, PairSpec
+from operators.methods import OLS
 from operators.watch import AlertSpec, Watch
 
 SYMBOLS = 3

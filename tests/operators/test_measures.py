@@ -18,14 +18,13 @@ from operators.coint_share import PASSED_PVALUE, STATIONARY_SHARE, TESTS
 from operators.cointegration import engle_granger
 from operators.columns import LIVE, SECOND_US, WARM, WARMING, Bars, Flags, Floats
 from operators.half_life import half_life
-from operators.huber import rolling_huber
 from operators.johansen import johansen
 from operators.kalman import HedgeKalman
-from operators.measures import METHODS, OLS, REWIND, Measurer, Measures, PairSpec
+from operators.measures import REWIND, Measurer, PairSpec
+from operators.methods import METHODS, OLS
+from operators.results import Measures
 from operators.shin import shin
 from operators.spread import spread_series
-from operators.theil_sen import rolling_theil_sen
-from operators.total_least_squares import rolling_tls
 from operators.variance_ratio import variance_ratio
 from operators.zscore import spread_zscore
 
@@ -38,7 +37,9 @@ PAIR = PairSpec(
 )  # fmt: skip
 RAW = replace(PAIR, y=2, log_prices=False, correlation_of_returns=False, adf_lags=1, adf_every=7)
 PAIRS = [PAIR, RAW]
-SIDE_BY_SIDE = replace(PAIR, methods=("kalman", "tls", OLS, "theil_sen", "huber"), adf_lags="bic")
+SIDE_BY_SIDE = replace(
+    PAIR, methods=("kalman", "tls", OLS, *(name for name in METHODS if name not in ("kalman", "tls", OLS))), adf_lags="bic"
+)
 SEVERAL = [replace(RAW, methods=("huber", "kalman")), SIDE_BY_SIDE, PAIR]
 
 
@@ -242,15 +243,10 @@ def test_each_method_of_a_pair_has_a_row_and_it_is_that_of_its_operator(cuts: li
     signals = {name: np.concatenate([getattr(m.signals, name) for m in measures]) for name in (c.name for c in fields(measures[0].signals))}
     full = np.arange(1, ROWS + 1)
     y, x, window = np.zeros(ROWS, np.int64), np.ones(ROWS, np.int64), np.full(ROWS, PAIR.hedge)
-    kalman = HedgeKalman(1, STEP).update(f, y, y, x, full, window, (FIRST + full - 1) * STEP)
-    none = np.full(ROWS, np.nan)
-    expected = {
-        "kalman": kalman,
-        "huber": (*rolling_huber(f, y, x, full, window), none),
-        "theil_sen": (*rolling_theil_sen(f, y, x, full, window), none, none),
-        "tls": (*rolling_tls(f, y, x, full, window), none, none),
-    }
-    assert {method for pair in SEVERAL for method in pair.methods} == set(METHODS)
+    defaults = {name: {option.name: np.full(ROWS, option.default) for option in method.options} for name, method in METHODS.items()}
+    expected = {name: method.fit(f, y, x, full, window, **defaults[name]) for name, method in METHODS.items() if not method.remembers}
+    expected["kalman"] = HedgeKalman(1, STEP).update(f, y, y, x, full, window, (FIRST + full - 1) * STEP)
+    assert set(SIDE_BY_SIDE.methods) == set(expected) == set(METHODS)
     for number, method in enumerate(SIDE_BY_SIDE.methods):
         of = (signals["pair"] == 1) & (signals["method"] == number)
         assert (signals["ts"][of] // STEP - FIRST).tolist() == list(range(ROWS))
@@ -260,11 +256,11 @@ def test_each_method_of_a_pair_has_a_row_and_it_is_that_of_its_operator(cuts: li
                 if name not in ("pair", "method"):
                     np.testing.assert_array_equal(column[of], column[alone], err_msg=name)
             continue
-        names = ("hedge_ratio", "intercept", "r2", "hedge_ratio_se", "innovation_z")
-        for name, column in zip(names, expected[method], strict=True):
+        for name in ("hedge_ratio", "intercept", "r2", "hedge_ratio_se", "innovation_z"):
+            column = getattr(expected[method], name, np.full(ROWS, np.nan))
             np.testing.assert_array_equal(signals[name][of], column, err_msg=f"{method} {name}")
         assert np.isfinite(signals["hedge_ratio"][of][PAIR.hedge - 1 :]).all()
-        z = spread_zscore(f, y, x, full, np.full(ROWS, PAIR.zscore), expected[method][0])
+        z = spread_zscore(f, y, x, full, np.full(ROWS, PAIR.zscore), expected[method].hedge_ratio)
         for name, column in zip(("spread", "spread_mean", "spread_std", "deviation", "zscore"), z, strict=True):
             np.testing.assert_array_equal(signals[name][of], column, err_msg=f"{method} {name}")
     assert np.isfinite(signals["innovation_z"][(signals["pair"] == 1) & (signals["method"] == 0)][PAIR.hedge :]).all()

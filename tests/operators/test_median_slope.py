@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.median_slope import ALL_PAIRS, median_slope
-from operators.methods import MOST_ROWS
+from operators.methods import METHODS
 
 
 def of_all(ys: np.ndarray, xs: np.ndarray) -> float:
@@ -91,7 +91,7 @@ def test_points_that_all_have_the_same_x_have_no_slope() -> None:
     assert np.isnan(median_slope(np.arange(200.0), np.full(200, 3.0)))
 
 
-@pytest.mark.parametrize("rows", [20_000, MOST_ROWS["theil_sen"]])
+@pytest.mark.parametrize("rows", [20_000, METHODS["theil_sen"].longest_window])
 def test_of_the_longest_windows_as_many_slopes_lie_below_as_above(rows: int) -> None:
     """All slopes would be hundreds of millions: those of every point to the points `step` rows on are a large sample of them."""
     y, x = legs(1, rows)

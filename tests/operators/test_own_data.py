@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from benchmarks import references
-from operators.columns import MINUTE_US, Bars, Floats, Longs
-from operators.measures import METHODS, Measurer, Measures, PairSpec
+from operators.activity import Moves
+from operators.columns import MINUTE_US, NEVER, Bars, Floats, Longs
+from operators.measures import Measurer, PairSpec
+from operators.methods import METHODS
+from operators.results import Measures
 
 BTC, ETH, USDC = range(3)
 ROWS, FIRST = 700, 1_000
@@ -16,7 +19,7 @@ HEDGE, ZSCORE, CORRELATION, ADF, EVERY = 60, 30, 20, 120, 5
 LOST = 450  # the row at which the peg is lost
 QUIET = slice(200, 340)  # rows in which the stablecoin does not trade at all
 SPECS = [
-    PairSpec(y, x, True, METHODS, HEDGE, ZSCORE, CORRELATION, True, ADF, EVERY, lags, 10.0, 1.0)
+    PairSpec(y, x, True, tuple(METHODS), HEDGE, ZSCORE, CORRELATION, True, ADF, EVERY, lags, 10.0, 1.0)
     for y, x, lags in ((ETH, BTC, "aic"), (USDC, BTC, "bic"), (USDC, ETH, 1))
 ]
 
@@ -59,7 +62,7 @@ def measures(columns: dict[str, Floats]) -> Measures:
 
 def rows_of(found: object, pair: int, method: str) -> Longs:
     """Where a pair's rows of a method are, in time order."""
-    return np.flatnonzero((found.pair == pair) & (found.method == METHODS.index(method)))  # type: ignore[attr-defined]
+    return np.flatnonzero((found.pair == pair) & (found.method == tuple(METHODS).index(method)))  # type: ignore[attr-defined]
 
 
 def logs(columns: dict[str, Floats], pair: int, row: int, window: int) -> Floats:
@@ -74,6 +77,7 @@ def agree(found: float, expected: float, scale: float = 1.0, bound: float = 1e-9
     return abs(found - expected) <= bound * max(abs(expected), scale)
 
 
+SCALES = {"volatility_ratio": 0.0, "volume_ratio": 0.0, "imbalance": 1.0}  # of the columns of activity
 PAIRS = pytest.mark.parametrize("pair", range(len(SPECS)))
 
 
@@ -97,14 +101,13 @@ def test_every_bar_has_a_row_of_every_method_equal_to_its_reference(
             expected = kalman.get(row, (np.nan,) * 5)
             assert agree(signals.innovation_z[k], expected[4])
         else:
-            fit = {"ols": references.ols, "huber": references.huber, "theil_sen": references.theil_sen, "tls": references.tls}[method]
-            expected = fit(y, x)
+            expected = getattr(references, method)(y, x)
             assert np.isnan(signals.innovation_z[k])
         if expected is not None:  # more than half of the rows on one line: Huber's scale is 0, and statsmodels' answer noise
             of_slope, level = float(np.std(y) / np.std(x)), float(np.abs(y).max() + np.abs(expected[0] * x).max())
             # a standard error that is on its way to 0 with Huber's scale is made of the last digits of residuals
             scales = of_slope, level, max(1.0, 1.0 - expected[2]), 1e-4 * of_slope
-            expected = (*expected, np.nan)[:4]  # two of the methods have no standard error
+            expected = (*expected, np.nan)[:4]  # some methods have no standard error
             for number, reference, scale in zip(found, expected, scales, strict=True):
                 assert agree(number, reference, scale), (row, number, reference)
             compared += 1
@@ -136,13 +139,13 @@ def test_every_test_equals_statsmodels_and_is_undefined_where_a_leg_stands_still
         assert (FIRST + row) % EVERY == 0
         found = {column.name: getattr(tests, column.name)[k] for column in fields(tests)}
         if row < ADF - 1:
-            assert np.isnan([found["adf_stat"], found["coint_pvalue"], found["johansen_trace"]]).all() and found["adf_lags"] == -1
+            assert np.isnan([found["adf_stat"], found["coint_pvalue"], found["johansen_trace"]]).all() and found["adf_lags"] == NEVER
             continue
         y, x = logs(columns, pair, row, ADF)
         (slope,) = signals.hedge_ratio[(signals.pair == pair) & (signals.method == 0) & (signals.ts == tests.ts[k])]
         if np.isnan(slope):
             assert np.isnan([found["adf_stat"], found["adf_pvalue"], found["half_life"], found["variance_ratio"]]).all()
-            assert found["adf_lags"] == -1
+            assert found["adf_lags"] == NEVER
         else:
             spread = references.spread(y, x, slope)
             stat, pvalue, lags = references.adf(spread, spec.adf_lags)
@@ -172,13 +175,9 @@ def test_every_bar_has_its_activity_and_none_of_what_it_cannot_have(columns: dic
         for row in range(120, ROWS):
             expected = references.activity(*(columns[name][symbol, row - 120 : row + 1] for name in names))
             k = of[row]
-            numbers = (
-                found.log_return[k], found.volatility[k], found.volatility_ratio[k], found.volume_ratio[k], found.volatility_gk[k],
-                found.imbalance[k],
-            )  # fmt: skip
-            for number, reference, scale in zip(numbers, expected, (1e-6, 1e-6, 0.0, 0.0, 1e-6, 1.0), strict=True):
-                assert agree(number, reference, scale)
-            without += int(np.isnan(numbers[5]))
+            for name in Moves._fields:
+                assert agree(getattr(found, name)[k], expected[name], SCALES.get(name, 1e-6)), name
+            without += int(np.isnan(found.imbalance[k]))
     assert without > 200  # twenty bars without any volume have no imbalance
 
 

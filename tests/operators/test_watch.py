@@ -2,16 +2,17 @@
 
 import itertools
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.activity import LONG_WINDOW
-from operators.columns import LIVE, MINUTE_US, NEVER, SECOND_US, WARM, WARMING, Bars
-from operators.measures import Activity, Cointegration, Measures, Signals
+from operators.activity import LONG_WINDOW, Activity
+from operators.columns import LIVE, MINUTE_US, NEVER, SECOND_US, WARM, WARMING, Bars, Floats
+from operators.results import Cointegration, Measures, Signals
 from operators.watch import AlertSpec, Watch
 
 NAN = float("nan")
@@ -28,10 +29,19 @@ class Bar:
     incomplete: float = 0.0
     test: tuple[float, bool, float] | None = None  # p-value, stationary, incomplete
     broken: float = NAN  # of the test
+    half_life: float = NAN  # of the test
     trades: int = 1
     volume_ratio: float = NAN
     edge: float = NAN
     stale: bool = False
+
+
+Columns = TypeVar("Columns", Signals, Cointegration, Activity)
+
+
+def columns(of: type[Columns], nothing: Floats, **given: np.ndarray) -> Columns:
+    """A struct of these columns; the others are undefined."""
+    return of(**({column.name: nothing for column in fields(of)} | given))
 
 
 def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: int = LIVE, settled: int = 0) -> Measures:
@@ -44,33 +54,25 @@ def measures(bars: list[Bar], first: int = 0, length: int = SECOND_US, stage: in
     newest, incomplete = np.array([bar.newest_incomplete for bar in bars], np.bool_), np.array([bar.incomplete for bar in bars], np.float64)
     of = np.array([bar.test is not None for bar in bars], np.bool_)
     pvalue, stationary, missing = (np.array([bar.test[k] for bar in bars if bar.test], kind) for k, kind in enumerate((float, bool, float)))
-    none = nothing[of]
     stale = np.array([bar.stale for bar in bars], np.bool_)
     trades = np.array([bar.trades for bar in bars], np.int64)
     ratio, edge = (np.array([getattr(bar, name) for bar in bars], np.float64) for name in ("volume_ratio", "edge"))
     return Measures(
         length,
         Bars(zero, zero + length, ts, value, value, value, value, value, value, trades, value, ~newest, np.zeros(1, np.int64), stage),
-        Signals(zero, method, ts, *(nothing,) * 7, value, edge, -value, nothing, nothing, incomplete, newest, stale),
-        Cointegration(
-            zero[of],
-            method[of],
-            ts[of],
-            none,
-            pvalue,
-            zero[of].astype(np.int64),
-            none,
-            pvalue / 2,
-            none,
-            none,
-            stationary,
-            *(none,) * 5,
-            np.array([bar.broken for bar in bars], np.float64)[of],
-            missing,
+        columns(
+            Signals, nothing, pair=zero, method=method, ts=ts, zscore=value, edge_bps=edge, correlation=-value, complete=incomplete == 0,
+            stale=stale, incomplete=incomplete, newest_incomplete=newest,
         ),
-        Activity(zero, ts, nothing, nothing, -ratio, ratio, nothing, nothing, incomplete, stale),
+        columns(
+            Cointegration, nothing[of], pair=zero[of], method=method[of], ts=ts[of], adf_pvalue=pvalue, coint_pvalue=pvalue / 2,
+            stationary=stationary, incomplete=missing, **{name: np.array([getattr(bar, name) for bar in bars])[of] for name in ("broken", "half_life")},
+        ),
+        columns(
+            Activity, nothing, symbol=zero, ts=ts, volatility_ratio=-ratio, volume_ratio=ratio, incomplete=incomplete, stale=stale,
+        ),
         settled,
-    )
+    )  # fmt: skip
 
 
 def spec(
@@ -126,6 +128,30 @@ def test_broken_stands_from_one_test_to_the_next_and_closes_when_a_test_is_passe
     watched = watch(spec("broken", threshold=2.0, exit=0.0))
     assert rows(watched, measures(bars)) == [(4, 3.0, True, 4)]
     assert rows(watched, measures([Bar(), Bar(test=(0.01, False, 0.0), broken=0.0)], first=5)) == [(7, 0.0, False, 4)]
+
+
+def test_an_edge_is_watched_after_costs_and_not_on_an_old_price() -> None:
+    bars = [Bar(edge=-3.0), Bar(edge=4.0, stale=True), Bar(edge=4.0), Bar(edge=NAN), Bar(edge=-0.5, stale=True)]
+    assert rows(watch(spec("edge_bps", threshold=0.0, exit=0.0)), measures(bars)) == [(3, 4.0, True, 3), (5, -0.5, False, 3)]
+    missing = [Bar(edge=4.0, newest_incomplete=True), Bar(edge=4.0, incomplete=TOLERATE + 0.01), Bar(edge=4.0, incomplete=TOLERATE)]
+    assert rows(watch(spec("edge_bps", threshold=0.0, exit=0.0)), measures(missing)) == [(3, 4.0, True, 3)]
+
+
+def test_a_half_life_is_that_of_the_first_method_from_one_test_to_the_next() -> None:
+    test = (0.01, True, 0.0)
+    bars = [Bar(test=test, half_life=50.0), Bar(method=1, test=test, half_life=5.0), Bar(), Bar(test=test, half_life=15.0), Bar()]
+    bars += [Bar(test=test), Bar(test=test, half_life=40.0), Bar(test=test, half_life=12.0, stale=True)]
+    rule = spec("half_life", side=-1, threshold=20.0, exit=30.0)
+    assert rows(watch(rule), measures(bars)) == [(3, 15.0, True, 3), (6, 40.0, False, 3), (7, 12.0, True, 7)]
+    assert rows(watch(rule), measures([Bar(test=(0.01, True, TOLERATE + 0.01), half_life=15.0)])) == []
+
+
+def test_a_half_life_of_a_method_that_is_not_tested_waits_for_the_one_that_is() -> None:
+    other, tested = (NAN, False, 0.0), (0.01, True, 0.0)
+    bars = [Bar(test=other, half_life=15.0), Bar(method=1, test=(0.5, False, 0.0), half_life=9.0)]
+    bars += [Bar(test=other, half_life=14.0), Bar(method=1, test=tested, half_life=9.0)]
+    rule = spec("half_life", side=-1, threshold=20.0, exit=30.0, only_stationary=True, tested=1)
+    assert rows(watch(rule), measures(bars)) == [(2, 14.0, True, 2)]
 
 
 def test_every_row_of_a_pair_says_the_pvalue_of_its_newest_test_and_whether_nothing_is_missing() -> None:
@@ -353,7 +379,7 @@ def test_what_is_settled_is_let_go() -> None:
     for k in range(200):
         value = 3.0 if k % 2 else 0.0
         rows(watched, measures([Bar(value, test=(0.01, True, 0.0))], first=k, settled=(k - 4) * SECOND_US))
-    assert len(watched.states.told.ts) <= 6 and len(watched.tests.ts) <= 6
+    assert len(watched.states.recent.ts) <= 6 and len(watched.tests.ts) <= 6
 
 
 # against a plain model

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import numpy as np
 
-from flows.feed.frames import AGG_TRADE, APART_US, LATEST_US, MALFORMED, TRADE, Frames, Longs, join, microseconds, sound
+from flows.feed.frames import AGG_TRADE, APART_US, LATEST_US, MALFORMED, TRADE, Frames, join, microseconds, sound
+from operators.columns import Longs
 
 MARKET: Final = "MARKET"  # the only X of trades between traders in the order book: others are the exchange's own, and in no candle
 

@@ -13,8 +13,9 @@ import pytest
 from flows.database import export as export_module
 from flows.database.columns import Rows, Symbols
 from flows.database.export import export
-from flows.database.questdb import NEVER, Endpoint, Writer, connect, settle
+from flows.database.questdb import Endpoint, Writer, connect, settle
 from flows.errors import UserError
+from operators.columns import NEVER
 
 T0 = 1_723_161_600_000_000  # 2024-08-09
 NOWHERE = Endpoint("127.0.0.1", 1, 1)

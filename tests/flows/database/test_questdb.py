@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 from flows.database import questdb as db
 from flows.database.columns import Column, Rows, Symbols
 from flows.database.questdb import (
-    DAY_US,
-    NEVER,
     Endpoint,
     Writer,
     connect,
@@ -31,6 +29,7 @@ from flows.database.questdb import (
 )
 from flows.errors import UserError
 from flows.runtime.stop import Stop
+from operators.columns import DAY_US, NEVER
 from tests.line import LAST_S
 
 T0 = 1_723_161_600_000_007  # 2024-08-09, not a whole millisecond
@@ -181,6 +180,18 @@ def test_a_table_of_an_earlier_version_gets_the_columns_that_were_appended_since
     with connect(database) as connection:
         found = connection.execute(f"SELECT trades, {', '.join(late)} FROM health ORDER BY ts").fetchall()
     assert found == [(3, *[None] * 7), (None, 1.5, None, None, 7, None, None, None)]
+
+
+def test_the_newest_column_of_every_table_comes_to_a_database_of_before(database: Endpoint) -> None:
+    newest = {name: list(table.columns)[-1] for name, table in tables().items()}
+    with connect(database) as connection:
+        for name, column in newest.items():
+            connection.execute(f"ALTER TABLE {name} DROP COLUMN {column}".encode())
+    prepare(database)
+    with connect(database) as connection:
+        for name, table in tables().items():
+            found = connection.execute(f"SELECT \"column\", type FROM table_columns('{name}')".encode()).fetchall()
+            assert found == list(table.columns.items())
 
 
 def test_alerts_of_an_earlier_version_have_no_edge_and_those_to_come_do(database: Endpoint) -> None:

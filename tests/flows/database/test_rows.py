@@ -1,5 +1,7 @@
 """What operators give becomes rows that the tables take, codes under their names."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,10 @@ from flows.database.rows import Tables, symbols
 from flows.sandbox.market import Market
 from flows.settings.config import decode
 from flows.steps import bar_builder, measurer, watch
-from operators.columns import Bars, Trades
+from operators.activity import Activity
+from operators.columns import MINUTE_US, SECOND_US, Bars, Flags, Floats, Longs, Trades, stored
+from operators.results import Cointegration, Signals, Watched
 
-SECOND_US = 1_000_000
-MINUTE_US = 60 * SECOND_US
 START_US = 1_723_161_600_000_000
 SETTINGS = decode(
     """
@@ -34,6 +36,7 @@ alerts:
   - {name: z, metric: zscore, outside: 1}
   - {name: high, metric: price, symbol: BTCUSDT, above: 1}
 """
+KINDS: dict[object, str] = {Floats: "DOUBLE", Longs: "LONG", Flags: "BOOLEAN"}
 BTC, ETH, SOL = (SETTINGS.symbols.index(symbol) for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT"))
 
 
@@ -64,7 +67,38 @@ def minutes(bars: Bars) -> Bars:
 
 def complete(rows: Rows) -> bool:
     """Whether the rows have every column of their table, of its type."""
-    return list(_checked(rows).columns) == list(tables()[rows.table].columns)
+    return set(_checked(rows).columns) == set(tables()[rows.table].columns)
+
+
+OF_PAIR, OF_SYMBOL = ("ts", "pair", "timeframe", "method"), ("ts", "symbol", "timeframe")
+OF_RULE = ("ts", "rule", "subject", "timeframe", "priority", "metric", "threshold", "side", "method")
+# the columns of a struct's rows that do not come from its fields; codes become the names that they stand for
+STRUCTS = {
+    "trades": (Trades, ("ts", "symbol", "side")),
+    "bars": (Bars, (*OF_SYMBOL, "vwap")),
+    "signals": (Signals, OF_PAIR),
+    "cointegration": (Cointegration, OF_PAIR),
+    "activity": (Activity, OF_SYMBOL),
+    "alerts": (Watched, OF_RULE),
+}
+
+
+@pytest.mark.parametrize("table", STRUCTS)
+def test_the_fields_of_results_are_the_columns_of_their_tables_in_their_order_and_of_their_types(table: str) -> None:
+    struct, keys = STRUCTS[table]
+    types = {column.name: column.type for column in fields(struct)}
+    found = [(name, KINDS[types[name]]) for name in stored(struct) if name not in keys]
+    assert found == [(name, type_) for name, type_ in tables()[table].columns.items() if name not in keys]
+    assert set(keys) <= tables()[table].columns.keys()
+
+
+def test_rows_of_results_have_the_fields_that_are_stored_and_the_keys_in_the_place_of_others() -> None:
+    nothing, n = np.zeros(2), np.zeros(2, np.int64)
+    activity = Activity(n.astype(np.int32), n, *(nothing + k for k in range(len(fields(Activity)) - 4)), nothing, n == 1)
+    rows = Rows.of("activity", {"ts": n + 5, "symbol": symbols(["b", "a"]), "timeframe": symbols(["1s", "1s"])}, activity)
+    assert list(rows.columns) == ["ts", "symbol", "timeframe", *stored(Activity)[2:]]
+    assert (words(rows.columns["symbol"]), rows.columns["ts"].tolist()) == (["b", "a"], [5, 5])  # type: ignore[union-attr]
+    assert rows.columns["volatility"].tolist() == [1.0, 1.0]  # type: ignore[union-attr]
 
 
 def test_trades_are_told_by_symbol_and_the_takers_side(trades: Trades) -> None:

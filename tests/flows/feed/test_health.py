@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from flows.database.questdb import NEVER
 from flows.feed.health import RATED, Health, Vitals
+from operators.columns import NEVER
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 CODES = np.array([0, 1])

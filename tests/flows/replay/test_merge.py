@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from flows.replay.merge import Stream
 from flows.replay.merge import merged as merged_of
-from flows.replay.packed import ROW, Longs, Packed
+from flows.replay.packed import ROW, Packed
 from flows.replay.sort import PACKED
+from operators.columns import Longs
 
 LARGEST = 2**63 - 1
 Keyed = tuple[Packed, Longs]

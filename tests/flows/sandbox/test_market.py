@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from statsmodels.tsa.stattools import coint
 
 from flows.feed.frames import COLUMNS, Frames, join
-from flows.sandbox.market import DEFAULT_SYMBOLS, SECOND_US, Market, record
+from flows.sandbox.market import DEFAULT_SYMBOLS, Market, record
 from flows.venues.binance.messages import decode
+from operators.columns import SECOND_US
 
 START_US = 1_763_800_000_000_000
 HOUR = 3600

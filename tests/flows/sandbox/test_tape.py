@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.feed.frames import Frames
-from flows.sandbox.tape import INTERVALS_US, MINUTE_US, SECOND_US, Tape
+from flows.sandbox.tape import INTERVALS_US, Tape
+from operators.columns import MINUTE_US, SECOND_US
 
 START_US = 1_763_800_020_000_000  # a whole minute
 FOREVER_US = 2**62

@@ -30,7 +30,10 @@ from flows.settings.config import (
     stale_after,
     timeframe_us,
 )
-from flows.settings.strict_yaml import parse
+from flows.settings.strict_yaml import either, parse
+from flows.steps import pair_specs
+from operators.methods import METHODS, OPTIONS, Method, Option
+from operators.metrics import METRICS
 
 ROOT = Path(__file__).parents[3]
 SHORTEST = "pairs: [[BTCUSDT, ETHUSDT]]\n"
@@ -345,13 +348,13 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a broken default that no pair uses", "defaults: {adf: {window: 5}}\npairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 60, every: 1}}]",
         ": defaults.adf.window: expected an integer ≥ 30, got 5"),
     ("a method that is not there", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalmann}}]",
-        ": pairs[0].hedge.method: expected ols, kalman, huber, theil_sen or tls, got 'kalmann'"),
+        f": pairs[0].hedge.method: expected {either(METHODS)}, got 'kalmann'"),
     ("tls on raw prices", "pairs: [{legs: [BTCUSDT, ETHUSDT], prices: raw, hedge: {method: [ols, tls]}}]",
         ": pairs[0].hedge.method: tls mixes the units of both legs: use it with prices: log, or leave it out"),
     ("tls in the defaults, raw prices in a pair", "defaults: {hedge: {method: tls}}\npairs: [{legs: [BTCUSDT, ETHUSDT], prices: raw}]",
         ": defaults.hedge.method: tls mixes the units of both legs: use it with prices: log, or leave it out"),
     ("no method", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: []}}]",
-        ": pairs[0].hedge.method: expected ols, kalman, huber, theil_sen or tls, or a list of these, got []"),
+        f": pairs[0].hedge.method: expected {either(METHODS)}, or a list of these, got []"),
     ("lags by a criterion that is not there", "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {lags: hqic}}]",
         ": pairs[0].adf.lags: expected aic, bic or an integer ≥ 0, got 'hqic'"),
     ("a rule on a test of ols without ols", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [kalman, huber]}}]\n"
@@ -480,8 +483,7 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a rule with two sides", SHORTEST + "alerts: [{name: z, metric: zscore, above: 2, below: -2}]",
         ": alerts[0]: expected one of above, below or outside, got above and below"),
     ("a metric that is not there", SHORTEST + "alerts: [{name: z, metric: zcore, above: 2}]",
-        ": alerts[0].metric: expected zscore, correlation, adf_pvalue, coint_pvalue, broken, price, volume_ratio, volatility_ratio or staleness, got 'zcore'",
-    ),
+        f": alerts[0].metric: expected {either(METRICS)}, got 'zcore'"),
     ("a threshold that is no number", SHORTEST + "alerts: [{name: z, metric: zscore, above: two}]",
         ": alerts[0].above: expected a finite number, got 'two'"),
     ("an infinite threshold", SHORTEST + "alerts: [{name: z, metric: zscore, above: .inf}]",
@@ -610,6 +612,81 @@ def test_every_method_and_both_criteria_are_taken() -> None:
     assert [(alert.metric, alert.threshold, alert.exit) for alert in settings.alerts] == [("broken", 3.0, 0.0)]
     raw = of("pairs: [{legs: [BTCUSDT, ETHUSDT], prices: raw, hedge: {method: [ols, kalman, huber, theil_sen]}}]")
     assert raw.pairs[0].methods == ("ols", "kalman", "huber", "theil_sen")
+
+
+@pytest.fixture
+def smoother(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method with options of its own, as an addition to operators/methods.py has them."""
+    options = Option("pace", int, 2, 100, 10, "bars"), Option("share", float, 0.5, 1.0, 0.75, "of 1")
+    method = Method("smoother", "hedge_ratio.rolling_ols", "", "", "", "", options=options)
+    monkeypatch.setitem(METHODS, "smoother", method)
+    for option in options:
+        monkeypatch.setitem(OPTIONS, option.name, (method, option))
+        monkeypatch.setitem(BUILT_IN["hedge"], option.name, option.default)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_a_method_is_taken_with_its_options_and_refused_beyond_them(method: Method) -> None:
+    text = "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: %s%s}}]"
+    (pair,) = of(text % (method.name, "")).pairs
+    assert pair.methods == (method.name,)
+    assert pair.windows[0].options == {option.name: option.default for option in method.options}
+    for option in method.options:
+        assert of(text % (method.name, f", {option.name}: {option.most}")).pairs[0].windows[0].options[option.name] == option.most
+        for wrong in (option.least - 1, option.most + 1):
+            with pytest.raises(UserError, match=rf"pairs\[0\]\.hedge\.{option.name}: expected "):
+                of(text % (method.name, f", {option.name}: {wrong}"))
+
+
+SMOOTHER = "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, smoother]%s}}, [BTCUSDT, SOLUSDT]]\n"
+
+
+@pytest.mark.usefixtures("smoother")
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (SMOOTHER % "", [(10, 0.75), (10, 0.75)]),
+        (SMOOTHER % ", pace: 20, share: 1", [(20, 1.0), (20, 1.0)]),
+        (SMOOTHER % ", pace: {1m: 3, 1s: 2}", [(2, 0.75), (3, 0.75)]),
+        ("defaults: {hedge: {pace: {1s: 5, 1m: 6, 5m: 7}, share: 0.5}}\n" + SMOOTHER % ", share: 0.6", [(5, 0.6), (6, 0.6)]),
+    ],
+)
+def test_options_of_a_method_belong_to_the_pairs_that_use_it_for_each_timeframe(text: str, found: list[tuple[float, float]]) -> None:
+    settings = of(text)
+    assert [tuple(window.options.values()) for window in settings.pairs[0].windows] == found
+    assert [window.options for window in settings.pairs[1].windows] == [{}, {}]
+    fingerprint = settings_fingerprint(settings)["pairs"]
+    assert fingerprint["BTCUSDT-ETHUSDT"]["hedge"]["pace"] == {"1s": found[0][0], "1m": found[1][0]}
+    assert fingerprint["BTCUSDT-SOLUSDT"]["hedge"].keys() == {"method", "window"}
+    assert [spec.options for spec in pair_specs(settings, "1m")] == [dict(zip(("pace", "share"), found[1], strict=True)), {}]
+
+
+@pytest.mark.usefixtures("smoother")
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (SMOOTHER % ", pace: 1", "pairs[0].hedge.pace: expected an integer ≥ 2, got 1"),
+        (SMOOTHER % ", pace: 2.5", "pairs[0].hedge.pace: expected an integer ≥ 2, got 2.5"),
+        (SMOOTHER % ", share: 2", "pairs[0].hedge.share: expected a number from 0.5 to 1, got 2"),
+        (SMOOTHER % ", share: {1s: 0.5, 1m: no}", "pairs[0].hedge.share.1m: expected a number from 0.5 to 1, got 'no'"),
+        (SMOOTHER % ", pace: {}", "pairs[0].hedge.pace: expected a number, or one per timeframe, got a mapping"),
+        (SMOOTHER % ", pace: {1s: 5}", "pairs[0].hedge.pace: nothing for 1m: expected a number, or one each for 1s, 1m; got 1s"),
+        (SMOOTHER % ", pace: {1s: 5, 1m: 5, 5m: 5}", "pairs[0].hedge.pace: 5m is no timeframe of this pair (1s, 1m)"),
+        (
+            "defaults: {hedge: {pace: {1d: 5}}}\n" + SHORTEST,
+            "defaults.hedge.pace: expected a timeframe of whole seconds from 1s to 5m, such as 1s, 30s or 1m, got '1d'",
+        ),
+        ("defaults: {hedge: {share: 0}}\n" + SHORTEST, "defaults.hedge.share: expected a number from 0.5 to 1, got 0"),
+        (
+            "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {pace: 20}}]",
+            "pairs[0].hedge.pace: a setting of smoother, which is not among the methods of this pair: add it to hedge.method, or remove this",
+        ),
+    ],
+)
+def test_an_option_that_is_wrong_or_of_no_use_is_refused_with_one_line(text: str, line: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        of(text)
+    assert str(refusal.value) == f"pipeline.yaml: {line}"
 
 
 def test_a_rule_of_another_kind_needs_no_ols() -> None:

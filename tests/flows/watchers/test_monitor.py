@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.database.questdb import NEVER, Endpoint, Writer, connect
+from flows.database.questdb import Endpoint, Writer, connect
 from flows.feed.health import Vitals
 from flows.sandbox.exchange import Background, background
 from flows.sandbox.market import record
 from flows.settings.config import decode
 from flows.venues.binance.rest import Api
 from flows.watchers.monitor import Monitor, Pace
+from operators.columns import NEVER
 from tests.flows.database.test_questdb import eventually, trades
 from tests.flows.feed.test_health import values
 
