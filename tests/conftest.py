@@ -151,13 +151,15 @@ class Proxy:
 
     def _requests(self, client: socket.socket, upstream: socket.socket) -> None:
         with contextlib.suppress(OSError):
+            answer: str | bytes | None = None
             while chunk := client.recv(65536):
-                if isinstance(self.fault, bytes):
-                    if chunk.startswith(b"POST"):
-                        self.faults += 1
-                        client.sendall(self.fault)
-                else:
+                if chunk.startswith(b"POST"):  # a request whose beginning was forwarded is forwarded whole
+                    answer = self.fault
+                if not isinstance(answer, bytes):
                     upstream.sendall(chunk)
+                elif chunk.startswith(b"POST"):
+                    self.faults += 1
+                    client.sendall(answer)
             upstream.shutdown(socket.SHUT_WR)
 
     def _answers(self, client: socket.socket, upstream: socket.socket) -> None:
