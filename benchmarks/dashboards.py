@@ -22,7 +22,7 @@ from benchmarks import week
 from flows.database.embedded import free_ports, running
 from flows.database.questdb import Endpoint, connect, newest, prepare
 from flows.errors import UserError
-from flows.settings.config import QuestDB
+from flows.settings.model import QuestDB
 from grafana.queries import Query, dashboards, queries, rules
 
 PROMISED_MS: Final = 200.0

@@ -34,7 +34,8 @@ from flows.database import keeper
 from flows.database.embedded import free_ports, running
 from flows.database.questdb import Endpoint, connect, newest, prepare
 from flows.errors import UserError
-from flows.settings.config import QuestDB, Settings, load
+from flows.settings.decoding import load
+from flows.settings.model import QuestDB, Settings
 from operators.columns import DAY_US, SECOND_US
 
 HISTORY_S: Final = 3_900  # of the simulated market, before the measuring begins; the tables end where it begins

@@ -16,7 +16,7 @@ from flows.database.embedded import running
 from flows.database.questdb import Endpoint, connect, prepare
 from flows.database.questdb import tables as schema
 from flows.sandbox.market import record
-from flows.settings.config import QuestDB
+from flows.settings.model import QuestDB
 from tests import forked
 from tests.line import REAL, configure, pairflow, tables
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from flows.runtime.compiling import _compiled
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.steps import warm_up
 from operators.methods import METHODS
 from tests.forked import LENGTH, STATUS, STREAMS

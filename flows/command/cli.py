@@ -228,7 +228,7 @@ def say(text: str) -> None:
 
 
 def load(options: argparse.Namespace) -> Any:
-    from flows.settings.config import load as load_settings
+    from flows.settings.decoding import load as load_settings
 
     return load_settings(options.config or Path("pipeline.yaml"))
 
@@ -441,7 +441,7 @@ def progress(to: TextIO, what: str) -> Callable[[int, int], None]:
 
 
 def demo(options: argparse.Namespace) -> int:
-    from flows.settings.config import load as load_settings
+    from flows.settings.decoding import load as load_settings
 
     settings = load_settings(options.config or DEMO, directory=Path.cwd())
     home = Path.cwd() / ".pairflow" / "demo"
@@ -598,7 +598,7 @@ def questdb(options: argparse.Namespace) -> int:
 
 def known_ports(options: argparse.Namespace) -> Any:
     """A database on the ports of the configuration, if there is one: with --dir nothing else of it matters."""
-    from flows.settings.config import QuestDB
+    from flows.settings.model import QuestDB
 
     if options.config is None and not Path("pipeline.yaml").exists():
         return QuestDB()
@@ -635,7 +635,7 @@ def export_table(options: argparse.Namespace) -> int:
 
 def exported(options: argparse.Namespace) -> Any:
     """The database that an export reads: that of --dir, for which no configuration is needed, else the configured one."""
-    from flows.settings.config import QuestDB
+    from flows.settings.model import QuestDB
 
     if options.dir is None or options.config:
         settings = load(options)

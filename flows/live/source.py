@@ -22,7 +22,7 @@ from flows.history.history import Beginning
 from flows.runtime.fatal import guarded
 from flows.runtime.recovery import FIRST_IDS, write_durably
 from flows.runtime.stop import Stop
-from flows.settings.config import CONTIGUOUS, Settings
+from flows.settings.model import CONTIGUOUS, Settings
 from flows.venues.binance.messages import decode
 from flows.venues.binance.names import stream_name
 from flows.venues.binance.refusals import reason

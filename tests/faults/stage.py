@@ -31,7 +31,8 @@ from flows.replay.source import RecordingSource
 from flows.runtime.running import execute
 from flows.runtime.stop import Stop
 from flows.sandbox.exchange import Background
-from flows.settings.config import Settings, decode
+from flows.settings.decoding import decode
+from flows.settings.model import Settings
 from flows.venues.binance.rest import Limits
 from flows.venues.binance.stream import Timing
 from grafana.queries import rules

@@ -7,7 +7,7 @@ from math import inf
 
 from flows.database.questdb import Endpoint
 from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import SYMBOLS, Stops, Tables, asked, ledger, live, once, records, same, tables
 

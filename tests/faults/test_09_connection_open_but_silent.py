@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from flows.database.questdb import Endpoint
 from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from tests.faults.stage import QUICK, SPEED, Stops, Tables, bars_age_s, live, market_s, same, tables
 
 STALE_S = 60  # Grafana's rule

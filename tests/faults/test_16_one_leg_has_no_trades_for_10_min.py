@@ -12,7 +12,7 @@ import pytest
 
 from flows.database.questdb import Endpoint
 from flows.sandbox.exchange import background
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.conftest import emptied
 from tests.faults.stage import SPEED, START_US, Tables, live, records, replay, same, settings_for, tables, trades_of

@@ -10,7 +10,7 @@ import pytest
 
 from flows.database.questdb import Endpoint
 from flows.feed.frames import Frames
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from tests.faults.stage import Home, Tables, replay, same, tables
 
 

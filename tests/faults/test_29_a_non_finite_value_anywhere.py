@@ -14,7 +14,7 @@ from flows.database.columns import Column, Rows, Symbols
 from flows.database.questdb import Endpoint, Writer
 from flows.database.questdb import tables as schema
 from flows.feed.frames import Frames
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from tests.faults.stage import START_US, Tables, replay, tables
 
 BAD = (math.nan, math.inf, -math.inf)

@@ -16,7 +16,7 @@ import pytest
 from flows.database import keeper
 from flows.database.questdb import Endpoint
 from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from tests.faults.stage import SPEED, Stops, Tables, live, same, settings_for, tables
 
 AWAY_S = 60 / SPEED

@@ -9,7 +9,7 @@ from typing import Any
 
 from flows.database.questdb import Endpoint, connect, newest
 from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import Stops, Tables, live, same, tables
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.database.questdb import Endpoint, connect, suspended
 from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from tests.faults.stage import Stops, Tables, count, live, rule_sql, same, tables
 
 TABLES = ("bars", "signals")

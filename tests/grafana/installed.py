@@ -28,7 +28,7 @@ from flows.database import keeper
 from flows.database.embedded import running
 from flows.database.questdb import Endpoint, connect, prepare
 from flows.errors import UserError
-from flows.settings.config import QuestDB
+from flows.settings.model import QuestDB
 from grafana.api import Grafana
 from grafana.queries import dashboards
 from tests.line import Ports

@@ -23,7 +23,8 @@ from flows.live.source import ExchangeSource, Options
 from flows.pipeline import pipeline
 from flows.runtime.recovery import FIRST_IDS
 from flows.runtime.stop import Stop
-from flows.settings.config import Settings, load
+from flows.settings.decoding import load
+from flows.settings.model import Settings
 from operators.columns import NEVER, SECOND_US, Trades
 from tests.simulation.clock import Clock
 from tests.simulation.database import Database, Illness, Row, Server, SimulatedWriter, as_tuples, transport

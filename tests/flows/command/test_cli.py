@@ -24,7 +24,8 @@ from flows.database.questdb import Endpoint, connect, set_retention, tables
 from flows.errors import UserError
 from flows.runtime.running import own_recovery
 from flows.sandbox.exchange import Faults, Ids, Misreport, background
-from flows.settings.config import QuestDB, load
+from flows.settings.decoding import load
+from flows.settings.model import QuestDB
 from tests import forked
 from tests.line import LAST_S, Ports, configure, finish, follow, pairflow, running, used_store
 

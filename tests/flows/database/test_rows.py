@@ -9,7 +9,7 @@ from flows.database.columns import Rows, Symbols
 from flows.database.questdb import _checked, tables
 from flows.database.rows import Tables, symbols
 from flows.sandbox.market import Market
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.steps import bar_builder, measurer, watch
 from operators.activity import Activity
 from operators.columns import MINUTE_US, SECOND_US, Bars, Flags, Floats, Longs, Trades, stored

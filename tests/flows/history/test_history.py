@@ -14,7 +14,7 @@ from flows.history.history import left_open, merged, resampled, rows_needed, wit
 from flows.replay.recordings import read
 from flows.sandbox.exchange import background
 from flows.sandbox.market import record
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.venues.binance.klines import FIELDS, Klines
 from operators.activity import LONG_WINDOW
 from operators.bars import BarBuilder

@@ -25,7 +25,8 @@ from flows.runtime.recovery import FIRST_IDS
 from flows.runtime.stop import Stop
 from flows.sandbox.exchange import Background, background
 from flows.sandbox.market import record
-from flows.settings.config import Settings, decode
+from flows.settings.decoding import decode
+from flows.settings.model import Settings
 from flows.venues.binance.rest import Limits
 from flows.venues.binance.stream import Timing
 from flows.venues.binance.subscriptions import Pace

@@ -16,7 +16,7 @@ from flows.database.questdb import Endpoint, connect, settle
 from flows.feed.health import Vitals
 from flows.sandbox.exchange import Background, background
 from flows.sandbox.market import record
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.venues.binance.klines import FIELDS, Klines, klines
 from flows.venues.binance.rest import Api
 from flows.watchers.audit import MOST, Auditor, Pace, audited_timeframe, differences

@@ -13,7 +13,7 @@ from flows.database.questdb import Endpoint, Writer, connect
 from flows.feed.health import Vitals
 from flows.sandbox.exchange import Background, background
 from flows.sandbox.market import record
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.venues.binance.rest import Api
 from flows.watchers.monitor import Monitor, Pace
 from operators.columns import NEVER

@@ -11,26 +11,13 @@ from hypothesis import strategies as st
 from statsmodels.tsa.stattools import adfuller
 
 from flows.errors import UserError
-from flows.settings.config import (
-    BUILT_IN,
-    Alert,
-    Costs,
-    Pair,
-    QuestDB,
-    Recovery,
-    Retention,
-    Settings,
-    Source,
-    Window,
-    decode,
-    differences,
-    largest_zscore,
-    load,
-    settings_fingerprint,
-    stale_after,
-    timeframe_us,
-)
+from flows.settings.alerts import largest_zscore
+from flows.settings.decoding import decode, load
+from flows.settings.fingerprint import differences, settings_fingerprint
+from flows.settings.model import Alert, Costs, Pair, QuestDB, Recovery, Retention, Settings, Source, Window, stale_after
+from flows.settings.pairs import BUILT_IN
 from flows.settings.strict_yaml import either, parse
+from flows.settings.timeframes import timeframe_us
 from flows.steps import pair_specs
 from operators.methods import METHODS, OPTIONS, Method, Option
 from operators.metrics import METRICS
@@ -703,7 +690,7 @@ def test_a_directory_at_home_of_a_user_without_one_is_a_line(monkeypatch: pytest
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr("flows.settings.config.Path.home", homeless)
+    monkeypatch.setattr("flows.settings.fields.Path.home", homeless)
     with pytest.raises(UserError, match=r"recovery\.dir: this user has no home directory: write all of the path, got '~/r'$"):
         decode(SHORTEST + "recovery: {dir: ~/r}\n", "pipeline.yaml")
 
