@@ -31,8 +31,10 @@ from websockets.sync.client import connect as connect_websocket
 
 from benchmarks import week
 from flows.database import keeper
+from flows.database.connection import Endpoint, connect
 from flows.database.embedded import free_ports, running
-from flows.database.questdb import Endpoint, connect, newest, prepare
+from flows.database.prepare import prepare
+from flows.database.retention import newest
 from flows.errors import UserError
 from flows.settings.decoding import load
 from flows.settings.model import QuestDB, Settings

@@ -29,7 +29,7 @@ MODULES = (  # what verbs import when they are called
     "flows.history.history",
     "flows.sandbox.market",
     "flows.watchers.monitor",
-    "flows.database.questdb",
+    "flows.database.writer",
     "flows.replay.recordings",
     "flows.database.sink",
     "flows.live.source",

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flows.database.connection import Endpoint, connect
 from flows.database.embedded import running as database
 from flows.database.export import export
-from flows.database.questdb import Endpoint, connect
 from flows.runtime.running import open_recovery
 from flows.settings.decoding import load
 from flows.settings.model import Settings

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from flows.database import credentials, embedded, jar, keeper
-from flows.database.questdb import Endpoint
-from flows.database.questdb import connect as connect_database
+from flows.database.connection import Endpoint
+from flows.database.connection import connect as connect_database
 from flows.database.server_settings import lacking
 from flows.errors import UserError
 from flows.feed.proxies import through

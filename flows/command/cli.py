@@ -265,9 +265,11 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
     import threading
 
     from flows.database.embedded import running
-    from flows.database.questdb import Writer, prepare, set_retention
+    from flows.database.prepare import prepare
+    from flows.database.retention import set_retention
     from flows.database.sink import QuestDBSink
     from flows.database.tally import Tally
+    from flows.database.writer import Writer
     from flows.feed.health import Vitals
     from flows.feed.proxies import proxy_for
     from flows.history.history import Beginning, left_open
@@ -341,9 +343,12 @@ def where_to_look(settings: Any, endpoint: Any) -> str:
 
 def replay(options: argparse.Namespace) -> int:
     from flows.database.embedded import running
-    from flows.database.questdb import Writer, prepare, settle, ttl_would_drop
+    from flows.database.prepare import prepare
+    from flows.database.retention import ttl_would_drop
     from flows.database.sink import AWAITED, QuestDBSink
     from flows.database.tally import Tally
+    from flows.database.wal import settle
+    from flows.database.writer import Writer
     from flows.pipeline import pipeline
     from flows.replay.source import RecordingSource
     from flows.runtime.compiling import telling_of_compiling
@@ -614,7 +619,7 @@ def known_ports(options: argparse.Namespace) -> Any:
 def export_table(options: argparse.Namespace) -> int:
     from flows.database.embedded import running
     from flows.database.export import export, refuse_wrong
-    from flows.database.questdb import prepare
+    from flows.database.prepare import prepare
 
     chosen = {name: getattr(options, name) for name in ("start", "end", "symbol", "pair", "timeframe")}
     refuse_wrong(options.table, options.format, options.output, **chosen)

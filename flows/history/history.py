@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from flows.database.questdb import Endpoint, connect, settle
+from flows.database.connection import Endpoint, connect
+from flows.database.wal import settle
 from flows.errors import Interrupted, UserError
 from flows.feed.sequencer import OPEN, Gap
 from flows.settings.model import Settings, stale_after

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from flows.database.columns import Column, Rows, Symbols
-from flows.database.questdb import Endpoint, Writer, connect, settle
-from flows.database.questdb import tables as schema
+from flows.database.connection import Endpoint, connect
+from flows.database.schema import tables as schema
 from flows.database.sink import QuestDBSink
 from flows.database.tally import Tally
+from flows.database.wal import settle
+from flows.database.writer import Writer
 from flows.feed.frames import Frames, join
 from flows.feed.sequencer import Patience
 from flows.live.source import ExchangePartition, ExchangeSource, Options

@@ -5,7 +5,7 @@ What Pairflow promises then: docs/faults.md.
 
 from math import inf
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.sandbox.exchange import Background
 from flows.settings.model import Settings
 from operators.columns import SECOND_US

@@ -3,7 +3,7 @@
 What Pairflow promises then: docs/faults.md.
 """
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
 from flows.sandbox.exchange import Background
 from flows.settings.model import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import TRADE
 from flows.sandbox.exchange import background
 from flows.venues.binance.messages import decode

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import TRADE
 from flows.sandbox.exchange import Background
 from flows.settings.model import Settings

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.sandbox.exchange import background
 from tests.faults.stage import QUICK, SPEED, Stops, Tables, live, same, settings_for, tables
 

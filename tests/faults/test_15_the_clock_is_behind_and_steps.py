@@ -7,7 +7,7 @@ import random
 import time
 from dataclasses import replace
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.sandbox.exchange import Background
 from flows.settings.model import Settings
 from operators.columns import SECOND_US

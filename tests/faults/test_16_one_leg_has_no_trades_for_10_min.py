@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.sandbox.exchange import background
 from flows.settings.model import Settings
 from operators.columns import SECOND_US

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.sandbox.exchange import Background
 from tests.faults.stage import Home, Tables, count, same, tables
 

@@ -5,7 +5,7 @@ What Pairflow promises then: docs/faults.md.
 
 from pathlib import Path
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.sandbox.exchange import Background
 from tests.faults.stage import COMPARED, SYMBOLS, Home, Stops, Tables, count, eventually, ledger, noted, once, same, tables
 

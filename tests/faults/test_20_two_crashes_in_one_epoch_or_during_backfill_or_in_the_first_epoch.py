@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.sandbox.exchange import Background
 from tests.faults.stage import SECONDS, Home, Stops, Tables, same, tables
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from flows.database.questdb import STOPPING_S, Endpoint
+from flows.database.connection import Endpoint
+from flows.database.writer import STOPPING_S
 from flows.sandbox.exchange import Background
 from flows.venues.binance.stream import CLOSE_S
 from flows.watchers.beside import STOP_S

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
 from flows.settings.model import Settings
 from tests.faults.stage import Home, Tables, replay, same, tables

@@ -10,7 +10,7 @@ import pytest
 import statsmodels.api as sm
 from statsmodels.tsa.stattools import adfuller, coint
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.sandbox.exchange import Faults, background
 from tests.line import LAST_S, Ports, configure, finish, follow, has, pairflow, rows, running, tables
 

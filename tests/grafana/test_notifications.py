@@ -14,7 +14,8 @@ import numpy as np
 import psycopg
 import pytest
 
-from flows.database.questdb import connect, settle
+from flows.database.connection import connect
+from flows.database.wal import settle
 from flows.errors import UserError
 from grafana.queries import milliseconds, rules
 from grafana.rules import KEEP_FIRING, SEEN_S

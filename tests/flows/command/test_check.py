@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from flows.command.check import database, report
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.database.server_settings import server_settings
 from flows.runtime.running import FINGERPRINT, own_recovery
 from flows.sandbox.exchange import Background, background

@@ -18,9 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.command.cli import FAULTS, erase, in_dir, main
+from flows.database.connection import Endpoint, connect
 from flows.database.credentials import passwords_file
 from flows.database.embedded import running as database
-from flows.database.questdb import Endpoint, connect, set_retention, tables
+from flows.database.retention import set_retention
+from flows.database.schema import tables
 from flows.errors import UserError
 from flows.runtime.running import own_recovery
 from flows.sandbox.exchange import Faults, Ids, Misreport, background

@@ -23,9 +23,12 @@ import pytest
 
 from flows.database import embedded, jar, keeper
 from flows.database.columns import Rows, Symbols
+from flows.database.connection import Endpoint, connect
 from flows.database.credentials import login, passwords_file
 from flows.database.embedded import _last_words, running
-from flows.database.questdb import Endpoint, Writer, connect, prepare, settle
+from flows.database.prepare import prepare
+from flows.database.wal import settle
+from flows.database.writer import Writer
 from flows.errors import UserError
 from flows.settings.model import QuestDB
 from tests import forked

@@ -13,20 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.database import questdb as db
+from flows.database import encode
 from flows.database.columns import Column, Rows, Symbols
-from flows.database.questdb import (
-    Endpoint,
-    Writer,
-    connect,
-    newest,
-    prepare,
-    set_retention,
-    settle,
-    suspended,
-    tables,
-    ttl_would_drop,
-)
+from flows.database.connection import Endpoint, connect
+from flows.database.prepare import prepare
+from flows.database.retention import newest, set_retention, ttl_would_drop
+from flows.database.schema import tables
+from flows.database.wal import settle, suspended
+from flows.database.writer import FIRST_PAUSE_S, MAX_PAUSE_S, Writer
 from flows.errors import UserError
 from flows.runtime.stop import Stop
 from operators.columns import DAY_US, NEVER
@@ -216,7 +210,7 @@ def test_alerts_of_an_earlier_version_have_no_edge_and_those_to_come_do(database
 def test_a_key_that_is_missing_at_a_tables_end_is_refused(database: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     audits = tables()["audits"]
     keyed = replace(audits, columns=audits.columns | {"venue": "SYMBOL"}, keys=(*audits.keys, "venue"))
-    monkeypatch.setattr(db, "tables", lambda: {"audits": keyed})
+    monkeypatch.setattr("flows.database.prepare.tables", lambda: {"audits": keyed})
     with pytest.raises(UserError, match=r"^table audits: deduplication: found keys field, symbol, timeframe, ts, expected DEDUP"):
         prepare(database)
 
@@ -265,10 +259,10 @@ def test_rows_are_read_as_they_were_written(database: Endpoint) -> None:
 
 
 def test_a_frame_and_single_rows_write_the_same(database: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    count = db.FRAME_ROWS + 1
+    count = encode.FRAME_ROWS + 1
     written(database, trades(count))
     by_frame = read(database, "trades")
-    monkeypatch.setattr(db, "FRAME_ROWS", 2 * count)
+    monkeypatch.setattr(encode, "FRAME_ROWS", 2 * count)
     with connect(database) as connection:
         connection.execute("TRUNCATE TABLE trades")
     written(database, trades(count))
@@ -310,7 +304,7 @@ def bits(lines: list[tuple[Any, ...]]) -> list[str]:
 
 @pytest.mark.parametrize("frame_rows", [1, 1_000])
 def test_any_rows_are_read_as_they_were_written(database: Endpoint, monkeypatch: pytest.MonkeyPatch, frame_rows: int) -> None:
-    monkeypatch.setattr(db, "FRAME_ROWS", frame_rows)
+    monkeypatch.setattr(encode, "FRAME_ROWS", frame_rows)
 
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(any_rows())
@@ -325,13 +319,13 @@ def test_any_rows_are_read_as_they_were_written(database: Endpoint, monkeypatch:
 
 def test_small_batches_are_joined_in_their_order() -> None:
     parts = [trades(1, first_id=index) for index in range(5)] + [gap(T0, "open"), trades(2, first_id=9), gap(T0, "filled")]
-    joined = db._gathered(parts)
+    joined = encode.gathered(parts)
     assert [(rows.table, len(rows)) for rows in joined] == [("trades", 7), ("gaps", 1), ("gaps", 1)]
     assert joined[0].columns["id"].tolist() == [0, 1, 2, 3, 4, 9, 10]  # type: ignore[union-attr]
 
 
 def test_more_rows_than_a_request_holds_are_sent_while_they_come(database: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(db, "REQUEST_ROWS", 100)
+    monkeypatch.setattr("flows.database.writer.REQUEST_ROWS", 100)
     with writing(database) as writer:
         writer.write([trades(250), gap(T0, "open")])
         assert writer.waiting == 0
@@ -414,7 +408,7 @@ def test_a_500_is_tried_again_with_growing_pauses_until_it_passes(database: Endp
         writer.flush()
     settle(database)
     assert read(database, "trades") == expected(trades(10))
-    limits = [min(db.FIRST_PAUSE_S * 2**tries, db.MAX_PAUSE_S) for tries in range(12)]
+    limits = [min(FIRST_PAUSE_S * 2**tries, MAX_PAUSE_S) for tries in range(12)]
     assert all(limit / 2 <= pause <= limit for pause, limit in zip(pauses, limits, strict=True))
     assert told[0].endswith(": away (HTTP 500 full): 10 rows wait, trying again")
     assert len(told) == 2
@@ -458,7 +452,7 @@ def test_a_stopped_writer_gives_up_at_its_next_failure() -> None:
 def test_a_writer_that_is_stopped_does_not_wait_for_an_answer(
     database: Endpoint, proxy: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch, stop: Any
 ) -> None:
-    monkeypatch.setattr(db, "STOPPING_S", 0.2)
+    monkeypatch.setattr("flows.database.writer.STOPPING_S", 0.2)
     between = proxy(database.http_port)
     between.fault = "hang"
     with writing(replace(database, http_port=between.port, pg_port=1), stop=stop, request_s=3_600) as writer:

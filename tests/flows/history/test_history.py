@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.database.questdb import Endpoint, Writer, connect, settle
+from flows.database.connection import Endpoint, connect
+from flows.database.wal import settle
+from flows.database.writer import Writer
 from flows.feed.frames import join
 from flows.feed.ledger import gap_rows
 from flows.feed.sequencer import Gap

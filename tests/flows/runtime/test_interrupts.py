@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from flows.database import embedded, jar
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.errors import Interrupted
 from flows.runtime.interrupts import AT_ONCE, TOO_LONG, interruptible, step_at_work, stopping_on_signals
 from flows.runtime.stop import Stop

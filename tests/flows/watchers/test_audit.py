@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from flows.database.columns import Rows, Symbols
-from flows.database.questdb import Endpoint, connect, settle
+from flows.database.connection import Endpoint, connect
+from flows.database.wal import settle
 from flows.feed.health import Vitals
 from flows.sandbox.exchange import Background, background
 from flows.sandbox.market import record

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.database.questdb import Endpoint, Writer, connect
+from flows.database.connection import Endpoint, connect
+from flows.database.writer import Writer
 from flows.feed.health import Vitals
 from flows.sandbox.exchange import Background, background
 from flows.sandbox.market import record
