@@ -21,7 +21,7 @@ from flows.settings.decoding import decode
 from flows.venues.binance.klines import FIELDS, Klines, klines
 from flows.venues.binance.rest import Api
 from flows.watchers.audit import MOST, Auditor, Pace, audited_timeframe, differences
-from tests.flows.database.test_questdb import eventually, written
+from tests.flows.database.written import eventually, written
 from tests.line import configure, finish, follow, running
 
 START_US = 1_763_799_960_000_000  # a whole minute

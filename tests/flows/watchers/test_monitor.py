@@ -18,7 +18,7 @@ from flows.settings.decoding import decode
 from flows.venues.binance.rest import Api
 from flows.watchers.monitor import Monitor, Pace
 from operators.columns import NEVER
-from tests.flows.database.test_questdb import eventually, trades
+from tests.flows.database.written import eventually, trades
 from tests.flows.feed.test_health import values
 
 START_US = 1_763_800_000_000_000
