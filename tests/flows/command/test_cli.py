@@ -17,7 +17,10 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 
-from flows.command.cli import FAULTS, erase, in_dir, main
+from flows.command.cli import main
+from flows.command.configured import in_dir
+from flows.command.exchange import FAULTS
+from flows.command.simulated import erase
 from flows.database.connection import Endpoint, connect
 from flows.database.credentials import passwords_file
 from flows.database.embedded import running as database
