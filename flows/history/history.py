@@ -13,7 +13,7 @@ import numpy as np
 from flows.database.connection import Endpoint, connect
 from flows.database.wal import settle
 from flows.errors import Interrupted, UserError
-from flows.feed.sequencer import OPEN, Gap
+from flows.feed.backlog import OPEN, Gap
 from flows.settings.model import Settings, stale_after
 from flows.settings.timeframes import timeframe_us
 from flows.venues.binance.klines import FIELDS, Klines, first_id_from, interval_us, klines, server_time_us

@@ -13,11 +13,12 @@ import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from flows.errors import Interrupted, UserError
+from flows.feed.backlog import DISCONNECT, FILLED, NONE, RESTART, UNFILLABLE, Gap, Page, Patience, Request
 from flows.feed.feed import WAIT_S, Feed
 from flows.feed.health import Health, Vitals, wall_us
 from flows.feed.inbox import Broken, Connected, Disconnected, Inbox, Joined, Subscribed
 from flows.feed.ledger import gap_rows
-from flows.feed.sequencer import DISCONNECT, FILLED, NONE, RESTART, UNFILLABLE, Gap, Page, Patience, Request, Sequencer
+from flows.feed.sequencer import Sequencer
 from flows.history.history import Beginning
 from flows.runtime.fatal import guarded
 from flows.runtime.recovery import FIRST_IDS, write_durably

@@ -16,9 +16,9 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from flows.database.columns import Rows
 from flows.database.sink import PARTITION, QuestDBSink
+from flows.feed.backlog import NONE, UNFILLABLE, Patience
 from flows.feed.feed import Feed
 from flows.feed.ledger import gap_rows
-from flows.feed.sequencer import NONE, UNFILLABLE, Patience
 from flows.live.source import ExchangeSource, Options
 from flows.pipeline import pipeline
 from flows.runtime.recovery import FIRST_IDS

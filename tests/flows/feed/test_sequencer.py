@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.feed.backlog import CAUSES, NONE, Gap, Page, Patience, Request
 from flows.feed.frames import Frames
-from flows.feed.sequencer import CAUSES, HELD, NONE, REACH, Gap, Page, Patience, Request, Sequencer
+from flows.feed.sequencer import HELD, REACH, Sequencer
 from operators.columns import NEVER, SECOND_US
 
 QUIET_US = 3 * SECOND_US

@@ -9,9 +9,9 @@ import pytest
 from flows.database.connection import Endpoint, connect
 from flows.database.wal import settle
 from flows.database.writer import Writer
+from flows.feed.backlog import Gap
 from flows.feed.frames import join
 from flows.feed.ledger import gap_rows
-from flows.feed.sequencer import Gap
 from flows.history.history import left_open, merged, resampled, rows_needed, without_holes
 from flows.replay.recordings import read
 from flows.sandbox.exchange import background

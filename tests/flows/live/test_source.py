@@ -15,10 +15,10 @@ import pytest
 
 from flows.database.columns import Rows
 from flows.errors import UserError
+from flows.feed.backlog import Gap, Patience
 from flows.feed.feed import Feed
 from flows.feed.frames import Frames, join
 from flows.feed.inbox import Broken
-from flows.feed.sequencer import Gap, Patience
 from flows.live.source import TRADE_SEEN, ExchangePartition, ExchangeSource, Options
 from flows.replay.recordings import read
 from flows.runtime.recovery import FIRST_IDS
