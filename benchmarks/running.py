@@ -122,7 +122,8 @@ def play(port: int, symbols: Sequence[str], trades_s: int, present_us: int) -> N
     """Serve a simulated market whose present is `present_us` now; ends with its standard input."""
     import asyncio
 
-    from flows.sandbox.exchange import Exchange, Options
+    from flows.sandbox.exchange import Exchange
+    from flows.sandbox.options import Options
 
     behind_us = time.time_ns() // 1_000 - present_us
 

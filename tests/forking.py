@@ -24,7 +24,7 @@ MODULES = (  # what verbs import when they are called
     "flows.venues.binance.rest",
     "flows.command.check",
     "flows.database.embedded",
-    "flows.sandbox.exchange",
+    "flows.sandbox.background",
     "flows.database.export",
     "flows.history.history",
     "flows.sandbox.market",

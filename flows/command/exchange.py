@@ -50,8 +50,10 @@ def exchange(options: argparse.Namespace) -> int:
 
     if options.config:
         load(options)  # not needed, but a wrong one is a mistake all the same
-    from flows.sandbox.exchange import Faults, Options, serve
+    from flows.sandbox.background import serve
+    from flows.sandbox.faults import Faults
     from flows.sandbox.market import DEFAULT_SYMBOLS
+    from flows.sandbox.options import Options
 
     faults = {}
     for fault in options.fault:

@@ -32,7 +32,7 @@ from flows.replay.recordings import read
 from flows.replay.source import RecordingSource
 from flows.runtime.running import execute
 from flows.runtime.stop import Stop
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from flows.settings.decoding import decode
 from flows.settings.model import Settings
 from flows.venues.binance.rest import Limits
@@ -285,7 +285,7 @@ class Stops:
 
     def _stands(self) -> bool:
         exchange = self._exchange.exchange
-        return self._left[:1] == [exchange.now_us] and not any(each.unsent() or each.held for each in exchange._clients.values())
+        return self._left[:1] == [exchange.now_us] and not any(each.unsent() or each.held for each in exchange.clients.values())
 
     def go_on(self) -> None:
         """To the next stop; without one to the end."""

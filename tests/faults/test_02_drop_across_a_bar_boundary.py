@@ -5,7 +5,7 @@ What Pairflow promises then: docs/faults.md.
 
 from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import START_US, Line, Stops, Tables, ids_at, live, once, records, same, tables

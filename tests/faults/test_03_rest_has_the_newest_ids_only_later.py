@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, Stops, Tables, asked, ids_at, ledger, live, records, same, tables

@@ -5,7 +5,7 @@ What Pairflow promises then: docs/faults.md.
 
 from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from flows.settings.model import Settings
 from flows.settings.timeframes import timeframe_us
 from tests.faults.stage import QUICK, SYMBOLS, Tables, asked, ids_at, ledger, live, records, same, tables

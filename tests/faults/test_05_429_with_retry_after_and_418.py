@@ -11,7 +11,7 @@ from msgspec import structs
 
 from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, SECONDS, SPEED, Tables, asked, ids_at, live, same, settings_for, tables

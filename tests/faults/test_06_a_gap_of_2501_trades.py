@@ -7,7 +7,7 @@ import msgspec
 
 from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from flows.settings.model import Settings
 from tests.faults.stage import Tables, asked, ids_at, ledger, live, records, same, tables
 

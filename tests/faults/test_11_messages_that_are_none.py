@@ -10,7 +10,7 @@ import pytest
 
 from flows.database.connection import Endpoint
 from flows.feed.frames import TRADE
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from flows.settings.model import Settings
 from flows.venues.binance.messages import decode
 from tests.faults.stage import Tables, lasting, live, same, tables

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 
 from flows.database.connection import Endpoint
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, Tables, lasting, live, same, tables

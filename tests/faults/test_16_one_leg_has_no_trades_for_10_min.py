@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from flows.database.connection import Endpoint
-from flows.sandbox.exchange import background
+from flows.sandbox.background import background
 from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.conftest import emptied

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from flows.database.connection import Endpoint
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from tests.faults.stage import Home, Tables, count, same, tables
 
 LONGEST_S = 1.0  # of a life, from the first line on

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flows.database.connection import Endpoint
 from flows.database.schema import tables as schema
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from tests.faults.stage import SECONDS, Home, Stops, Tables, count, noted, once, same, tables
 
 

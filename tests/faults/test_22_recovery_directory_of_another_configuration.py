@@ -4,7 +4,7 @@ What Pairflow promises then: docs/faults.md.
 """
 
 from flows.database.connection import Endpoint
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from tests.faults.stage import Home, Stops, count
 
 

@@ -7,7 +7,7 @@ import resource
 import shutil
 
 from flows.database.connection import Endpoint
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from tests.faults.stage import Home, Stops, Tables, count, same, tables
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from flows.database import keeper
 from flows.database.connection import Endpoint
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from flows.settings.model import Settings
 from tests.faults.stage import SPEED, Stops, Tables, live, same, settings_for, tables
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flows.database.connection import Endpoint, connect
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from flows.settings.model import Settings
 from tests.faults.stage import SPEED, Home, Stops, Tables, count, live, same, tables
 

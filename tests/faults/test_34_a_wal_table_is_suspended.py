@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.database.connection import Endpoint, connect
 from flows.database.wal import suspended
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from flows.settings.model import Settings
 from tests.faults.stage import Stops, Tables, count, live, rule_sql, same, tables
 

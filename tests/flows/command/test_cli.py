@@ -21,7 +21,8 @@ from flows.database.embedded import running as database
 from flows.database.retention import set_retention
 from flows.database.schema import tables
 from flows.runtime.running import own_recovery
-from flows.sandbox.exchange import Faults, Ids, Misreport, background
+from flows.sandbox.background import background
+from flows.sandbox.faults import Faults, Ids, Misreport
 from flows.settings.decoding import load
 from flows.settings.model import QuestDB
 from tests import forked
@@ -292,7 +293,7 @@ def test_verbs_with_a_directory_need_no_configuration(
 def test_the_local_exchange_needs_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     played: list[object] = []
-    monkeypatch.setattr("flows.sandbox.exchange.serve", lambda options, _: played.append(options))
+    monkeypatch.setattr("flows.sandbox.background.serve", lambda options, _: played.append(options))
     assert main(["exchange"]) == 0
     assert len(played) == 1
 

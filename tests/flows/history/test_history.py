@@ -14,7 +14,7 @@ from flows.feed.frames import join
 from flows.feed.ledger import gap_rows
 from flows.history.history import left_open, merged, resampled, rows_needed, without_holes
 from flows.replay.recordings import read
-from flows.sandbox.exchange import background
+from flows.sandbox.background import background
 from flows.sandbox.market import record
 from flows.settings.decoding import decode
 from flows.venues.binance.klines import FIELDS, Klines

@@ -23,7 +23,7 @@ from flows.live.source import TRADE_SEEN, ExchangePartition, ExchangeSource, Opt
 from flows.replay.recordings import read
 from flows.runtime.recovery import FIRST_IDS
 from flows.runtime.stop import Stop
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
 from flows.settings.decoding import decode
 from flows.settings.model import Settings

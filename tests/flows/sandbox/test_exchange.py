@@ -19,8 +19,11 @@ from websockets.sync.client import ClientConnection, connect
 from flows.errors import UserError
 from flows.feed.frames import AGG_TRADE, COLUMNS, TRADE, Frames, join
 from flows.replay.recordings import read
-from flows.sandbox.exchange import Background, Exchange, Options, Simulation, background
+from flows.sandbox.background import Background, background
+from flows.sandbox.exchange import Exchange
 from flows.sandbox.market import record
+from flows.sandbox.options import Options
+from flows.sandbox.sources import Simulation
 from flows.venues.binance.messages import decode, decode_rest
 from tests import forked
 from tests.line import LAST_S
@@ -535,7 +538,7 @@ def test_a_taken_port_is_one_clear_line() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_says_where_it_is_and_ends_well(recording: Path, number: signal.Signals) -> None:
     code = (
-        "import sys; from pathlib import Path; from flows.sandbox.exchange import Options, serve\n"
+        "import sys; from pathlib import Path; from flows.sandbox.background import serve; from flows.sandbox.options import Options\n"
         "serve(Options(paths=[Path(sys.argv[1])]), lambda text: print(text, flush=True))"
     )
     running = forked.start([sys.executable, "-c", code, str(recording)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])

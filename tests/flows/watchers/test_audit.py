@@ -15,7 +15,7 @@ from flows.database.columns import Rows, Symbols
 from flows.database.connection import Endpoint, connect
 from flows.database.wal import settle
 from flows.feed.health import Vitals
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
 from flows.settings.decoding import decode
 from flows.venues.binance.klines import FIELDS, Klines, klines

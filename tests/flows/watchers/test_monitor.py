@@ -12,7 +12,7 @@ import pytest
 from flows.database.connection import Endpoint, connect
 from flows.database.writer import Writer
 from flows.feed.health import Vitals
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
 from flows.settings.decoding import decode
 from flows.venues.binance.rest import Api
