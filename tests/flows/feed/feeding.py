@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pytest
 
 from flows.feed.backlog import Gap, Page, Patience, Request
 from flows.feed.frames import Frames
@@ -98,16 +97,6 @@ class Feed:
         """Final lines: a later one replaces an earlier one of the same key."""
         lines = {(gap.ts, gap.symbol, gap.first_id): gap for gap in self.gaps}
         return [(gap.symbol, gap.first_id, gap.last_id, gap.cause, gap.status) for gap in lines.values()]
-
-
-@pytest.fixture
-def live() -> Feed:
-    return begun(Feed())
-
-
-@pytest.fixture
-def sparse() -> Feed:
-    return begun(Feed(contiguous=False))
 
 
 def begun(feed: Feed) -> Feed:
