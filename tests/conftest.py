@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -44,8 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "numprocesses", None):  # this process has others run the tests
         forked.serve()
         if not any((ROOT / "operators").rglob("*.nbi")):  # a fresh clone: what each of them would compile is compiled once before
-            print("compiling the numerical kernels: once, about a minute", file=sys.stderr)
-            forked.run([sys.executable, "-c", ""], check=True)
+            print("compiling the numerical kernels: once, half a minute", file=sys.stderr)
+            with subprocess.Popen([sys.executable, "-c", "from tests.forking import compile_slowest; compile_slowest()"], cwd=ROOT):
+                forked.run([sys.executable, "-c", ""], check=True)
 
 
 def _free_ports(count: int) -> list[int]:

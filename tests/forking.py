@@ -13,10 +13,14 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from flows.runtime.compiling import _compiled
 from flows.settings.decoding import decode
 from flows.steps import warm_up
+from operators.huber import rolling_huber
 from operators.methods import METHODS
+from operators.theil_sen import rolling_theil_sen
 from tests.forked import LENGTH, STATUS, STREAMS
 
 MODULES = (  # what verbs import when they are called
@@ -54,6 +58,13 @@ def ready() -> None:
         os.execv(sys.executable, [sys.executable, "-m", "tests.forking", *sys.argv[1:], AGAIN])
     gc.collect()
     gc.freeze()  # the pages of what is loaded stay shared
+
+
+def compile_slowest() -> None:
+    """Compile what takes longest and comes last in `ready`, for a process that runs beside it on another core."""
+    values, one, end = np.random.default_rng(1).normal(size=(2, 40)).cumsum(axis=1), np.ones(1, np.int64), np.full(1, 40)
+    for rolling in (rolling_theil_sen, rolling_huber):
+        rolling(values, 0 * one, one, end, end)
 
 
 class Forking:

@@ -57,6 +57,7 @@ def test_a_formula_that_is_off_by_a_millionth_fails_its_row_and_the_run(
     assert main(["--quick", "--only", "shin"]) == 0  # which has a least-squares fit of its own
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
 def test_every_operator_can_fail(name: str, monkeypatch: pytest.MonkeyPatch, markets: list[Kind]) -> None:
     ours = getattr(verify_statistics, name)

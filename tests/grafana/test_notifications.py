@@ -19,8 +19,9 @@ from flows.database.wal import settle
 from flows.errors import UserError
 from grafana.queries import milliseconds, rules
 from grafana.rules import KEEP_FIRING, SEEN_S
-from operators.alerts import ABOVE, AlertStates
+from operators.alerts import AlertStates
 from operators.columns import NEVER, SECOND_US
+from operators.metrics import ABOVE
 from tests.conftest import emptied
 from tests.grafana.installed import HEAR_S, NEEDED, Database, Installed, Post, Told, eventually, grafana_on, post_office
 from tests.grafana.rows import bar, insert

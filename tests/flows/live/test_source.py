@@ -37,7 +37,7 @@ from tests.line import LAST_S
 
 START_US = 1_763_800_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-SECONDS, SPEED = 60, 20.0
+SECONDS, SPEED = 60, 40.0
 QUICK = Options(
     patience=Patience(grace_s=0.3, settle_s=0.3, backoff_s=0.05, backoff_cap_s=0.3, tries=3),
     timing=Timing(connect_s=5.0, silence_s=0.5, backoff_s=0.05, backoff_cap_s=0.3, subscribe_s=0.05, overlap_s=0.2),
