@@ -19,10 +19,12 @@ import numpy as np
 import psycopg
 
 from benchmarks import week
+from flows.database.connection import Endpoint, connect
 from flows.database.embedded import free_ports, running
-from flows.database.questdb import Endpoint, connect, newest, prepare
+from flows.database.prepare import prepare
+from flows.database.retention import newest
 from flows.errors import UserError
-from flows.settings.config import QuestDB
+from flows.settings.model import QuestDB
 from grafana.queries import Query, dashboards, queries, rules
 
 PROMISED_MS: Final = 200.0

@@ -28,8 +28,8 @@ from flows.pipeline import pipeline
 from flows.replay.source import RecordingSource
 from flows.runtime.stop import Stop
 from flows.sandbox.market import record
-from flows.settings.config import Settings
-from flows.settings.config import decode as settings_of
+from flows.settings.decoding import decode as settings_of
+from flows.settings.model import Settings
 from flows.venues.binance.messages import decode
 
 SYMBOLS: Final = ("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT")

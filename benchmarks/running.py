@@ -31,10 +31,13 @@ from websockets.sync.client import connect as connect_websocket
 
 from benchmarks import week
 from flows.database import keeper
+from flows.database.connection import Endpoint, connect
 from flows.database.embedded import free_ports, running
-from flows.database.questdb import Endpoint, connect, newest, prepare
+from flows.database.prepare import prepare
+from flows.database.retention import newest
 from flows.errors import UserError
-from flows.settings.config import QuestDB, Settings, load
+from flows.settings.decoding import load
+from flows.settings.model import QuestDB, Settings
 from operators.columns import DAY_US, SECOND_US
 
 HISTORY_S: Final = 3_900  # of the simulated market, before the measuring begins; the tables end where it begins
@@ -119,7 +122,8 @@ def play(port: int, symbols: Sequence[str], trades_s: int, present_us: int) -> N
     """Serve a simulated market whose present is `present_us` now; ends with its standard input."""
     import asyncio
 
-    from flows.sandbox.exchange import Exchange, Options
+    from flows.sandbox.exchange import Exchange
+    from flows.sandbox.options import Options
 
     behind_us = time.time_ns() // 1_000 - present_us
 

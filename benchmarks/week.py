@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from flows.database.questdb import Endpoint, connect, settle
+from flows.database.connection import Endpoint, connect
+from flows.database.wal import settle
 
 DAY_S: Final = 86_400
 SETTLE_S: Final = 1_800.0

@@ -11,7 +11,7 @@ from flows.database.columns import Rows
 from flows.database.rows import Tables
 from flows.feed.feed import Feed
 from flows.history.history import States
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from flows.steps import bar_builder, measurer, rows_of, split, stateful, watch
 from operators.columns import RESUMED
 

@@ -14,7 +14,8 @@ from flows.feed.feed import Feed
 from flows.history.history import States
 from flows.runtime.fatal import guarded
 from flows.runtime.interrupts import step_at_work
-from flows.settings.config import Pair, Settings, stale_after, timeframe_us
+from flows.settings.model import Pair, Settings, stale_after
+from flows.settings.timeframes import timeframe_us
 from operators.bars import BarBuilder
 from operators.columns import Bars, Trades
 from operators.measures import Measurer, PairSpec

@@ -1,5 +1,5 @@
 -- Pairflow's tables. Names, types and units are a public interface: a new column is appended, never inserted.
--- A table of an earlier version gets what was appended at the next start (flows/database/questdb.py, prepare).
+-- A table of an earlier version gets what was appended at the next start (flows/database/prepare.py).
 -- ts is UTC (microseconds since the epoch); a bar's ts is its opening time. DOUBLE and LONG are NULL where undefined.
 
 CREATE TABLE IF NOT EXISTS trades (

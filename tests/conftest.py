@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from flows.database.connection import Endpoint, connect
 from flows.database.credentials import server_environment
 from flows.database.embedded import running
-from flows.database.questdb import Endpoint, connect, prepare
-from flows.database.questdb import tables as schema
+from flows.database.prepare import prepare
+from flows.database.schema import tables as schema
 from flows.sandbox.market import record
-from flows.settings.config import QuestDB
+from flows.settings.model import QuestDB
 from tests import forked
 from tests.line import REAL, configure, pairflow, tables
 

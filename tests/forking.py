@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from flows.runtime.compiling import _compiled
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.steps import warm_up
 from operators.huber import rolling_huber
 from operators.methods import METHODS
@@ -28,12 +28,12 @@ MODULES = (  # what verbs import when they are called
     "flows.venues.binance.rest",
     "flows.command.check",
     "flows.database.embedded",
-    "flows.sandbox.exchange",
+    "flows.sandbox.background",
     "flows.database.export",
     "flows.history.history",
     "flows.sandbox.market",
     "flows.watchers.monitor",
-    "flows.database.questdb",
+    "flows.database.writer",
     "flows.replay.recordings",
     "flows.database.sink",
     "flows.live.source",

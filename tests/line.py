@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flows.database.connection import Endpoint, connect
 from flows.database.embedded import running as database
 from flows.database.export import export
-from flows.database.questdb import Endpoint, connect
 from flows.runtime.running import open_recovery
-from flows.settings.config import Settings, load
+from flows.settings.decoding import load
+from flows.settings.model import Settings
 from tests import forked
 
 LAST_S = 200.0  # what has not come by then never comes; no test expects how soon it does

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from flows.database import credentials, embedded, jar, keeper
-from flows.database.questdb import Endpoint
-from flows.database.questdb import connect as connect_database
+from flows.database.connection import Endpoint
+from flows.database.connection import connect as connect_database
 from flows.database.server_settings import lacking
 from flows.errors import UserError
 from flows.feed.proxies import through
 from flows.runtime.compiling import compiled_anew
 from flows.runtime.running import compare_recovery, of_its_own, refuse_in_use
-from flows.settings.config import Settings, load
+from flows.settings.decoding import load
+from flows.settings.model import Settings
 from flows.venues.binance.names import stream_name
 from flows.venues.binance.readiness import refuse_unready, refuse_unstreamed
 

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from flows.database import credentials, keeper
+from flows.database.connection import Endpoint
 from flows.database.jar import VERSION, Progress, jar, java_home, silent
-from flows.database.questdb import Endpoint
 from flows.database.server_settings import server_settings
 from flows.errors import UserError
-from flows.settings.config import QuestDB
+from flows.settings.model import QuestDB
 
 START_S = 120.0  # a small machine under load; usually 2 to 5
 POLL_S = 0.05

@@ -14,8 +14,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from flows.database.connection import Endpoint, connect
 from flows.database.export_file import STDOUT, format_of, opened
-from flows.database.questdb import Endpoint, Table, connect, suspended, suspension, tables
+from flows.database.schema import Table, tables
+from flows.database.wal import suspended, suspension
 from flows.errors import UserError
 
 SLICE_ROWS = 50_000

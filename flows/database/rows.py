@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 
 from flows.database.columns import Column, Rows, Symbols
-from flows.settings.config import Settings, timeframe_us
+from flows.settings.model import Settings
+from flows.settings.timeframes import timeframe_us
 from operators.columns import Bars, Trades
 from operators.metrics import METRICS
 from operators.results import Measures, Watched

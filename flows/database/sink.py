@@ -8,8 +8,8 @@ from typing import Final
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from flows.database.columns import Rows
-from flows.database.questdb import Writer
 from flows.database.tally import Tally
+from flows.database.writer import Writer
 from flows.errors import UserError
 from flows.runtime.fatal import guarded
 

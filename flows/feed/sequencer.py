@@ -5,122 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from flows.feed.backlog import DISCONNECT, FILLED, LOST, NONE, OPEN, UNFILLABLE, Backlog, Gap, Hole, Page, Patience, Request, Times
 from flows.feed.frames import COLUMNS, NEIGHBOURS, Frames, join, plausible
 from operators.columns import NEVER, SECOND_US, Flags, Longs, Trades
 
-Times = npt.NDArray[np.float64]  # seconds of the caller's clock
-
-NONE: Final = -2  # the last id of a symbol that has none; -1 is that of one which begins with the id 0, as a new listing does
 REACH: Final = 1_000  # messages of a symbol within which ids are put in order
 HELD: Final = 1_000_000  # trades held behind holes, of all symbols: about 80 MB
-LOST, DISCONNECT, RESTART, RECORDING = "lost", "disconnect", "restart", "recording"
-CAUSES: Final = (LOST, DISCONNECT, RESTART, RECORDING)
-OPEN, FILLED, UNFILLABLE = "open", "filled", "unfillable"
-STATUSES: Final = (OPEN, FILLED, UNFILLABLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long the sequencer waits for ids; seconds of the caller's clock."""
-
-    grace_s: float = 0.2  # before a hole is a hole: messages may come in another order
-    settle_s: float = 1.0  # after a connect, before the exchange is asked about symbols silent since: its database lags its stream
-    backoff_s: float = 0.25  # before the second try; doubled for each one after
-    backoff_cap_s: float = 5.0
-    tries: int = 6  # answers that skip the missing ids until they count as not existing
-    lag_s: float = 300.0  # from then on answers that end before the missing ids count too
-    silence_s: float = 60.0  # of a symbol while others stream, before the exchange is asked about it; doubled each time nothing came
-    silence_cap_s: float = 600.0
-    pace_s: float = 1.0  # between such questions: with many quiet symbols they must not use up what holes need
-    overdue_s: float = 5.0  # of market time: a younger trade the socket may be about to bring
-    unknown_s: float = 300.0  # before the exchange is asked again about a symbol that it does not know any more
-    refused_s: float = 30.0  # of refusals, `tries` of them at least, until missing ids are given up: live trades wait behind them
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A line of the ledger. `filled_at` is left to the caller, who has a clock."""
-
-    ts: int  # of the trade before, µs
-    symbol: int
-    first_id: int
-    last_id: int
-    cause: str
-    status: str
-    trades: int  # filled: that the exchange had; else ids
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to ask the exchange for: trades of the symbol from an id on."""
-
-    symbol: int
-    from_id: int
-    to_id: int | None  # an id beyond which nothing is known to be missing; None: the socket has said nothing yet
-    connection: int  # how many there had been
-    probe: bool = False  # nothing is known to be missing: the socket is silent about this symbol alone
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What the exchange answered: `ids` are all that it lists, `frames` those that are trades."""
-
-    frames: Frames
-    ids: Longs
-    full: bool  # there may be more
-    unknown: bool = False  # instead of an answer: the exchange does not have the symbol
-    refused: bool = False  # instead of an answer: it will not tell, and asking again may not help (an API key, the country)
-
-
-@dataclass(slots=True)
-class Hole:
-    """Ids that the socket did not bring. `last_id` is None until the first message after a connect tells where they end, if there are any."""
-
-    first_id: int
-    last_id: int | None
-    ts: int
-    cause: str
-    shown: bool = False  # stands in the ledger as open
-    stream_id: int | None = None  # the smallest that the socket brought since it may have missed some
-
-
-@dataclass(slots=True)
-class Backlog:
-    """What one symbol waits for, and the trades that wait with it."""
-
-    rows: Frames  # by id, each once, all behind the first missing id
-    arrived: Times  # (rows,)
-    parts: list[tuple[Frames, float]] = field(default_factory=list)  # came since, as they came
-    size: int = 0  # rows in both
-    since: float = np.inf  # when the oldest of them came
-    holes: list[Hole] = field(default_factory=list)  # by id
-    noted_to: int = NONE  # holes up to this id are in `holes`
-    asked: bool = False  # a request is under way
-    next_try: float = 0.0
-    attempts: int = 0  # answers in a row that did not help
-    denials: int = 0  # of them, those that say the ids do not exist
-    refusals: int = 0  # answers in a row that refuse to tell
-    asking_since: float = np.inf
-    checked: bool = False  # the exchange has said what came since the last connect
-    due: float = np.inf  # when to ask it that; then, when it said so
-    known_to: int = NONE  # sparse: ids up to this one that have not come are none
-    fetched: list[Longs] = field(default_factory=list)  # sparse: ids of trades that the exchange gave, behind the last closed hole
-
-    @property
-    def unended(self) -> Hole | None:
-        return self.holes[-1] if self.holes and self.holes[-1].last_id is None else None
-
-    def begin_asking(self) -> None:
-        """Forget the tries so far: what is missing now is something else."""
-        self.attempts = self.denials = self.refusals = 0
-        self.asking_since = np.inf
-
-    @property
-    def idle(self) -> bool:
-        """Nothing is known to be missing, and the exchange was asked."""
-        return not self.size and self.checked and len(self.holes) == 1 and self.holes[0].last_id is None
 
 
 @dataclass(slots=True)

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from flows.database.questdb import Endpoint, connect, settle
+from flows.database.connection import Endpoint, connect
+from flows.database.wal import settle
 from flows.errors import Interrupted, UserError
-from flows.feed.sequencer import OPEN, Gap
-from flows.settings.config import Settings, stale_after, timeframe_us
+from flows.feed.backlog import OPEN, Gap
+from flows.settings.model import Settings, stale_after
+from flows.settings.timeframes import timeframe_us
 from flows.venues.binance.klines import FIELDS, Klines, first_id_from, interval_us, klines, server_time_us
 from flows.venues.binance.refusals import Failed, Refused
 from flows.venues.binance.rest import Api

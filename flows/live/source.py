@@ -13,16 +13,17 @@ import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from flows.errors import Interrupted, UserError
+from flows.feed.backlog import DISCONNECT, FILLED, NONE, RESTART, UNFILLABLE, Gap, Page, Patience, Request
 from flows.feed.feed import WAIT_S, Feed
 from flows.feed.health import Health, Vitals, wall_us
 from flows.feed.inbox import Broken, Connected, Disconnected, Inbox, Joined, Subscribed
 from flows.feed.ledger import gap_rows
-from flows.feed.sequencer import DISCONNECT, FILLED, NONE, RESTART, UNFILLABLE, Gap, Page, Patience, Request, Sequencer
+from flows.feed.sequencer import Sequencer
 from flows.history.history import Beginning
 from flows.runtime.fatal import guarded
 from flows.runtime.recovery import FIRST_IDS, write_durably
 from flows.runtime.stop import Stop
-from flows.settings.config import CONTIGUOUS, Settings
+from flows.settings.model import CONTIGUOUS, Settings
 from flows.venues.binance.messages import decode
 from flows.venues.binance.names import stream_name
 from flows.venues.binance.refusals import reason

@@ -16,7 +16,8 @@ from flows.replay.ids import CONFLICT, DUPLICATE, ORDER
 from flows.replay.sequence import IdSequence
 from flows.runtime.fatal import guarded
 from flows.runtime.stop import Stop
-from flows.settings.config import CONTIGUOUS, Settings, timeframe_us
+from flows.settings.model import CONTIGUOUS, Settings
+from flows.settings.timeframes import timeframe_us
 from operators.columns import NEVER, SECOND_US
 
 BARS_AT_ONCE: Final = 20_000  # 1s bars of all symbols that a batch may close: a pause of a month would close millions

@@ -19,7 +19,8 @@ from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError
 from flows.errors import UserError
 from flows.runtime.fatal import held_stderr
 from flows.runtime.recovery import FIRST_IDS, damaged, forget_uncommitted, write_durably
-from flows.settings.config import Settings, differences, settings_fingerprint
+from flows.settings.fingerprint import differences, settings_fingerprint
+from flows.settings.model import Settings
 
 STEPS: Final = (
     "trades",

@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.database.columns import Column, Rows
-from flows.database.questdb import Endpoint, Writer, newest
+from flows.database.connection import Endpoint
+from flows.database.retention import newest
 from flows.database.rows import symbols
+from flows.database.writer import Writer
 from flows.feed.health import Vitals
 from flows.history.history import stored_bars, without_holes
-from flows.settings.config import Settings, timeframe_us
+from flows.settings.model import Settings
+from flows.settings.timeframes import timeframe_us
 from flows.venues.binance.klines import FIELDS, Klines, klines
 from flows.venues.binance.rest import PAGE, Api
 from flows.watchers.beside import Beside, paused

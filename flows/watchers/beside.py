@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 import psycopg
 
-from flows.database.questdb import Endpoint, connect
+from flows.database.connection import Endpoint, connect
 from flows.errors import UserError
 from flows.venues.binance.refusals import Failed
 from flows.venues.binance.rest import Api

@@ -8,9 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from flows.database.questdb import Endpoint, pending, suspended, suspension
+from flows.database.connection import Endpoint
+from flows.database.wal import pending, suspended, suspension
 from flows.feed.health import Vitals
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from flows.venues.binance.klines import server_time_us
 from flows.venues.binance.rest import Api
 from flows.watchers.beside import Beside

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from flows.database.connection import Endpoint
 from flows.database.embedded import running
-from flows.database.questdb import Endpoint, prepare
+from flows.database.prepare import prepare
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
-from flows.settings.config import QuestDB, Settings
+from flows.settings.model import QuestDB, Settings
 from tests.conftest import emptied
 from tests.faults.stage import (
     RATE,

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.command.cli import main
-from flows.database.questdb import Writer
 from flows.database.sink import QuestDBPartition
+from flows.database.writer import Writer
 from flows.feed.sequencer import Sequencer
 
 COMMIT = "before the commit"

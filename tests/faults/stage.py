@@ -18,20 +18,23 @@ from typing import Any
 import numpy as np
 
 from flows.database.columns import Column, Rows, Symbols
-from flows.database.questdb import Endpoint, Writer, connect, settle
-from flows.database.questdb import tables as schema
+from flows.database.connection import Endpoint, connect
+from flows.database.schema import tables as schema
 from flows.database.sink import QuestDBSink
 from flows.database.tally import Tally
+from flows.database.wal import settle
+from flows.database.writer import Writer
+from flows.feed.backlog import Patience
 from flows.feed.frames import Frames, join
-from flows.feed.sequencer import Patience
 from flows.live.source import ExchangePartition, ExchangeSource, Options
 from flows.pipeline import pipeline
 from flows.replay.recordings import read
 from flows.replay.source import RecordingSource
 from flows.runtime.running import execute
 from flows.runtime.stop import Stop
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings, decode
+from flows.sandbox.background import Background
+from flows.settings.decoding import decode
+from flows.settings.model import Settings
 from flows.venues.binance.rest import Limits
 from flows.venues.binance.stream import Timing
 from grafana.queries import rules
@@ -282,7 +285,7 @@ class Stops:
 
     def _stands(self) -> bool:
         exchange = self._exchange.exchange
-        return self._left[:1] == [exchange.now_us] and not any(each.unsent() or each.held for each in exchange._clients.values())
+        return self._left[:1] == [exchange.now_us] and not any(each.unsent() or each.held for each in exchange.clients.values())
 
     def go_on(self) -> None:
         """To the next stop; without one to the end."""

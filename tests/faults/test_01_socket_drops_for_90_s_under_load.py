@@ -5,9 +5,9 @@ What Pairflow promises then: docs/faults.md.
 
 from math import inf
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.database.connection import Endpoint
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import SYMBOLS, Stops, Tables, asked, ledger, live, once, records, same, tables
 

@@ -3,10 +3,10 @@
 What Pairflow promises then: docs/faults.md.
 """
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import START_US, Line, Stops, Tables, ids_at, live, once, records, same, tables
 

@@ -6,10 +6,10 @@ What Pairflow promises then: docs/faults.md.
 from dataclasses import replace
 from itertools import pairwise
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, Stops, Tables, asked, ids_at, ledger, live, records, same, tables
 

@@ -3,10 +3,11 @@
 What Pairflow promises then: docs/faults.md.
 """
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings, timeframe_us
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
+from flows.settings.timeframes import timeframe_us
 from tests.faults.stage import QUICK, SYMBOLS, Tables, asked, ids_at, ledger, live, records, same, tables
 
 

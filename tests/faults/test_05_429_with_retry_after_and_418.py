@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background, background
-from flows.settings.config import Settings
+from flows.sandbox.background import Background, background
+from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, SECONDS, SPEED, Tables, asked, ids_at, live, same, settings_for, tables
 

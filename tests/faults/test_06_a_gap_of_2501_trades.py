@@ -5,10 +5,10 @@ What Pairflow promises then: docs/faults.md.
 
 import msgspec
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from tests.faults.stage import Tables, asked, ids_at, ledger, live, records, same, tables
 
 COUNT = 2_501

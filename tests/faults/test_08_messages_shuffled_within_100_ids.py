@@ -3,9 +3,9 @@
 What Pairflow promises then: docs/faults.md.
 """
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.database.connection import Endpoint
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from tests.faults.stage import SYMBOLS, Tables, live, records, same, tables
 
 

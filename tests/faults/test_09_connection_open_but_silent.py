@@ -5,9 +5,9 @@ What Pairflow promises then: docs/faults.md.
 
 from dataclasses import replace
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.database.connection import Endpoint
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from tests.faults.stage import QUICK, SPEED, Stops, Tables, bars_age_s, live, market_s, same, tables
 
 STALE_S = 60  # Grafana's rule

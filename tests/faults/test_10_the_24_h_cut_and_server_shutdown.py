@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import TRADE
-from flows.sandbox.exchange import background
+from flows.sandbox.background import background
 from flows.venues.binance.messages import decode
 from tests.faults.stage import QUICK, SPEED, Stops, Tables, asked, ledger, live, same, settings_for, tables
 

@@ -8,10 +8,10 @@ import random
 import numpy as np
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import TRADE
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from flows.venues.binance.messages import decode
 from tests.faults.stage import Tables, lasting, live, same, tables
 

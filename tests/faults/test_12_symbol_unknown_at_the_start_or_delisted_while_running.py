@@ -7,9 +7,9 @@ import logging
 
 import pytest
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.database.connection import Endpoint
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from tests.faults.stage import Home, Stops, Tables, live, records, same, tables
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import background
+from flows.database.connection import Endpoint
+from flows.sandbox.background import background
 from tests.faults.stage import QUICK, SPEED, Stops, Tables, live, same, settings_for, tables
 
 STALLED_S = 60

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from flows.sandbox.exchange import Background
+from flows.sandbox.background import Background
 from flows.venues.binance.stream import Inbox, Stream, Timing
 from tests.faults.stage import Home, eventually
 

@@ -7,9 +7,9 @@ import random
 import time
 from dataclasses import replace
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.database.connection import Endpoint
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, Tables, lasting, live, same, tables
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import background
-from flows.settings.config import Settings
+from flows.database.connection import Endpoint
+from flows.sandbox.background import background
+from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.conftest import emptied
 from tests.faults.stage import SPEED, START_US, Tables, live, records, replay, same, settings_for, tables, trades_of

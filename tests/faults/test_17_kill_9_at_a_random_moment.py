@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import Background
+from flows.database.connection import Endpoint
+from flows.sandbox.background import Background
 from tests.faults.stage import Home, Tables, count, same, tables
 
 LONGEST_S = 1.0  # of a life, from the first line on

@@ -6,9 +6,9 @@ What Pairflow promises then: docs/faults.md.
 import signal
 from pathlib import Path
 
-from flows.database.questdb import Endpoint
-from flows.database.questdb import tables as schema
-from flows.sandbox.exchange import Background
+from flows.database.connection import Endpoint
+from flows.database.schema import tables as schema
+from flows.sandbox.background import Background
 from tests.faults.stage import SECONDS, Home, Stops, Tables, count, noted, once, same, tables
 
 

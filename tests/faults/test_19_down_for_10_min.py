@@ -5,8 +5,8 @@ What Pairflow promises then: docs/faults.md.
 
 from pathlib import Path
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import Background
+from flows.database.connection import Endpoint
+from flows.sandbox.background import Background
 from tests.faults.stage import COMPARED, SYMBOLS, Home, Stops, Tables, count, eventually, ledger, noted, once, same, tables
 
 DOWN_S = 60  # longer than every window at 1s

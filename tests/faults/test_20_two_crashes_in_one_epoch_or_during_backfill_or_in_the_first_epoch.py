@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import Background
+from flows.database.connection import Endpoint
+from flows.sandbox.background import Background
 from tests.faults.stage import SECONDS, Home, Stops, Tables, same, tables
 
 

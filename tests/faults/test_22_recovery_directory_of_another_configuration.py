@@ -3,8 +3,8 @@
 What Pairflow promises then: docs/faults.md.
 """
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import Background
+from flows.database.connection import Endpoint
+from flows.sandbox.background import Background
 from tests.faults.stage import Home, Stops, count
 
 

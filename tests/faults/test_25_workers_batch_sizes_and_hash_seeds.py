@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.feed.frames import Frames
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from tests.faults.stage import Home, Tables, replay, same, tables
 
 

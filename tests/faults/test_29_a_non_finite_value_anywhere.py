@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flows.database import questdb
+from flows.database import encode
 from flows.database.columns import Column, Rows, Symbols
-from flows.database.questdb import Endpoint, Writer
-from flows.database.questdb import tables as schema
+from flows.database.connection import Endpoint
+from flows.database.schema import tables as schema
+from flows.database.writer import Writer
 from flows.feed.frames import Frames
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from tests.faults.stage import START_US, Tables, replay, tables
 
 BAD = (math.nan, math.inf, -math.inf)
@@ -28,7 +29,7 @@ def finite(found: Tables) -> None:
 
 @pytest.mark.parametrize("by_frame", [False, True])
 def test_in_every_column_of_every_table_it_becomes_null(database: Endpoint, monkeypatch: pytest.MonkeyPatch, by_frame: bool) -> None:
-    monkeypatch.setattr(questdb, "FRAME_ROWS", 1 if by_frame else 1_000)
+    monkeypatch.setattr(encode, "FRAME_ROWS", 1 if by_frame else 1_000)
     writer = Writer(database)
     for table in schema().values():
         n = len(BAD)

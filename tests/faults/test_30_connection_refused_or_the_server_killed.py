@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from flows.database import keeper
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.database.connection import Endpoint
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from tests.faults.stage import SPEED, Stops, Tables, live, same, settings_for, tables
 
 AWAY_S = 60 / SPEED

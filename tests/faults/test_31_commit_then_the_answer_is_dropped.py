@@ -6,10 +6,10 @@ What Pairflow promises then: docs/faults.md.
 from collections.abc import Callable
 from typing import Any
 
-from flows.database.questdb import Endpoint
-from flows.database.questdb import tables as schema
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.database.connection import Endpoint
+from flows.database.schema import tables as schema
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from tests.faults.stage import Stops, Tables, live, same, tables
 
 DROPPED = 3

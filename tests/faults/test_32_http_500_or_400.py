@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flows.database.questdb import Endpoint, connect
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.database.connection import Endpoint, connect
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from tests.faults.stage import SPEED, Home, Stops, Tables, count, live, same, tables
 
 AWAY_S = 30 / SPEED

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flows.database.questdb import Endpoint, connect, newest
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.database.connection import Endpoint, connect
+from flows.database.retention import newest
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import Stops, Tables, live, same, tables
 

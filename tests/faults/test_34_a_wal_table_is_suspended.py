@@ -6,9 +6,10 @@ What Pairflow promises then: docs/faults.md.
 import time
 from typing import Any
 
-from flows.database.questdb import Endpoint, connect, suspended
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.database.connection import Endpoint, connect
+from flows.database.wal import suspended
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from tests.faults.stage import Stops, Tables, count, live, rule_sql, same, tables
 
 TABLES = ("bars", "signals")

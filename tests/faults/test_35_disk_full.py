@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from flows.database import keeper
-from flows.database.questdb import REQUEST_ROWS, Endpoint, connect, suspended
-from flows.sandbox.exchange import Background
+from flows.database.connection import Endpoint, connect
+from flows.database.wal import suspended
+from flows.database.writer import REQUEST_ROWS
+from flows.sandbox.background import Background
 from tests.faults.stage import QUICK, Stops, Tables, eventually, live, same, settings_for, tables
 
 FULL_S = 2.0

@@ -10,7 +10,9 @@ import pytest
 
 from flows.command.cli import main
 from flows.database.columns import Rows, Symbols
-from flows.database.questdb import Endpoint, Writer, connect, settle
+from flows.database.connection import Endpoint, connect
+from flows.database.wal import settle
+from flows.database.writer import Writer
 from flows.errors import UserError
 from tests.faults.stage import START_US, Home, Tables, same, tables
 

@@ -3,10 +3,11 @@
 What Pairflow promises then: docs/faults.md.
 """
 
-from flows.database.questdb import Endpoint, set_retention, ttl_would_drop
+from flows.database.connection import Endpoint
+from flows.database.retention import set_retention, ttl_would_drop
 from flows.feed.frames import Frames
-from flows.sandbox.exchange import Background
-from flows.settings.config import Settings
+from flows.sandbox.background import Background
+from flows.settings.model import Settings
 from tests.faults.stage import START_US, Stops, Tables, count, live, replay, same, tables
 
 

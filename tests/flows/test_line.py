@@ -10,8 +10,9 @@ import pytest
 import statsmodels.api as sm
 from statsmodels.tsa.stattools import adfuller, coint
 
-from flows.database.questdb import Endpoint
-from flows.sandbox.exchange import Faults, background
+from flows.database.connection import Endpoint
+from flows.sandbox.background import background
+from flows.sandbox.faults import Faults
 from tests.line import LAST_S, Ports, configure, finish, follow, has, pairflow, rows, running, tables
 
 SPEED = 100.0  # of the market that is played

@@ -11,7 +11,7 @@ from statsmodels.robust.norms import HuberT
 from statsmodels.tsa.stattools import adfuller, coint
 from statsmodels.tsa.vector_ar.vecm import coint_johansen
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from operators.columns import Floats
 from tests.conftest import emptied
 from tests.line import configure, pairflow, rows, tables

@@ -6,7 +6,7 @@ from bytewax.testing import TestingSink, TestingSource
 
 from flows.pipeline import pipeline
 from flows.runtime.running import STEPS
-from flows.settings.config import load
+from flows.settings.decoding import load
 
 
 def test_step_ids_are_frozen() -> None:

@@ -6,7 +6,7 @@ import sys
 COMPILED = """
 import sys
 import numpy as np
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.sandbox.market import Market
 from flows.steps import bar_builder, measurer, split, warm_up, watch
 from flows.runtime.compiling import Dispatcher

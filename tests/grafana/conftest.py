@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from flows.database.questdb import Endpoint, connect, settle
+from flows.database.connection import Endpoint, connect
+from flows.database.wal import settle
 from grafana.api import Grafana, named
 from tests.conftest import emptied
 from tests.grafana.installed import HOME, Database, Installed, grafana_on, prepared

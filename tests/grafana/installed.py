@@ -25,10 +25,11 @@ import pytest
 import yaml
 
 from flows.database import keeper
+from flows.database.connection import Endpoint, connect
 from flows.database.embedded import running
-from flows.database.questdb import Endpoint, connect, prepare
+from flows.database.prepare import prepare
 from flows.errors import UserError
-from flows.settings.config import QuestDB
+from flows.settings.model import QuestDB
 from grafana.api import Grafana
 from grafana.queries import dashboards
 from tests.line import Ports

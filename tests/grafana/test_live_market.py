@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from grafana.rules import KEEP_FIRING
 from tests import forked
 from tests.grafana.installed import HEAR_S, NEEDED, READER, Database, eventually, grafana_on, post_office

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flows.database.questdb import connect, settle
+from flows.database.connection import connect
+from flows.database.wal import settle
 from tests.conftest import emptied
 from tests.grafana.installed import HEAR_S, NEEDED, Database, Post, eventually, grafana_on, post_office
 from tests.grafana.rows import insert

@@ -14,11 +14,12 @@ import numpy as np
 import psycopg
 import pytest
 
-from flows.database.questdb import connect, settle
+from flows.database.connection import connect
+from flows.database.wal import settle
 from flows.errors import UserError
 from grafana.queries import milliseconds, rules
 from grafana.rules import KEEP_FIRING, SEEN_S
-from operators.alerts import AlertStates
+from operators.alerts import AlertStates, Evaluations, Rules
 from operators.columns import NEVER, SECOND_US
 from operators.metrics import ABOVE
 from tests.conftest import emptied
@@ -28,6 +29,7 @@ from tests.line import Ports
 
 pytestmark = NEEDED
 THRESHOLD, EXIT = 2.0, 1.0
+RULES = Rules(np.array([ABOVE]), np.array([THRESHOLD]), np.array([EXIT]))
 PAIRS = ("BTCUSDT-ETHUSDT", "BNBUSDT-SOLUSDT", "XRPUSDT-ADAUSDT", "LTCUSDT-BCHUSDT")
 OF_PAIRS = {"rule": "z high", "priority": "high", "metric": "zscore"}
 OF_SYMBOLS = {"rule": "volume", "priority": "medium", "metric": "volume_ratio"}
@@ -72,9 +74,12 @@ class Line(threading.Thread):
             self._waiting += [("bars", bar(now - 1, symbol, "1s", 100.0, 100.0)) for symbol in ("BTCUSDT", "ETHUSDT")]
         for subject, values in list(self.values.items()):
             first = subject not in self._states
-            states = self._states.setdefault(subject, AlertStates(np.array([ABOVE]), np.array([THRESHOLD]), np.array([EXIT])))
+            states = self._states.setdefault(subject, AlertStates(RULES))
             value, yes = np.array([next(values)]), np.ones(1, np.bool_)
-            rows = states.update(np.zeros(1, np.int64), np.array([now * SECOND_US]), value, yes, ~yes, write=first)
+            evaluation = Evaluations(
+                np.zeros(1, np.int64), np.array([now * SECOND_US]), value, may_open=yes, mark=~yes, write=np.array([first])
+            )
+            rows = states.update(evaluation)
             for ts, z, active, episode in zip(rows.ts, rows.value, rows.active, rows.episode, strict=True):
                 numbers = {"value": None if np.isnan(z) else float(z), "threshold": THRESHOLD, "active": bool(active)}
                 row = {"ts": ts // SECOND_US, "subject": subject, "timeframe": "1s"} | (OF_PAIRS if "-" in subject else OF_SYMBOLS)

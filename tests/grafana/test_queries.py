@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.database.questdb import settle
+from flows.database.wal import settle
 from grafana.queries import Query, queries, rules
 from tests.grafana.rows import HOSTILE, Stack, bar, insert
 

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from flows.database.columns import Rows, Symbols
-from flows.database.questdb import Endpoint, Writer, tables
+from flows.database.connection import Endpoint
+from flows.database.schema import tables
+from flows.database.writer import Writer
 from operators.columns import NEVER
 from tests.simulation.clock import Clock
 
@@ -169,7 +171,7 @@ class Server:
 
 
 def transport(server: Server) -> Any:
-    """`http` as flows.database.questdb sees it, with connections to this server."""
+    """`http` as flows.database.writer sees it, with connections to this server."""
 
     class Connection:
         def __init__(self, host: str, port: int, timeout: float) -> None:

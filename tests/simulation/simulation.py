@@ -16,14 +16,15 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from flows.database.columns import Rows
 from flows.database.sink import PARTITION, QuestDBSink
+from flows.feed.backlog import NONE, UNFILLABLE, Patience
 from flows.feed.feed import Feed
 from flows.feed.ledger import gap_rows
-from flows.feed.sequencer import NONE, UNFILLABLE, Patience
 from flows.live.source import ExchangeSource, Options
 from flows.pipeline import pipeline
 from flows.runtime.recovery import FIRST_IDS
 from flows.runtime.stop import Stop
-from flows.settings.config import Settings, load
+from flows.settings.decoding import load
+from flows.settings.model import Settings
 from operators.columns import NEVER, SECOND_US, Trades
 from tests.simulation.clock import Clock
 from tests.simulation.database import Database, Illness, Row, Server, SimulatedWriter, as_tuples, transport
@@ -58,7 +59,7 @@ SMALL = {
     "flows.feed.sequencer.REACH": 150,
     "flows.feed.sequencer.HELD": 300,
     "flows.venues.binance.rest.PAGE": 100,
-    "flows.database.questdb.REQUEST_ROWS": 300,
+    "flows.database.writer.REQUEST_ROWS": 300,
 }
 HELD_EACH = 150  # = max(REACH, HELD // 3 symbols)
 REQUEST_S = 2.0
@@ -213,7 +214,7 @@ class Line:
         assert held <= len(self._settings.symbols) * (2 * HELD_EACH + SMALL["flows.venues.binance.rest.PAGE"]) + self._options.queue, (
             f"{held} trades held"
         )
-        assert self._writer.waiting < SMALL["flows.database.questdb.REQUEST_ROWS"], f"{self._writer.waiting} rows wait"
+        assert self._writer.waiting < SMALL["flows.database.writer.REQUEST_ROWS"], f"{self._writer.waiting} rows wait"
         assert len(partition._inbox) <= self._options.queue + 20, (
             f"{len(partition._inbox)} messages in the inbox"
         )  # and what is told about links and by REST
@@ -415,7 +416,7 @@ class Simulation:
         for name, value in SMALL.items():
             patch.setattr(name, value)
         patch.setattr("flows.database.sink.time", SimpleNamespace(monotonic=lambda: self.clock.now, time=lambda: self.clock.now))
-        patch.setattr("flows.database.questdb.http", transport(self.server))
+        patch.setattr("flows.database.writer.http", transport(self.server))
 
     def _live(self, chance: Random) -> None:
         """One turn of the process; or its death, and the time until it is started again."""

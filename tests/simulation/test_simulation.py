@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from tests.simulation.simulation import Simulation, settings_of
 
 DEFAULT = range(80)

@@ -17,9 +17,9 @@ import numpy as np
 import python_socks.sync
 import urllib3
 
+from flows.feed.backlog import Page, Request
 from flows.feed.frames import AGG_TRADE, TRADE, Frames
 from flows.feed.proxies import Proxy, bracketed, proxy_for, through
-from flows.feed.sequencer import Page, Request
 from flows.venues.binance.messages import decode_rest
 from flows.venues.binance.refusals import BANNED, OK, TOO_MANY, Failed, Refused, Unknown, of_another_kind, reason, refusal, seconds
 

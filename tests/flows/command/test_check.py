@@ -8,11 +8,12 @@ from typing import cast
 import pytest
 
 from flows.command.check import database, report
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.database.server_settings import server_settings
 from flows.runtime.running import FINGERPRINT, own_recovery
-from flows.sandbox.exchange import Background, background
-from flows.settings.config import QuestDB, Settings, load
+from flows.sandbox.background import Background, background
+from flows.settings.decoding import load
+from flows.settings.model import QuestDB, Settings
 from tests.line import configuration, used_store
 
 Ports = Callable[[int], list[int]]

@@ -1,32 +1,32 @@
 """The command's own mistakes: one line, exit code not 0, nothing half-written; and `check`, line by line."""
 
-import contextlib
 import gzip
 import io
-import signal
 import socket
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import psycopg
 import pyarrow.parquet as pq
 import pytest
 
-from flows.command.cli import FAULTS, erase, in_dir, main
-from flows.database.credentials import passwords_file
+from flows.command.cli import main
+from flows.command.configured import in_dir
+from flows.command.exchange import FAULTS
+from flows.database.connection import Endpoint, connect
 from flows.database.embedded import running as database
-from flows.database.questdb import Endpoint, connect, set_retention, tables
-from flows.errors import UserError
+from flows.database.retention import set_retention
+from flows.database.schema import tables
 from flows.runtime.running import own_recovery
-from flows.sandbox.exchange import Faults, Ids, Misreport, background
-from flows.settings.config import QuestDB, load
+from flows.sandbox.background import background
+from flows.sandbox.faults import Faults, Ids, Misreport
+from flows.settings.decoding import load
+from flows.settings.model import QuestDB
 from tests import forked
-from tests.line import LAST_S, Ports, configure, finish, follow, pairflow, running, used_store
+from tests.line import Ports, configure, pairflow, used_store
 
 PAIRS = (
     "pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{dir: db, http_port: {http}, pg_port: {pg}}}\nsource: {{ws_url: '{ws}', rest_url: '{rest}'}}\n"
@@ -293,7 +293,7 @@ def test_verbs_with_a_directory_need_no_configuration(
 def test_the_local_exchange_needs_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     played: list[object] = []
-    monkeypatch.setattr("flows.sandbox.exchange.serve", lambda options, _: played.append(options))
+    monkeypatch.setattr("flows.sandbox.background.serve", lambda options, _: played.append(options))
     assert main(["exchange"]) == 0
     assert len(played) == 1
 
@@ -341,72 +341,3 @@ def test_the_help_lists_the_faults_that_a_value_can_set(capsys: pytest.CaptureFi
         main(["exchange", "-h"])
     shown = " ".join(capsys.readouterr().out.split())
     assert all(f"{name} ({what})" in shown for name, what in FAULTS.items())
-
-
-def test_a_directory_that_is_not_a_databases_is_never_emptied(tmp_path: Path) -> None:
-    precious = tmp_path / "db-simulated"
-    precious.mkdir()
-    (precious / "thesis.tex").write_text("…")
-    with pytest.raises(UserError, match="holds other things: move them"):
-        erase(QuestDB(dir=precious))
-    assert (precious / "thesis.tex").exists()
-    (precious / "run").mkdir()
-    (precious / "run" / "users.lock").touch()
-    (precious / "db").mkdir()
-    (precious / "run" / "server.json").touch()
-    passwords_file(precious).write_text("kept")
-    erase(QuestDB(dir=precious))
-    assert sorted(str(path.relative_to(precious)) for path in precious.rglob("*")) == ["run", "run/passwords", "run/users.lock"]
-    erase(QuestDB(dir=precious))
-    passwords_file(precious).unlink()
-    erase(QuestDB(dir=precious))
-    assert not precious.exists()
-    erase(QuestDB(dir=precious))
-
-
-def test_a_simulated_run_runs_again_and_touches_neither_the_real_database_nor_its_recovery(tmp_path: Path, free_ports: Ports) -> None:
-    home = configure(tmp_path / "home", free_ports)
-    text = (home / "pipeline.yaml").read_text()
-    (home / "pipeline.yaml").write_text(text.replace("source: {", "source: {exchange: simulated, "))
-    for _ in range(2):
-        with running(home) as run:
-            follow(run, f"its database is {home}/db-simulated, emptied at each start")
-            follow(run, "connected to")
-            finish(run)
-    assert sorted(path.name for path in home.iterdir()) == ["db-simulated", "pipeline.yaml"]
-
-
-def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_ports: Ports) -> None:
-    http, pg = free_ports(2)
-    endpoint = Endpoint("127.0.0.1", http, pg, tmp_path / ".pairflow" / "demo" / "questdb")
-    command = [sys.executable, "-m", "flows.command", "demo", "--seconds", str(LAST_S), "--http-port", str(http), "--pg-port", str(pg)]
-    with (
-        (tmp_path / "said").open("w") as said,
-        forked.start(command, cwd=tmp_path, stderr=said, stdout=subprocess.DEVNULL) as demo,
-    ):
-        try:
-            while "connected to" not in (tmp_path / "said").read_text():
-                assert demo.poll() is None
-                time.sleep(0.1)
-            lacking = dict(WANTED)
-            while lacking and demo.poll() is None:
-                time.sleep(0.5)
-                with contextlib.suppress(UserError, psycopg.Error), connect(endpoint) as connection:
-                    lacking = {name: query for name, query in lacking.items() if not connection.execute(query).fetchone()}
-            assert not lacking
-            demo.send_signal(signal.SIGINT)
-            assert demo.wait(LAST_S) == 0
-        finally:
-            demo.kill()
-    told = (tmp_path / "said").read_text()
-    assert f"look: QuestDB's console http://127.0.0.1:{http} " in told
-    assert told.splitlines()[-1].startswith("stopped; written: ")
-
-
-WANTED = {
-    "trades of every symbol": "SELECT 1 FROM (SELECT count_distinct(symbol) AS n FROM trades) WHERE n = 4",
-    **{f"bars of {word}": f"SELECT 1 FROM bars WHERE timeframe = '{word}' LIMIT 1" for word in ("1s", "5s", "10s", "30s", "1m", "5m")},
-    **{f"signals of {word}": f"SELECT 1 FROM signals WHERE timeframe = '{word}' AND zscore != NULL LIMIT 1" for word in ("1s", "1m")},
-    "cointegration": "SELECT 1 FROM cointegration WHERE coint_pvalue != NULL LIMIT 1",
-    "an episode": "SELECT 1 FROM alerts WHERE active AND episode = ts::LONG LIMIT 1",
-}

@@ -14,8 +14,9 @@ import psycopg
 import pytest
 
 from flows.database import credentials, keeper
+from flows.database.connection import Endpoint, connect
 from flows.database.credentials import generate, login, passwords_file, server_environment
-from flows.database.questdb import Endpoint, connect, tables
+from flows.database.schema import tables
 from flows.errors import UserError
 
 NOBODY: dict[str, str] = {}  # an environment without passwords

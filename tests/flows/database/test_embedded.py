@@ -23,11 +23,14 @@ import pytest
 
 from flows.database import embedded, jar, keeper
 from flows.database.columns import Rows, Symbols
+from flows.database.connection import Endpoint, connect
 from flows.database.credentials import login, passwords_file
 from flows.database.embedded import _last_words, running
-from flows.database.questdb import Endpoint, Writer, connect, prepare, settle
+from flows.database.prepare import prepare
+from flows.database.wal import settle
+from flows.database.writer import Writer
 from flows.errors import UserError
-from flows.settings.config import QuestDB
+from flows.settings.model import QuestDB
 from tests import forked
 from tests.line import LAST_S
 
@@ -83,7 +86,7 @@ def health(second: int) -> Rows:
 PIPELINE = """
 import sys, threading
 from pathlib import Path
-from flows.settings.config import QuestDB
+from flows.settings.model import QuestDB
 from flows.database.embedded import running, _last_words
 with running(QuestDB(dir=Path(sys.argv[1]), http_port=int(sys.argv[2]), pg_port=int(sys.argv[3]))) as endpoint:
     print("up", flush=True)
@@ -374,7 +377,7 @@ def test_a_login_is_shown_only_when_it_works(questdb: Endpoint, tmp_path: Path, 
 def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports) -> None:
     settings = on(tmp_path, free_ports)
     code = (
-        "import signal, sys\nfrom pathlib import Path\nfrom flows.settings.config import QuestDB\nfrom flows.database.embedded import serve\n"
+        "import signal, sys\nfrom pathlib import Path\nfrom flows.settings.model import QuestDB\nfrom flows.database.embedded import serve\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell lets what it runs in the background ignore it
         "settings = QuestDB(dir=Path(sys.argv[1]), http_port=int(sys.argv[2]), pg_port=int(sys.argv[3]))\n"
         "sys.exit(serve(settings, lambda line: print(line, flush=True)))"

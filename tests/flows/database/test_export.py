@@ -12,8 +12,10 @@ import pytest
 
 from flows.database import export as export_module
 from flows.database.columns import Rows, Symbols
+from flows.database.connection import Endpoint, connect
 from flows.database.export import export
-from flows.database.questdb import Endpoint, Writer, connect, settle
+from flows.database.wal import settle
+from flows.database.writer import Writer
 from flows.errors import UserError
 from operators.columns import NEVER
 

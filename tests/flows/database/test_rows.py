@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from flows.database.columns import Rows, Symbols
-from flows.database.questdb import _checked, tables
+from flows.database.encode import checked
 from flows.database.rows import Tables, symbols
+from flows.database.schema import tables
 from flows.sandbox.market import Market
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.steps import bar_builder, measurer, watch
 from operators.activity import Activity
 from operators.columns import MINUTE_US, SECOND_US, Bars, Flags, Floats, Longs, Trades, stored
@@ -67,7 +68,7 @@ def minutes(bars: Bars) -> Bars:
 
 def complete(rows: Rows) -> bool:
     """Whether the rows have every column of their table, of its type."""
-    return set(_checked(rows).columns) == set(tables()[rows.table].columns)
+    return set(checked(rows).columns) == set(tables()[rows.table].columns)
 
 
 OF_PAIR, OF_SYMBOL = ("ts", "pair", "timeframe", "method"), ("ts", "symbol", "timeframe")

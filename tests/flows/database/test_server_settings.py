@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.database.questdb import Endpoint, connect
+from flows.database.connection import Endpoint, connect
 from flows.database.server_settings import lacking, server_settings
 
 ROOT = Path(__file__).parents[3]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from flows.database.columns import Rows
-from flows.database.questdb import Writer
 from flows.database.sink import LINGER_S, QuestDBPartition, QuestDBSink
 from flows.database.tally import Tally
+from flows.database.writer import Writer
 from flows.errors import UserError
 
 

@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.database.questdb import Endpoint, Writer, connect, settle
+from flows.database.connection import Endpoint, connect
+from flows.database.wal import settle
+from flows.database.writer import Writer
+from flows.feed.backlog import Gap
 from flows.feed.frames import join
 from flows.feed.ledger import gap_rows
-from flows.feed.sequencer import Gap
 from flows.history.history import left_open, merged, resampled, rows_needed, without_holes
 from flows.replay.recordings import read
-from flows.sandbox.exchange import background
+from flows.sandbox.background import background
 from flows.sandbox.market import record
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.venues.binance.klines import FIELDS, Klines
 from operators.activity import LONG_WINDOW
 from operators.bars import BarBuilder

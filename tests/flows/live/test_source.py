@@ -15,17 +15,18 @@ import pytest
 
 from flows.database.columns import Rows
 from flows.errors import UserError
+from flows.feed.backlog import Gap, Patience
 from flows.feed.feed import Feed
 from flows.feed.frames import Frames, join
 from flows.feed.inbox import Broken
-from flows.feed.sequencer import Gap, Patience
 from flows.live.source import TRADE_SEEN, ExchangePartition, ExchangeSource, Options
 from flows.replay.recordings import read
 from flows.runtime.recovery import FIRST_IDS
 from flows.runtime.stop import Stop
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
-from flows.settings.config import Settings, decode
+from flows.settings.decoding import decode
+from flows.settings.model import Settings
 from flows.venues.binance.rest import Limits
 from flows.venues.binance.stream import Timing
 from flows.venues.binance.subscriptions import Pace

@@ -12,7 +12,7 @@ from flows.feed.feed import Feed
 from flows.feed.frames import COLUMNS, Frames, join
 from flows.replay.source import RecordingSource
 from flows.runtime.stop import Stop
-from flows.settings.config import Settings
+from flows.settings.model import Settings
 from flows.venues.binance import messages
 
 START_US = 1_723_161_600_000_000

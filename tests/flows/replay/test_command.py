@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from flows.command.cli import main
+from flows.database.connection import Endpoint
 from flows.database.export import export
-from flows.database.questdb import Endpoint
 from tests.conftest import emptied
 from tests.flows.replay.recorded import SECOND_US, START_US, by_time, walk, write
 from tests.line import TABLES, pairflow

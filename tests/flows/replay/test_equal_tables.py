@@ -18,7 +18,8 @@ from flows.replay import sort
 from flows.replay.recordings import Recording, symbols_in
 from flows.replay.source import RecordingSource
 from flows.runtime.stop import Stop
-from flows.settings.config import Settings, load
+from flows.settings.decoding import load
+from flows.settings.model import Settings
 from tests.flows.replay.recorded import START_US, SYMBOLS, by_time, of, same, write
 from tests.simulation.database import Database, as_tuples
 from tests.simulation.loop import Loop

@@ -9,7 +9,8 @@ from flows.feed.feed import Feed
 from flows.feed.frames import Frames
 from flows.replay.source import BARS_AT_ONCE, RecordingSource, Summary
 from flows.runtime.stop import Stop
-from flows.settings.config import Settings, load
+from flows.settings.decoding import load
+from flows.settings.model import Settings
 from tests.flows.replay.recorded import SECOND_US, START_US, SYMBOLS, by_time, of, replayed, walk
 
 CONFIGURATION = f"source: {{symbols: [{', '.join(SYMBOLS)}]}}\nbars: {{timeframes: [1s, 1m]}}\npairs: []\n"

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from flows.database import embedded, jar
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.errors import Interrupted
 from flows.runtime.interrupts import AT_ONCE, TOO_LONG, interruptible, step_at_work, stopping_on_signals
 from flows.runtime.stop import Stop
-from flows.sandbox.exchange import background
+from flows.sandbox.background import background
 from flows.sandbox.market import record
 from tests import forked
 from tests.line import LAST_S, Ports, configuration, configure, follow, has

@@ -21,7 +21,8 @@ from flows.runtime.running import (
     own_recovery,
     refuse_unforgettable,
 )
-from flows.settings.config import Settings, decode
+from flows.settings.decoding import decode
+from flows.settings.model import Settings
 from tests import forked
 from tests.line import LAST_S, used_store
 
@@ -196,7 +197,7 @@ def test_a_store_that_fails_the_runtime_is_one_line_without_its_stack_trace(tmp_
 HOLDING = """
 import sys
 from pathlib import Path
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.runtime.running import own_recovery
 with own_recovery(decode(sys.argv[1], "pipeline.yaml", Path(sys.argv[2]))):
     print("held", flush=True)

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 
 from flows.database.columns import Rows, Symbols
-from flows.database.questdb import Endpoint, connect, settle
+from flows.database.connection import Endpoint, connect
+from flows.database.wal import settle
 from flows.feed.health import Vitals
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.venues.binance.klines import FIELDS, Klines, klines
 from flows.venues.binance.rest import Api
 from flows.watchers.audit import MOST, Auditor, Pace, audited_timeframe, differences
-from tests.flows.database.test_questdb import eventually, written
+from tests.flows.database.written import eventually, written
 from tests.line import configure, finish, follow, running
 
 START_US = 1_763_799_960_000_000  # a whole minute

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from flows.database.questdb import Endpoint
+from flows.database.connection import Endpoint
 from flows.venues.binance.rest import Api
 from flows.watchers.beside import Beside
 

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.database.questdb import Endpoint, Writer, connect
+from flows.database.connection import Endpoint, connect
+from flows.database.writer import Writer
 from flows.feed.health import Vitals
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
-from flows.settings.config import decode
+from flows.settings.decoding import decode
 from flows.venues.binance.rest import Api
 from flows.watchers.monitor import Monitor, Pace
 from operators.columns import NEVER
-from tests.flows.database.test_questdb import eventually, trades
+from tests.flows.database.written import eventually, trades
 from tests.flows.feed.test_health import values
 
 START_US = 1_763_800_000_000_000

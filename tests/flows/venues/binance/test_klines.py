@@ -11,7 +11,7 @@ import pytest
 
 from flows.feed.frames import AGG_TRADE, TRADE, join
 from flows.replay.recordings import read
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
 from flows.venues.binance.klines import FIELDS, first_id_from, interval_us, klines, server_time_us
 from flows.venues.binance.refusals import Failed

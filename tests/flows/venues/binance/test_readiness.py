@@ -9,7 +9,7 @@ import pytest
 
 from flows.errors import UserError
 from flows.feed.frames import AGG_TRADE, STREAMS, TRADE
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.venues.binance.readiness import refuse_unready, refuse_unstreamed
 from flows.venues.binance.rest import Limits
 from tests.flows.venues.binance.test_rest import QUICK, SYMBOLS, http, server

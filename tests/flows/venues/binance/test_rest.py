@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.feed.backlog import Page, Request
 from flows.feed.frames import AGG_TRADE, TRADE, Frames, join
-from flows.feed.sequencer import Page, Request
 from flows.replay.recordings import read
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
 from flows.venues.binance.refusals import Failed
 from flows.venues.binance.rest import Api, Limits, Rest

@@ -18,7 +18,7 @@ from websockets.asyncio.server import serve
 import flows.venues.binance.stream
 from flows.feed.frames import TRADE
 from flows.feed.inbox import Broken, Connected, Disconnected, Inbox, Joined, Subscribed
-from flows.sandbox.exchange import Background, background
+from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
 from flows.venues.binance.messages import decode
 from flows.venues.binance.stream import Stream, Timing
