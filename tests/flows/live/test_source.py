@@ -37,10 +37,10 @@ from tests.line import LAST_S
 
 START_US = 1_763_800_000_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-SECONDS, SPEED = 60, 40.0
+SECONDS, SPEED = 60, 30.0
 QUICK = Options(
     patience=Patience(grace_s=0.3, settle_s=0.3, backoff_s=0.05, backoff_cap_s=0.3, tries=3),
-    timing=Timing(connect_s=5.0, silence_s=0.5, backoff_s=0.05, backoff_cap_s=0.3, subscribe_s=0.05, overlap_s=0.2),
+    timing=Timing(connect_s=60.0, silence_s=30.0, backoff_s=0.05, backoff_cap_s=0.3, subscribe_s=0.05, overlap_s=0.2),
     limits=Limits(connect_s=1.0, read_s=5.0, pause_s=0.1),
 )
 
@@ -319,7 +319,8 @@ def test_server_errors_and_refused_sockets_are_outlived(played: Background, trad
 
 
 def test_a_silent_connection_is_replaced(played: Background, trades: Frames, tmp_path: Path) -> None:
-    with running(settings_for(played, tmp_path)) as live:
+    options = replace(QUICK, timing=replace(QUICK.timing, silence_s=0.5))
+    with running(settings_for(played, tmp_path), options=options) as live:
         live.until(lambda: min(live.newest()) > 0)
         played.control("faults", silent=True)
         live.until(lambda: played.stats()["counts"]["connects"] >= 2)
@@ -418,7 +419,7 @@ def test_trades_flow_on_behind_a_hole_that_the_exchange_refuses_to_fill(
 
 def test_a_symbol_whose_stream_is_refused_says_so_in_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.venues.binance.stream.STREAMS_PER_REQUEST", 1)
-    options = replace(QUICK, timing=replace(QUICK.timing, silence_s=30.0, subscribe_s=0.25, answers=Pace(again_s=0.2, again_cap_s=0.5)))
+    options = replace(QUICK, timing=replace(QUICK.timing, subscribe_s=0.25, answers=Pace(again_s=0.2, again_cap_s=0.5)))
     with background(symbols=SYMBOLS) as exchange:
         exchange.exchange.faults.unstreamed.append("ETHUSDT")
         with running(settings_for(exchange, tmp_path), options=options) as live:
