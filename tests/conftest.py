@@ -22,7 +22,7 @@ from flows.settings.model import QuestDB
 from tests import forked
 from tests.line import REAL, configure, pairflow, tables
 
-PROCESSES = 2
+PROCESSES = 3  # on two cores: one of them waits for a database, a socket or a clock at any time
 ROOT = Path(__file__).parents[1]
 ONE_THREAD = "OPENBLAS_NUM_THREADS"  # of numpy's linear algebra, for matrices of a few columns; more would spin beside the other process
 JAVA_OPTIONS = "PAIRFLOW_JAVA_OPTIONS"
@@ -35,7 +35,7 @@ settings.load_profile("unhurried")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """All tests run in two processes; what is named on the command line in one, which begins at once."""
+    """All tests run in three processes; what is named on the command line in one, which begins at once."""
     return PROCESSES if config.args == config.getini("testpaths") else 0
 
 
