@@ -110,7 +110,7 @@ def disk(settings: Settings) -> str:
 def recovery(settings: Settings) -> str:
     directory = settings.recovery.dir
     if directory is None:
-        return "off: a restart begins at the newest trade"
+        return "off: a restart goes on where the database ends, if that is recent"
     refuse_unwritable("recovery.dir", directory)
     refuse_in_use(settings)
     return f"{directory} is of this configuration" if compare_recovery(settings) else f"{directory} will be made"

@@ -38,7 +38,11 @@ def parser() -> argparse.ArgumentParser:
 
     verb("init", init, "write a pipeline.yaml to begin with", "Into this directory, or as the FILE of --config. One that is there stays.")
     run_ = verb("run", run, "the pipeline, live", "Resumes where it stopped; Ctrl-C writes what is under way and ends it.")
-    run_.add_argument("--fresh", action="store_true", help="forget the recovery store and begin at the newest trade")
+    run_.add_argument(
+        "--fresh",
+        action="store_true",
+        help="forget the recovery store: go on where the database ends, if that is recent, else begin at the newest trade",
+    )
     add_workers(run_)
     replay_ = verb(
         "replay",

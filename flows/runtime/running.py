@@ -210,7 +210,7 @@ def refuse_unforgettable(settings: Settings) -> None:
 
 
 def forget_recovery(settings: Settings) -> None:
-    """Delete the recovery store: the next start begins at the newest trade."""
+    """Delete the recovery store: the next start goes on where the database ends, or begins at the newest trade."""
     for path in _kept(settings):
         try:
             path.unlink()
