@@ -111,7 +111,7 @@ def statements(begin_s: int, until_s: int, end_s: int, of: Installation = BUSY) 
             FROM {tested}""",
         "activity": f"""
             SELECT {at}, {name}, {timeframe}, 0.0002 * (rnd_double() - 0.5), 0.0001 * rnd_double(), 2 * rnd_double(), 3 * rnd_double(),
-                0.0001 * rnd_double(), 2 * rnd_double() - 1
+                0.0001 * rnd_double(), 2 * rnd_double() - 1, rnd_double()
             FROM {closed}""",
         "alerts": f"""
             SELECT {at}, {pick("rule_", tuple(rules))}, {subject}, {of_rule}, {priority}, {metric},
