@@ -16,18 +16,22 @@ from flows.runtime.fatal import guarded
 PARTITION: Final = "questdb"
 AWAITED: Final = frozenset({"signals", "alerts"})  # somebody acts on them: they are sent at once
 LINGER_S: Final = 1.2  # other rows wait so long for company: a little longer than an epoch, whose end sends them anyway
+TURN_S: Final = 0.08  # between two commits of awaited rows, in the long run
+SPARE: Final = 2  # turns that may be saved up: a few rows now and then never wait
 HEARTBEAT_S: Final = 1.0
 
 
 class QuestDBPartition(StatefulSinkPartition[Rows, None]):
     """Each request is a commit of every table in it, and a commit costs the server about as much for one row as for a thousand.
 
-    So only the tables in `awaited` are sent when their rows come. While they are, whatever comes next gathers before this step.
+    So only the tables in `awaited` are sent when their rows come, and in turns: a market of hundreds of symbols closes its bars one after the
+    other, and 35 commits a second cost the server four times what 12 do. Meanwhile whatever comes next gathers before this step.
     """
 
     def __init__(self, writer: Writer, tally: Tally | None, heartbeat: Path | None, awaited: Collection[str]) -> None:
         self._writer, self._tally, self._heartbeat, self._awaited = writer, tally, heartbeat, awaited
         self._flushed, self._beat = time.monotonic(), -HEARTBEAT_S
+        self._turn = 0.0  # when the next commit of awaited rows may be, s of the monotonic clock
 
     @guarded
     def write_batch(self, values: list[Rows]) -> None:
@@ -38,7 +42,15 @@ class QuestDBPartition(StatefulSinkPartition[Rows, None]):
         if time.monotonic() - self._flushed >= LINGER_S:
             self._flush()
         elif any(rows.table in self._awaited for rows in values):
+            self._take_turn()
             self._writer.flush(self._awaited)
+
+    def _take_turn(self) -> None:
+        """Wait until a commit of awaited rows may be: every `TURN_S`, but for those that were saved up."""
+        now = time.monotonic()
+        self._turn = max(self._turn, now - SPARE * TURN_S)
+        time.sleep(max(0.0, self._turn - now))
+        self._turn += TURN_S
 
     @guarded
     def snapshot(self) -> None:

@@ -387,6 +387,7 @@ class Simulation:
             patience=patience,
             queue=queue,
             wait_s=0.0,
+            spacing_s=0.0,
             now=lambda: clock.now,
             wall_us=lambda: clock.market_us() + offset_us,
             chance=lambda: self._chance("partition"),

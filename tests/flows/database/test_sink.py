@@ -3,13 +3,14 @@
 import os
 from collections.abc import Collection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from flows.database.columns import Rows
-from flows.database.sink import LINGER_S, QuestDBPartition, QuestDBSink
+from flows.database.sink import LINGER_S, SPARE, TURN_S, QuestDBPartition, QuestDBSink
 from flows.database.tally import Tally
 from flows.database.writer import Writer
 from flows.errors import UserError
@@ -69,6 +70,25 @@ def test_signals_and_alerts_are_sent_at_once_and_take_no_other_rows_with_them() 
     part.write_batch([rows(1, "bars")])
     part.write_batch([rows(1, "alerts")])
     assert writer.calls == ["write 3", "flush alerts signals", "write 1", "write 1", "flush alerts signals"]
+
+
+def test_rows_that_are_awaited_all_the_time_are_sent_in_turns_and_now_and_then_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slept = [100.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(round(seconds / TURN_S, 6))
+        now[0] += seconds
+
+    monkeypatch.setattr("flows.database.sink.time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    part, writer = sink()
+    for _ in range(6):
+        part.write_batch([rows(1, "signals")])
+    assert slept == [0, 0, 0, 1, 1, 1]
+    assert writer.calls.count("flush alerts signals") == 6
+    now[0] += SPARE * TURN_S
+    part.write_batch([rows(1, "alerts")])
+    part.write_batch([rows(2)])  # waits for nothing: nobody awaits it
+    assert slept[6:] == [0]
 
 
 def test_a_replay_sends_nothing_at_once() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -552,6 +553,24 @@ def test_stopping_without_an_exchange_takes_a_moment(tmp_path: Path) -> None:
     live = Running(settings_for(None, tmp_path))
     live.step()
     live.close()
+
+
+def test_what_comes_soon_after_a_batch_is_gathered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slept = [100.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(round(seconds, 6))
+        now[0] += seconds
+
+    with running(settings_for(None, tmp_path), options=replace(QUICK, wait_s=0.0, spacing_s=0.5)) as live:
+        monkeypatch.setattr("flows.live.source.time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+        live.partition._inbox.put(b"{}")
+        live.step()  # after a silence: at once
+        now[0] += 0.2
+        live.step()  # with the rest of the half second
+        now[0] += 0.1
+        live.step()  # nothing had come: no batch to be apart from
+    assert slept == [0.0, 0.3, 0.0]
 
 
 def test_streams_beyond_one_connection_are_further_partitions(tmp_path: Path) -> None:
