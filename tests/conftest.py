@@ -25,6 +25,10 @@ from tests.line import REAL, configure, pairflow, tables
 PROCESSES = 3  # on two cores: one of them waits for a database, a socket or a clock at any time
 ROOT = Path(__file__).parents[1]
 ONE_THREAD = "OPENBLAS_NUM_THREADS"  # of numpy's linear algebra, for matrices of a few columns; more would spin beside the other process
+UNTRACED = {  # what these run over and over other tests run too, and coverage would make CI minutes longer
+    "simulation/test_simulation.py", "benchmarks/test_verify_statistics.py", "faults/test_27_a_million_bars_and_a_bad_tick.py",
+    "operators/test_own_data.py", "operators/test_exactness.py", "operators/test_late.py", "flows/feed/test_sequencer_properties.py",
+}  # fmt: skip
 JAVA_OPTIONS = "PAIRFLOW_JAVA_OPTIONS"
 QUICK_JAVA = "-XX:TieredStopAtLevel=1"  # halves what a server of a few minutes costs
 
@@ -48,6 +52,12 @@ def pytest_configure(config: pytest.Config) -> None:
             print("compiling the numerical kernels: once, half a minute", file=sys.stderr)
             with subprocess.Popen([sys.executable, "-c", "from tests.forking import compile_slowest; compile_slowest()"], cwd=ROOT):
                 forked.run([sys.executable, "-c", ""], check=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(ROOT).as_posix().removeprefix("tests/") in UNTRACED:
+            item.add_marker(pytest.mark.no_cover)
 
 
 def _free_ports(count: int) -> list[int]:

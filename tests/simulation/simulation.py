@@ -416,7 +416,7 @@ class Simulation:
     def _replace(self, patch: pytest.MonkeyPatch) -> None:
         for name, value in SMALL.items():
             patch.setattr(name, value)
-        patch.setattr("flows.database.sink.time", SimpleNamespace(monotonic=lambda: self.clock.now, time=lambda: self.clock.now))
+        patch.setattr("flows.database.sink.time", SimpleNamespace(monotonic=lambda: self.clock.now, sleep=self.clock.advance))
         patch.setattr("flows.database.writer.http", transport(self.server))
 
     def _live(self, chance: Random) -> None:
