@@ -17,6 +17,7 @@ from flows.database.columns import Rows
 from flows.database.connection import Endpoint
 from flows.database.encode import checked, encode, encoder, gathered, row_text, slices
 from flows.errors import UserError
+from flows.retrying import backoff
 
 REQUEST_ROWS = 50_000  # about 5 MB
 REQUEST_S = 30.0
@@ -127,7 +128,7 @@ class Writer:
             encode(rows, buffer)
         body = bytes(buffer)
         where = f"questdb {self._endpoint.host}:{self._endpoint.http_port}"
-        pause_s = FIRST_PAUSE_S
+        failures = 0
         while True:
             try:
                 self._post(body, request)
@@ -138,8 +139,8 @@ class Writer:
                 if self._stop.is_set():
                     away = f"away for {self._now() - self.away_since:.0f} s ({failure})"
                     raise UserError(f"{where}: {away}: stopped with {self.waiting} rows not written: start again when it answers") from None
-                self._sleep(pause_s * (0.5 + 0.5 * self._random.random()))
-                pause_s = min(2 * pause_s, MAX_PAUSE_S)
+                self._sleep(backoff(failures, FIRST_PAUSE_S, MAX_PAUSE_S) * (0.5 + 0.5 * self._random.random()))
+                failures += 1
             else:
                 if self.away_since is not None:
                     self._log(f"{where}: back after {self._now() - self.away_since:.0f} s, {count} rows written")

@@ -8,6 +8,7 @@ import numpy as np
 
 from flows.feed.backlog import DISCONNECT, FILLED, LOST, NONE, OPEN, UNFILLABLE, Backlog, Gap, Hole, Page, Patience, Request, Times
 from flows.feed.frames import COLUMNS, NEIGHBOURS, Frames, join, plausible
+from flows.retrying import backoff
 from operators.columns import NEVER, SECOND_US, Flags, Longs, Trades
 
 REACH: Final = 1_000  # messages of a symbol within which ids are put in order
@@ -482,7 +483,7 @@ class Sequencer:
         return refused or backlog.denials >= self.patience.tries
 
     def _retry_later(self, backlog: Backlog, now: float) -> None:
-        backlog.next_try = now + min(self.patience.backoff_s * 2.0 ** min(backlog.attempts, 30), self.patience.backoff_cap_s)
+        backlog.next_try = now + backoff(backlog.attempts, self.patience.backoff_s, self.patience.backoff_cap_s)
         backlog.attempts += 1
 
     def _conclude(self, s: int, backlog: Backlog) -> None:

@@ -14,12 +14,14 @@ from flows.database.connection import Endpoint, connect
 from flows.database.wal import settle
 from flows.errors import Interrupted, UserError
 from flows.feed.backlog import OPEN, Gap
+from flows.retrying import backoff
 from flows.settings.model import Settings, stale_after
 from flows.settings.timeframes import timeframe_us
-from flows.venues.binance.klines import FIELDS, Klines, first_id_from, interval_us, klines, server_time_us
+from flows.venues.binance.klines import first_id_from, interval_us, klines, server_time_us
 from flows.venues.binance.refusals import Failed, Refused
 from flows.venues.binance.rest import Api
 from operators.activity import LONG_WINDOW
+from operators.candles import FIELDS, Candles, merged, resampled, without_holes
 from operators.coint_share import TESTS
 from operators.columns import RESUMED, SECOND_US, WARM, WARMING, Bars
 
@@ -190,7 +192,7 @@ class Beginning:
                 if attempt == TRIES - 1 or isinstance(error, Refused):
                     raise
                 log.warning("%s: %s; asking again", self._api.base_url, error)
-                self._api.pause(PAUSE_S * 2**attempt)
+                self._api.pause(backoff(attempt, PAUSE_S))
         return None
 
     # its bars
@@ -209,7 +211,7 @@ class Beginning:
         with connect(self._endpoint) as connection:
             stored = {word: stored_bars(connection, symbol, word, starts[word], ends[word]) for word in lengths}
         lacking = [word for word, us in lengths.items() if len(stored[word]["ts"]) * us < ends[word] - starts[word]]
-        told: dict[int, Klines] = {}  # the exchange's candles by their length, each as far back as any timeframe lacks bars
+        told: dict[int, Candles] = {}  # the exchange's candles by their length, each as far back as any timeframe lacks bars
         for base in {interval_us(lengths[word]) for word in lacking}:
             earliest = min(starts[word] for word in lacking if interval_us(lengths[word]) == base)
             told[base] = self._ask(partial(klines, self._api, symbol, base, earliest, until))
@@ -232,7 +234,7 @@ class Beginning:
         return Bars(**columns, watermark=np.zeros(len(self._settings.symbols), np.int64), stage=stage)
 
 
-def stored_bars(connection: Any, symbol: str, timeframe: str, start: int, end: int, most: int = MOST) -> Klines:
+def stored_bars(connection: Any, symbol: str, timeframe: str, start: int, end: int, most: int = MOST) -> Candles:
     """The database's bars that open within [start, end) and whether each is `complete`, the first `most` of them."""
     rows = connection.execute(
         f"SELECT ts::LONG, {', '.join(FIELDS)}, complete FROM bars WHERE symbol = %s AND timeframe = %s "
@@ -244,58 +246,6 @@ def stored_bars(connection: Any, symbol: str, timeframe: str, start: int, end: i
     return {name: np.array(column, kind) for name, column, kind in zip(("ts", *FIELDS, "complete"), columns, types, strict=True)}
 
 
-def _bars(code: int, timeframe: int, columns: Klines) -> Bars:
+def _bars(code: int, timeframe: int, columns: Candles) -> Bars:
     n = len(columns["ts"])
     return Bars(symbol=np.full(n, code, np.int32), timeframe=np.full(n, timeframe), **columns, watermark=np.zeros(0, np.int64))  # type: ignore[arg-type]
-
-
-def resampled(candles: Klines, base: int, us: int, start: int, end: int) -> Klines:
-    """Candles of a length made into bars of a multiple of it that open within [start, end), and `complete`: that they are."""
-    candles = without_holes(candles | {"complete": np.ones(len(candles["ts"]), np.bool_)}, base, None)
-    chosen = (candles["ts"] >= start) & (candles["ts"] < end)
-    candles = {name: column[chosen] for name, column in candles.items()}
-    if us == base or not len(candles["ts"]):
-        return candles
-    opening = candles["ts"] - candles["ts"] % us
-    at = np.flatnonzero(np.concatenate(([True], opening[1:] != opening[:-1])))
-    traded = candles["trades"] > 0
-    high, low = (np.where(traded, candles[name], none) for name, none in (("high", -np.inf), ("low", np.inf)))
-    position = np.where(traded, np.arange(len(traded)), len(traded))
-    first = np.minimum.reduceat(position, at)  # a quiet candle's prices are those of the close before: only trades open a bar
-    some = first < len(traded)
-    opens = candles["open"][np.where(some, first, at)]
-    sums = {name: np.add.reduceat(candles[name], at) for name in ("volume", "quote_volume", "trades", "buy_volume")}
-    return sums | {
-        "ts": opening[at],
-        "open": opens,
-        "high": np.where(some, np.maximum.reduceat(high, at), opens),
-        "low": np.where(some, np.minimum.reduceat(low, at), opens),
-        "close": candles["close"][np.append(at[1:], len(traded)) - 1],
-        "complete": np.ones(len(at), np.bool_),
-    }
-
-
-def merged(told: Klines, stored: Klines) -> Klines:
-    """Bars of the exchange, and in their place those that the database has."""
-    kept = ~np.isin(told["ts"], stored["ts"])
-    joined = {name: np.concatenate([told[name][kept], stored[name]]) for name in stored}
-    order = np.argsort(joined["ts"], kind="stable")
-    return {name: column[order] for name, column in joined.items()}
-
-
-def without_holes(bars: Klines, us: int, end: int | None) -> Klines:
-    """The bars with one in each place from the first one to `end` (None: the last one): what is absent had no trade."""
-    if not len(bars["ts"]):
-        return bars
-    ts = np.arange(bars["ts"][0], bars["ts"][-1] + us if end is None else end, us)
-    if len(ts) == len(bars["ts"]):
-        return bars
-    of = np.searchsorted(bars["ts"], ts, side="right") - 1
-    own = bars["ts"][of] == ts
-    filled = {name: column[of] for name, column in bars.items()}
-    for name in ("open", "high", "low"):
-        filled[name] = np.where(own, filled[name], filled["close"])
-    for name in ("volume", "quote_volume", "trades", "buy_volume"):
-        filled[name] = np.where(own, filled[name], 0).astype(bars[name].dtype)
-    filled["complete"] = np.where(own, bars.get("complete", np.ones(len(bars["ts"]), np.bool_))[of], True)
-    return filled | {"ts": ts}

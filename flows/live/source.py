@@ -20,6 +20,7 @@ from flows.feed.inbox import Broken, Connected, Disconnected, Inbox, Joined, Sub
 from flows.feed.ledger import gap_rows
 from flows.feed.sequencer import Sequencer
 from flows.history.history import Beginning
+from flows.retrying import is_told
 from flows.runtime.fatal import guarded
 from flows.runtime.recovery import FIRST_IDS, write_durably
 from flows.runtime.stop import Stop
@@ -175,7 +176,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
     def _tell(self, what: str, more: int, words: str) -> None:
         """Say how many there have been so far at the 1st, 2nd, 4th, 8th …: one line each, not a flood."""
         before, self._told[what] = self._told[what], self._told[what] + more
-        if self._told[what].bit_length() > before.bit_length():
+        if is_told(before, self._told[what]):
             log.warning("%s: %d %s so far", self._name, self._told[what], words)
 
     def _replace_dead_streams(self) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import msgspec
-from bytewax._bytewax import cluster_main, run_main
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError, RecoveryConfig, init_db_dir
+from bytewax.testing import cluster_main, run_main
 
 from flows.errors import UserError
 from flows.runtime.fatal import held_stderr

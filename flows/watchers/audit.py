@@ -16,12 +16,14 @@ from flows.database.retention import newest
 from flows.database.rows import symbols
 from flows.database.writer import Writer
 from flows.feed.health import Vitals
-from flows.history.history import stored_bars, without_holes
+from flows.history.history import stored_bars
+from flows.retrying import backoff, is_told
 from flows.settings.model import Settings
 from flows.settings.timeframes import timeframe_us
-from flows.venues.binance.klines import FIELDS, Klines, klines
+from flows.venues.binance.klines import klines
 from flows.venues.binance.rest import PAGE, Api
-from flows.watchers.beside import Beside, paused
+from flows.watchers.beside import Beside
+from operators.candles import FIELDS, Candles, without_holes
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class _Turn:
     due: float = -np.inf
 
 
-def differences(ours: Klines, theirs: Klines) -> npt.NDArray[np.bool_]:
+def differences(ours: Candles, theirs: Candles) -> npt.NDArray[np.bool_]:
     """Where two lots of equally many bars differ: a row for each bar, a column for each of FIELDS. NaN differs from everything."""
     found = np.ones((len(ours["ts"]), len(FIELDS)), np.bool_)
     for k, name in enumerate(FIELDS):
@@ -133,7 +135,7 @@ class Auditor(Beside):
             # Only a bar with a later kline behind it is one that the exchange is done with.
             known = ours["ts"] < told["ts"][-1] if told is not None and len(told["ts"]) else np.zeros(len(ours["ts"]), np.bool_)
             if not known.any():
-                turn.due = self._now() + paused(turn.waits, self._pace.again_s, self._pace.longest_s)
+                turn.due = self._now() + backoff(turn.waits, self._pace.again_s, self._pace.longest_s)
                 turn.waits += 1
                 return
             turn.waits = 0
@@ -146,14 +148,14 @@ class Auditor(Beside):
             turn.tries += 1
             if wrong.any() and turn.tries < self._pace.tries:
                 turn.until = end
-                turn.due = self._now() + paused(turn.tries - 1, self._pace.again_s, self._pace.longest_s)
+                turn.due = self._now() + backoff(turn.tries - 1, self._pace.again_s, self._pace.longest_s)
                 return
             if wrong.any():
                 self._enter(symbol, ours, theirs, differs)
             self._vitals.audited(self._symbols.index(symbol), wrong.tolist())
         turn.since, turn.until, turn.tries, turn.due = end, FOREVER, 0, -np.inf
 
-    def _enter(self, symbol: str, ours: Klines, theirs: Klines, differs: npt.NDArray[np.bool_]) -> None:
+    def _enter(self, symbol: str, ours: Candles, theirs: Candles, differs: npt.NDArray[np.bool_]) -> None:
         bar, field = np.nonzero(differs)
         values = [
             np.array([bars[FIELDS[f]][b] for b, f in zip(bar.tolist(), field.tolist(), strict=True)], np.float64) for bars in (ours, theirs)
@@ -173,7 +175,7 @@ class Auditor(Beside):
         finally:
             writer.close()
         before, self._mismatches = self._mismatches, self._mismatches + len(np.unique(bar))
-        if self._mismatches.bit_length() > before.bit_length():  # the 1st, 2nd, 4th, 8th …: one line each, not a flood
+        if is_told(before, self._mismatches):
             at = np.datetime64(int(ours["ts"][bar[0]]), "us").astype("datetime64[s]")
             log.warning(
                 "audit: bars that differ from the exchange's, so far %d; now %s %s %sZ: %s is %s, its kline says %s; see table audits",
@@ -187,7 +189,7 @@ class Auditor(Beside):
             )
 
 
-def _aligned(ours: Klines, told: Klines, us: int) -> Klines:
+def _aligned(ours: Candles, told: Candles, us: int) -> Candles:
     """Their klines at the times of our bars: one that is absent had no trade; NaN where the first one told is later."""
     told = without_holes(told, us, None)
     at = (ours["ts"] - told["ts"][0]) // us

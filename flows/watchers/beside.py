@@ -9,6 +9,7 @@ import psycopg
 
 from flows.database.connection import Endpoint, connect
 from flows.errors import UserError
+from flows.retrying import backoff
 from flows.venues.binance.refusals import Failed
 from flows.venues.binance.rest import Api
 
@@ -63,7 +64,7 @@ class Beside:
                 self._disconnect()
                 self._lost()
                 self._fail("database", str(error).strip().splitlines()[0] if str(error) else type(error).__name__)
-                pause_s = paused(failures)
+                pause_s = backoff(failures, FIRST_PAUSE_S, LONGEST_PAUSE_S)
                 failures += 1
             except Exception as error:  # a thread that died would leave its numbers standing without a word
                 self._disconnect()
@@ -98,8 +99,3 @@ class Beside:
     def _succeed(self, what: str) -> None:
         if self._failing.pop(what, False):
             log.info("%s: %s: answered again", self._name, what)
-
-
-def paused(failures: int, first_s: float = FIRST_PAUSE_S, longest_s: float = LONGEST_PAUSE_S) -> float:
-    """Seconds to wait after so many failures before this one."""
-    return min(first_s * 2.0 ** min(failures, 30), longest_s)

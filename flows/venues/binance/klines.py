@@ -5,20 +5,17 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from flows.feed.frames import AGG_TRADE, TRADE, microseconds
 from flows.venues.binance.refusals import Failed, of_another_kind
 from flows.venues.binance.rest import PAGE, PATHS, WEIGHTS, Api
+from operators.candles import FIELDS, Candles
 
 INTERVALS_US: Final = {"1s": 1_000_000, "1m": 60_000_000, "3m": 180_000_000, "5m": 300_000_000}  # no longer than our bars
 KLINES: Final = "/api/v3/klines"
 KLINES_WEIGHT: Final = 2
 AGG_TRADES_WEIGHT: Final = 4
 TIME_WEIGHT: Final = 1
-FIELDS: Final = ("open", "high", "low", "close", "volume", "quote_volume", "trades", "buy_volume")
-
-Klines = dict[str, npt.NDArray[Any]]  # `ts` (opening time, µs) and FIELDS, in time order; `trades` and `ts` int64, all else float64
 
 
 class _Kline(msgspec.Struct, array_like=True, gc=False):
@@ -74,7 +71,7 @@ def interval_us(timeframe_us: int) -> int:
     return max(us for us in INTERVALS_US.values() if timeframe_us % us == 0)
 
 
-def klines(api: Api, symbol: str, interval: int, start_us: int, end_us: int) -> Klines:
+def klines(api: Api, symbol: str, interval: int, start_us: int, end_us: int) -> Candles:
     """The symbol's candles of a length in µs that open within [start, end); those before its first trade are absent."""
     word = next(word for word, us in INTERVALS_US.items() if us == interval)
     rows: list[_Kline] = []
@@ -85,7 +82,7 @@ def klines(api: Api, symbol: str, interval: int, start_us: int, end_us: int) -> 
         if len(page) < PAGE:
             break
         start_us = int(microseconds(np.array([page[-1].open_time]))[0]) + interval
-    found: Klines = {name: np.array([getattr(row, name) for row in rows], np.float64) for name in FIELDS}
+    found: Candles = {name: np.array([getattr(row, name) for row in rows], np.float64) for name in FIELDS}
     found["trades"] = found["trades"].astype(np.int64)
     found["ts"] = microseconds(np.array([row.open_time for row in rows], np.int64))
     return found

@@ -20,6 +20,7 @@ import urllib3
 from flows.feed.backlog import Page, Request
 from flows.feed.frames import AGG_TRADE, TRADE, Frames
 from flows.feed.proxies import Proxy, bracketed, proxy_for, through
+from flows.retrying import is_told
 from flows.venues.binance.messages import decode_rest
 from flows.venues.binance.refusals import BANNED, OK, TOO_MANY, Failed, Refused, Unknown, of_another_kind, reason, refusal, seconds
 
@@ -190,7 +191,7 @@ class Rest:
 
     def _say(self, request: Request, why: str) -> None:
         self._failures += 1
-        if self._failures.bit_count() == 1 and not self._api.stopped:  # the 1st, 2nd, 4th, 8th … in a row: no flood
+        if is_told(self._failures - 1, self._failures) and not self._api.stopped:
             log.warning(
                 "%s: trades of %s from id %d: %s; asking again", self._api.base_url, self._symbols[request.symbol], request.from_id, why
             )

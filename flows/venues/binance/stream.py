@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from flows.errors import UserError
 from flows.feed.inbox import Broken, Connected, Disconnected, Inbox, Joined, Subscribed
 from flows.feed.proxies import proxy_for, through
+from flows.retrying import backoff, is_told
 from flows.venues.binance.names import escaped, grouped, symbols_of
 from flows.venues.binance.refusals import handshake_refusal, reason
 from flows.venues.binance.subscriptions import Answer, Outcome, Pace, Subscriptions, answer_in
@@ -106,7 +107,7 @@ class Stream:
                 self.inbox.put(Joined(outcome.streams))
             return
         self._refusals += 1
-        if self._refusals.bit_count() == 1:
+        if is_told(self._refusals - 1, self._refusals):
             self.complain(f"the exchange refuses the streams of {symbols} ({outcome.why})", "asking again")
 
     def closed(self, link: "Link") -> None:
@@ -147,14 +148,14 @@ class Stream:
             except Exception as error:  # whatever a library or this environment comes up with: the next try may be a better one
                 why = described(error)
             failures = 0 if self._loop.time() - began > self.timing.backoff_cap_s else failures + 1
-            if failures <= 1 or failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … failure in a row: one line each, not a flood
+            if failures == 0 or is_told(failures - 1, failures):
                 self.complain(why, "connecting again")
             await self._back_off(failures)
             while len(self.inbox) > self.inbox.limit // 2:
                 await asyncio.sleep(self.timing.backoff_s)
 
     async def _back_off(self, failures: int) -> None:
-        ceiling = min(self.timing.backoff_s * 2.0 ** min(max(failures - 1, 0), 16), self.timing.backoff_cap_s)
+        ceiling = backoff(max(failures - 1, 0), self.timing.backoff_s, self.timing.backoff_cap_s)
         await asyncio.sleep(self._chance.uniform(ceiling / 2, ceiling))
 
     async def _follow(self) -> str:
@@ -180,7 +181,7 @@ class Stream:
                 else:
                     why = await heir.end()
                     failures += 1
-                    if failures.bit_count() == 1:
+                    if is_told(failures - 1, failures):
                         self.complain(why, "trying again to replace the connection")
                     self._renewal.set()
                     await self._back_off(failures)
@@ -308,7 +309,7 @@ class Link:
             if subscriptions.found_out and not found_out:
                 found_out = True
                 stream.complain(f"the exchange refuses the streams of {symbols_of(subscriptions.refused)}", "asking again now and then")
-            if loop_s - refused_since >= min(timing.renew_s * 2.0 ** min(stream.renewals, 30), timing.renew_cap_s):
+            if loop_s - refused_since >= backoff(stream.renewals, timing.renew_s, timing.renew_cap_s):
                 stream.renewals += 1
                 refused_since = loop_s
                 stream.complain(

@@ -17,6 +17,8 @@ from typing import Any, Final
 
 import msgspec
 
+from flows.retrying import backoff
+
 SILENT: Final = "no answer"
 LONGEST_WHY: Final = 200  # characters of the exchange's words
 TRADES: Final = (b'{"stream"', b'{"e"')  # how nearly all messages begin; no answer does
@@ -125,8 +127,7 @@ class Subscriptions:
         if request.refusals > 1 and half:
             self._due += [_Request(part, now, 1) for part in (request.streams[:half], request.streams[half:])]
         else:
-            wait_s = self._pace.again_s * 2.0 ** min(request.refusals - 1, 30)
-            request.due = now + min(wait_s, self._pace.again_cap_s)
+            request.due = now + backoff(request.refusals - 1, self._pace.again_s, self._pace.again_cap_s)
             self._due.append(request)
         return Outcome(request.streams, why)
 

@@ -10,17 +10,11 @@ from flows.database.connection import Endpoint, connect
 from flows.database.wal import settle
 from flows.database.writer import Writer
 from flows.feed.backlog import Gap
-from flows.feed.frames import join
 from flows.feed.ledger import gap_rows
-from flows.history.history import left_open, merged, resampled, rows_needed, without_holes
-from flows.replay.recordings import read
+from flows.history.history import left_open, rows_needed
 from flows.sandbox.background import background
-from flows.sandbox.market import record
 from flows.settings.decoding import decode
-from flows.venues.binance.klines import FIELDS, Klines
 from operators.activity import LONG_WINDOW
-from operators.bars import BarBuilder
-from operators.columns import Trades
 from tests.line import configure, finish, follow, has, rows, running, tables
 
 SECOND_US = 1_000_000
@@ -102,59 +96,6 @@ def test_a_fresh_start_goes_on_where_the_database_ends_and_counts_nothing_twice(
     found = tables(home)
     for table, text in expected.items():
         assert found[table] == text, table
-
-
-@pytest.fixture(scope="module")
-def bars(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Klines]:
-    """Bars of one quiet symbol by their length, from its trades."""
-    path = tmp_path_factory.mktemp("recordings") / "market.ndjson.gz"
-    record(path, 11, ("SOLUSDT",), 1_723_161_600_000_000, 700, rate=0.4)
-    trades = join(list(read([path], ("SOLUSDT",))), 1)
-    lengths = [n * SECOND_US for n in (1, 7, 30, 60)]
-    hole = np.arange(len(trades)) == 0
-    columns = {name: getattr(trades, name) for name in ("symbol", "id", "ts", "price", "qty", "is_buyer_maker", "count")}
-    built = BarBuilder.of(1, lengths).update(Trades(**columns, after_hole=hole, watermark=trades.ts[-1:]))
-    assert (built.volume[built.timeframe == SECOND_US] == 0).mean() > 0.3
-    chosen = {us: built.rows(built.timeframe == us) for us in lengths}
-    return {us: {name: getattr(of, name) for name in ("ts", *FIELDS, "complete")} for us, of in chosen.items()}
-
-
-@pytest.mark.parametrize("seconds", [7, 30, 60])
-def test_candles_become_the_bars_of_their_trades(bars: dict[int, Klines], seconds: int) -> None:
-    us = seconds * SECOND_US
-    candles = {name: column for name, column in bars[SECOND_US].items() if name != "complete"}
-    start = bars[us]["ts"][1]  # the first one is not whole
-    found = resampled(candles, SECOND_US, us, start, bars[us]["ts"][-1] + us)
-    for name in ("ts", *FIELDS):
-        np.testing.assert_allclose(found[name], bars[us][name][1:], rtol=1e-12, err_msg=name)
-    assert found["complete"].all()
-
-
-def test_seconds_without_a_trade_that_the_exchange_leaves_out_are_put_in(bars: dict[int, Klines]) -> None:
-    whole = bars[SECOND_US]
-    traded = whole["volume"] > 0
-    assert traded[0]
-    thin = {name: column[traded] for name, column in whole.items()}
-    found = without_holes(thin, SECOND_US, int(whole["ts"][-1]) + SECOND_US)
-    for name in ("ts", *FIELDS, "complete"):
-        np.testing.assert_array_equal(found[name], whole[name], err_msg=name)
-
-
-def test_nothing_without_holes_is_nothing() -> None:
-    nothing = {name: np.zeros(0) for name in ("ts", *FIELDS, "complete")}
-    assert len(without_holes(nothing, SECOND_US, 10 * SECOND_US)["ts"]) == 0
-
-
-def test_what_the_database_has_stands_in_the_place_of_candles(bars: dict[int, Klines]) -> None:
-    whole = bars[SECOND_US]
-    told = {name: column.copy() for name, column in whole.items()}
-    told["close"] = told["close"] + 1
-    stored = {name: column[100:200] for name, column in whole.items()}
-    found = merged(told, stored)
-    np.testing.assert_array_equal(found["ts"], whole["ts"])
-    np.testing.assert_array_equal(
-        found["close"] != whole["close"], (np.arange(len(whole["ts"])) < 100) | (np.arange(len(whole["ts"])) >= 200)
-    )
 
 
 def test_holes_that_stand_as_open_are_those_of_the_ledger(database: Endpoint, tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from flows.feed.health import Vitals
 from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
 from flows.settings.decoding import decode
-from flows.venues.binance.klines import FIELDS, Klines, klines
+from flows.venues.binance.klines import klines
 from flows.venues.binance.rest import Api
 from flows.watchers.audit import MOST, Auditor, Pace, audited_timeframe, differences
+from operators.candles import FIELDS, Candles
 from tests.flows.database.written import eventually, written
 from tests.line import configure, finish, follow, running
 
@@ -36,7 +37,7 @@ QUICK = Pace(look_s=0.02, spacing_s=0.0, tries=3, again_s=0.02, longest_s=0.1, b
 # by hand
 
 
-def bars(**columns: list[float]) -> Klines:
+def bars(**columns: list[float]) -> Candles:
     given = {
         "open": [5.0],
         "high": [7.0],
@@ -50,7 +51,7 @@ def bars(**columns: list[float]) -> Klines:
     return {"ts": np.zeros(1, np.int64)} | {name: np.array(column) for name, column in (given | columns).items()}
 
 
-def differing(ours: Klines, theirs: Klines) -> list[str]:
+def differing(ours: Candles, theirs: Candles) -> list[str]:
     return [FIELDS[k] for k in np.flatnonzero(differences(ours, theirs)[0])]
 
 
@@ -251,7 +252,7 @@ def test_a_database_that_is_away_is_asked_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("flows.watchers.beside.paused", lambda *_: 0.01)
+    monkeypatch.setattr("flows.watchers.beside.backoff", lambda *_: 0.01)
     written(database, *ours(exchange))
     between = proxy(database.pg_port)
     between.fault = "drop"

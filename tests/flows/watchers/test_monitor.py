@@ -127,7 +127,7 @@ def test_a_database_that_is_away_leaves_null_and_one_line(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("flows.watchers.beside.paused", lambda *_: 0.01)
+    monkeypatch.setattr("flows.watchers.beside.backoff", lambda *_: 0.01)
     caplog.set_level(logging.INFO)
     between = proxy(database.pg_port)
     vitals = monitoring(replace(database, pg_port=between.port))

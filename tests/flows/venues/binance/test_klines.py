@@ -13,9 +13,10 @@ from flows.feed.frames import AGG_TRADE, TRADE, join
 from flows.replay.recordings import read
 from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
-from flows.venues.binance.klines import FIELDS, first_id_from, interval_us, klines, server_time_us
+from flows.venues.binance.klines import first_id_from, interval_us, klines, server_time_us
 from flows.venues.binance.refusals import Failed
 from flows.venues.binance.rest import Api
+from operators.candles import FIELDS
 
 START_US = 1_763_800_000_000_000
 SECOND_US = 1_000_000

@@ -1,0 +1,62 @@
+"""Candles, which are bars that somebody else has made: longer ones of shorter ones, and the places where nothing was traded."""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+FIELDS: Final = ("open", "high", "low", "close", "volume", "quote_volume", "trades", "buy_volume")
+
+Candles = dict[str, npt.NDArray[Any]]  # `ts` (opening time, µs) and FIELDS, in time order; `trades` and `ts` int64, all else float64
+
+
+def resampled(candles: Candles, base: int, us: int, start: int, end: int) -> Candles:
+    """Candles of a length made into bars of a multiple of it that open within [start, end), and `complete`: that they are."""
+    candles = without_holes(candles | {"complete": np.ones(len(candles["ts"]), np.bool_)}, base, None)
+    chosen = (candles["ts"] >= start) & (candles["ts"] < end)
+    candles = {name: column[chosen] for name, column in candles.items()}
+    if us == base or not len(candles["ts"]):
+        return candles
+    opening = candles["ts"] - candles["ts"] % us
+    at = np.flatnonzero(np.concatenate(([True], opening[1:] != opening[:-1])))
+    traded = candles["trades"] > 0
+    high, low = (np.where(traded, candles[name], none) for name, none in (("high", -np.inf), ("low", np.inf)))
+    position = np.where(traded, np.arange(len(traded)), len(traded))
+    first = np.minimum.reduceat(position, at)  # a quiet candle's prices are those of the close before: only trades open a bar
+    some = first < len(traded)
+    opens = candles["open"][np.where(some, first, at)]
+    sums = {name: np.add.reduceat(candles[name], at) for name in ("volume", "quote_volume", "trades", "buy_volume")}
+    return sums | {
+        "ts": opening[at],
+        "open": opens,
+        "high": np.where(some, np.maximum.reduceat(high, at), opens),
+        "low": np.where(some, np.minimum.reduceat(low, at), opens),
+        "close": candles["close"][np.append(at[1:], len(traded)) - 1],
+        "complete": np.ones(len(at), np.bool_),
+    }
+
+
+def merged(told: Candles, stored: Candles) -> Candles:
+    """Bars of the exchange, and in their place those that the database has."""
+    kept = ~np.isin(told["ts"], stored["ts"])
+    joined = {name: np.concatenate([told[name][kept], stored[name]]) for name in stored}
+    order = np.argsort(joined["ts"], kind="stable")
+    return {name: column[order] for name, column in joined.items()}
+
+
+def without_holes(bars: Candles, us: int, end: int | None) -> Candles:
+    """The bars with one in each place from the first one to `end` (None: the last one): what is absent had no trade."""
+    if not len(bars["ts"]):
+        return bars
+    ts = np.arange(bars["ts"][0], bars["ts"][-1] + us if end is None else end, us)
+    if len(ts) == len(bars["ts"]):
+        return bars
+    of = np.searchsorted(bars["ts"], ts, side="right") - 1
+    own = bars["ts"][of] == ts
+    filled = {name: column[of] for name, column in bars.items()}
+    for name in ("open", "high", "low"):
+        filled[name] = np.where(own, filled[name], filled["close"])
+    for name in ("volume", "quote_volume", "trades", "buy_volume"):
+        filled[name] = np.where(own, filled[name], 0).astype(bars[name].dtype)
+    filled["complete"] = np.where(own, bars.get("complete", np.ones(len(bars["ts"]), np.bool_))[of], True)
+    return filled | {"ts": ts}
