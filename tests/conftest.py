@@ -26,8 +26,9 @@ PROCESSES = 3  # on two cores: one of them waits for a database, a socket or a c
 ROOT = Path(__file__).parents[1]
 ONE_THREAD = "OPENBLAS_NUM_THREADS"  # of numpy's linear algebra, for matrices of a few columns; more would spin beside the other process
 UNTRACED = {  # what these run over and over other tests run too, and coverage would make CI minutes longer
-    "simulation/test_simulation.py", "benchmarks/test_verify_statistics.py", "faults/test_27_a_million_bars_and_a_bad_tick.py",
-    "operators/test_own_data.py", "operators/test_exactness.py", "operators/test_late.py", "flows/feed/test_sequencer_properties.py",
+    "tests/simulation/test_simulation.py", "tests/benchmarks/test_verify_statistics.py",
+    "tests/faults/test_27_a_million_bars_and_a_bad_tick.py", "tests/operators/test_own_data.py",
+    "tests/operators/test_exactness.py", "tests/operators/test_late.py", "tests/flows/feed/test_sequencer_properties.py",
 }  # fmt: skip
 JAVA_OPTIONS = "PAIRFLOW_JAVA_OPTIONS"
 QUICK_JAVA = "-XX:TieredStopAtLevel=1"  # halves what a server of a few minutes costs
@@ -56,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.relative_to(ROOT).as_posix().removeprefix("tests/") in UNTRACED:
+        if item.path.relative_to(ROOT).as_posix() in UNTRACED:
             item.add_marker(pytest.mark.no_cover)
 
 

@@ -25,7 +25,7 @@ class QuestDBPartition(StatefulSinkPartition[Rows, None]):
     """Each request is a commit of every table in it, and a commit costs the server about as much for one row as for a thousand.
 
     So only the tables in `awaited` are sent when their rows come, and in turns: a market of hundreds of symbols closes its bars one after the
-    other, and 35 commits a second cost the server four times what 12 do. Meanwhile whatever comes next gathers before this step.
+    other, and 35 commits a second took the server 44 % of a core, 12 of them 26 %. Meanwhile whatever comes next gathers before this step.
     """
 
     def __init__(self, writer: Writer, tally: Tally | None, heartbeat: Path | None, awaited: Collection[str]) -> None:
