@@ -34,12 +34,25 @@ def main() -> int:
         print(text, file=sys.stderr, flush=True)
 
     name = "frames to bars of 6 timeframes to signals of 4 pairs"
-    results = [compare(name, "messages/s", len(messages), lambda: line.ours(messages), lambda: line.peer(messages), runs, say)]
+    results = [
+        compare(
+            name,
+            "messages/s",
+            len(messages),
+            lambda: line.ours(messages),
+            lambda: line.peer(messages),
+            runs,
+            say,
+        )
+    ]
     for result in results:
         print(text(result))
     chosen.output.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
     if not chosen.quick and results[0].ratio < PROMISED:
-        print(f"benchmark: {results[0].name}: {results[0].ratio:.1f} times faster, promised {PROMISED:.0f}", file=sys.stderr)
+        print(
+            f"benchmark: {results[0].name}: {results[0].ratio:.1f} times faster, promised {PROMISED:.0f}",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -1,8 +1,9 @@
 """How often signals say something where there is nothing to say: a Monte Carlo at the default windows.
 
-Log prices of unrelated random walks, and of pairs whose spread loses half of itself in 5, 20 and 60 bars: x a walk, y = 0.7·x + spread, all
-shocks of one size. Each run is a market of its own that lasts a window and then TESTS tests; rates are over all tests (or bars) of all runs,
-and since windows overlap, their error is that of the runs, not of the tests.
+Log prices of unrelated random walks, and of pairs whose spread loses half of itself in 5, 20 and 60 bars: x a
+walk, y = 0.7·x + spread, all shocks of one size. Each run is a market of its own that lasts a window and then
+TESTS tests; rates are over all tests (or bars) of all runs, and since windows overlap, their error is that of
+the runs, not of the tests.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,7 +46,8 @@ class Timeframe:
 
 
 TIMEFRAMES: Final = (Timeframe("1s", 1_800, 300, 1_800, 60), Timeframe("1m", 1_440, 240, 1_440, 15))
-MARKETS: Final[tuple[float | None, ...]] = (None, 5.0, 20.0, 60.0)  # half-lives of the spread; None: unrelated
+# half-lives of the spread; None: unrelated
+MARKETS: Final[tuple[float | None, ...]] = (None, 5.0, 20.0, 60.0)
 
 # Of each: its line in the table, and how the runs' figures become one
 SHARES: Final = {
@@ -63,13 +65,20 @@ SHARES: Final = {
     "stationary": "`stationary`, of tests",
     "ever": "`stationary` at any of 21 tests, of runs",
 }
-MEDIANS: Final = {"variance_ratio": "`variance_ratio`: median (5 % to 95 %)", "half_life": "`half_life`: median (5 % to 95 %)"}
+MEDIANS: Final = {
+    "variance_ratio": "`variance_ratio`: median (5 % to 95 %)",
+    "half_life": "`half_life`: median (5 % to 95 %)",
+}
 
 
 def market(rng: np.random.Generator, rows: int, spread_half_life: float | None) -> Floats:
     """Log prices (2, rows) of y and x."""
     x = np.cumsum(rng.normal(0.0, SHOCK, rows))
-    y = np.cumsum(rng.normal(0.0, SHOCK, rows)) if spread_half_life is None else 0.7 * x + reverting(rng, rows, spread_half_life, SHOCK)
+    y = (
+        np.cumsum(rng.normal(0.0, SHOCK, rows))
+        if spread_half_life is None
+        else 0.7 * x + reverting(rng, rows, spread_half_life, SHOCK)
+    )
     return np.stack((8.0 + y, 11.0 + x))
 
 
@@ -81,13 +90,22 @@ def run(seed: tuple[int, ...], timeframe: Timeframe, spread_half_life: float | N
     y = np.zeros(len(ends), np.int64)
     slopes = rolling_ols(values, y, y + 1, ends, y + timeframe.hedge)[0]
     z = np.abs(spread_zscore(values, y, y + 1, ends, y + timeframe.zscore, slopes)[4])
-    found: dict[str, list[float]] = {name: [] for name in ("adf", "one", "other", "trace", "max_eig", "shin", *MEDIANS)}
+    found: dict[str, list[float]] = {
+        name: [] for name in ("adf", "one", "other", "trace", "max_eig", "shin", *MEDIANS)
+    }
     tested = ends[every - 1 :: every]
     for end, slope in zip(tested, slopes[every - 1 :: every], strict=True):
         ys, xs = values[:, end - timeframe.adf : end]
         series = spread_series(ys, xs, slope)
         trace, max_eig = johansen(ys, xs)
-        numbers = adf(series)[1], engle_granger(ys, xs)[1], engle_granger(xs, ys)[1], trace, max_eig, shin(ys, xs)
+        numbers = (
+            adf(series)[1],
+            engle_granger(ys, xs)[1],
+            engle_granger(xs, ys)[1],
+            trace,
+            max_eig,
+            shin(ys, xs),
+        )
         for name, number in zip(found, (*numbers, variance_ratio(series), half_life(series)), strict=True):
             found[name].append(number)
     seen = {name: np.array(numbers) for name, numbers in found.items()}
@@ -115,7 +133,11 @@ def run(seed: tuple[int, ...], timeframe: Timeframe, spread_half_life: float | N
 
 
 def calibrate(
-    timeframe: Timeframe, spread_half_life: float | None, runs: int, seed: int, progress: Callable[[str], None]
+    timeframe: Timeframe,
+    spread_half_life: float | None,
+    runs: int,
+    seed: int,
+    progress: Callable[[str], None],
 ) -> dict[str, str]:
     """Each figure as it stands in the table."""
     number = MARKETS.index(spread_half_life)

@@ -1,4 +1,5 @@
-"""`make bench-dashboards`: every statement of the dashboards and rules on a week of data, against the promise that a panel answers in 200 ms.
+"""`make bench-dashboards`: every statement of the dashboards and rules on a week of data, against the promise
+that a panel answers in 200 ms.
 
 Exit code 1 when a panel's statement is slower than that, at its 95th percentile, in any range of time.
 """
@@ -37,7 +38,12 @@ RANGES: Final = {
 }
 QUICK_RANGES: Final = ("15m", "1h")
 TIMEFRAMES: Final = ("1s", "1m")
-CHOICE: Final = {"symbol": week.SYMBOLS[0], "pair": week.PAIRS[0], "timeframe": TIMEFRAMES[0], "method": "ols"}
+CHOICE: Final = {
+    "symbol": week.SYMBOLS[0],
+    "pair": week.PAIRS[0],
+    "timeframe": TIMEFRAMES[0],
+    "method": "ols",
+}
 RUNS, QUICK_RUNS = 7, 2  # the first of them does not count
 PORTS: Final = (9_020, 8_832)  # whoever looks for Pairflow's database does not find this one
 HALF_FILLED: Final = "half-filled"  # a file beside the database, until it is full
@@ -80,11 +86,17 @@ def p95(ms: Sequence[float]) -> float:
 
 
 def choices(connection: Any, since: datetime, until: datetime) -> dict[str, str]:
-    """A value for each variable: one of ours, else the first that its own query finds, else the one the file has."""
+    """A value for each variable: one of ours, else the first that its own query finds, else the one the file
+    has.
+    """
     choice: dict[str, str] = dict(CHOICE)
-    for each in (each for board in dashboards() for each in board["templating"]["list"] if each["name"] not in CHOICE):
+    for each in (
+        each for board in dashboards() for each in board["templating"]["list"] if each["name"] not in CHOICE
+    ):
         if each["type"] == "query":
-            rows = connection.execute(Query("", each["query"], "variable").expanded(choice, since, until).encode()).fetchall()
+            rows = connection.execute(
+                Query("", each["query"], "variable").expanded(choice, since, until).encode()
+            ).fetchall()
             choice[each["name"]] = str(rows[0][0]) if rows else ""
         else:
             choice[each["name"]] = str(each.get("current", {}).get("value", ""))
@@ -101,7 +113,9 @@ def cases(choice: dict[str, str], ranges: Sequence[str]) -> Iterator[Case]:
     }
     for query in queries():
         spans = (
-            {f"{own[query.where]}s": timedelta(seconds=own[query.where])} if query.where in own else {each: RANGES[each] for each in ranges}
+            {f"{own[query.where]}s": timedelta(seconds=own[query.where])}
+            if query.where in own
+            else {each: RANGES[each] for each in ranges}
         )
         for within, span in spans.items():
             for timeframe in TIMEFRAMES if by_timeframe(query) else TIMEFRAMES[:1]:
@@ -130,16 +144,37 @@ def database(directory: Path | None, seconds: int) -> Iterator[Endpoint]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks.dashboards", description=__doc__)
-    options.add_argument("--quick", action="store_true", help="an hour of data and few runs: a smoke run, too small to mean anything")
-    options.add_argument("--keep", type=Path, metavar="DIR", help="the database's directory: filled once, then used again as it is")
-    options.add_argument("--runs", type=int, metavar="N", help=f"of each statement, with one that does not count (default {RUNS})")
-    options.add_argument("--only", default="", metavar="REGEX", help="only the statements whose line this is found in")
+    options.add_argument(
+        "--quick",
+        action="store_true",
+        help="an hour of data and few runs: a smoke run, too small to mean anything",
+    )
+    options.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="the database's directory: filled once, then used again as it is",
+    )
+    options.add_argument(
+        "--runs",
+        type=int,
+        metavar="N",
+        help=f"of each statement, with one that does not count (default {RUNS})",
+    )
+    options.add_argument(
+        "--only", default="", metavar="REGEX", help="only the statements whose line this is found in"
+    )
     chosen = options.parse_args(arguments)
     runs = max(chosen.runs or (QUICK_RUNS if chosen.quick else RUNS), 2)
     ranges = QUICK_RANGES if chosen.quick else tuple(RANGES)
     try:
-        with database(chosen.keep, 3_600 if chosen.quick else 7 * week.DAY_S) as endpoint, connect(endpoint) as connection:
-            until = datetime.fromtimestamp((newest(connection, "bars") or 0) / 1e6, UTC) + timedelta(seconds=1)
+        with (
+            database(chosen.keep, 3_600 if chosen.quick else 7 * week.DAY_S) as endpoint,
+            connect(endpoint) as connection,
+        ):
+            until = datetime.fromtimestamp((newest(connection, "bars") or 0) / 1e6, UTC) + timedelta(
+                seconds=1
+            )
             choice = choices(connection, until - RANGES[ranges[-1]], until)
             measured = [each for each in cases(choice, ranges) if re.search(chosen.only, each.query.where)]
             for number, case in enumerate(measured, start=1):
@@ -162,12 +197,22 @@ def tell(measured: Sequence[Case], quick: bool) -> int:
     lines = []
     for statement, of in by_statement.items():
         slowest = max(of, key=lambda case: p95(case.ms))
-        lines.append((p95([ms for case in of for ms in case.ms]), p95(slowest.ms), float(np.median(slowest.ms)), slowest.where, statement))
+        lines.append(
+            (
+                p95([ms for case in of for ms in case.ms]),
+                p95(slowest.ms),
+                float(np.median(slowest.ms)),
+                slowest.where,
+                statement,
+            )
+        )
     for *ms, where, statement in sorted(lines, reverse=True):
         print(LAYOUT.format(*(f"{each:.1f}" for each in ms), where, statement))
     late = {case.query.where for case in measured if p95(case.ms) > PROMISED_MS}
     overall = p95([ms for case in measured for ms in case.ms]) if measured else 0.0
-    print(f"{len(by_statement)} statements, p95 {overall:.1f} ms, {len(late)} slower than {PROMISED_MS:.0f} ms in some range")
+    print(
+        f"{len(by_statement)} statements, p95 {overall:.1f} ms, {len(late)} slower than {PROMISED_MS:.0f} ms in some range"
+    )
     return 1 if not quick and any(", panel " in statement for statement in late) else 0
 
 

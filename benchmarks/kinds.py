@@ -1,4 +1,6 @@
-"""Kinds of markets that statistics have to bear, two legs each: what verify_statistics.py draws its windows from."""
+"""Kinds of markets that statistics have to bear, two legs each: what verify_statistics.py draws its windows
+from.
+"""
 
 from dataclasses import dataclass
 
@@ -51,23 +53,39 @@ def kinds(rows: int, seed: int) -> list[Kind]:
         flat[leg, begin:end] = flat[leg, min(begin, rows - 1)]
     peg = 1.0 + np.round(rng.normal(0.0, 0.6, rows)) * 1e-4
     lost = rows * 3 // 5
-    peg[lost:] = np.round(np.exp(-0.12 * (1.0 - np.exp(-np.arange(rows - lost) / 20.0)) + walk(2e-3)[lost:] * 0.3), 4)
+    peg[lost:] = np.round(
+        np.exp(-0.12 * (1.0 - np.exp(-np.arange(rows - lost) / 20.0)) + walk(2e-3)[lost:] * 0.3), 4
+    )
     peg[rows // 4 : rows // 4 + 130] = 1.0
     made = [
         ("unrelated walks", True, np.exp(np.stack((8.0 + walk(3e-4), 11.0 + walk(3e-4))))),
         ("cointegrated legs", True, related),
-        ("high level, small steps", True, np.exp(np.stack((8.0 + 0.7 * small + rng.normal(0.0, 1e-5, rows), 11.0 + small)))),
-        ("raw prices", False, np.stack((3.0, 20.0))[:, None] * np.exp(np.stack((8.0 + 0.7 * x, 8.0 + x)) + walk(1e-4))),
+        (
+            "high level, small steps",
+            True,
+            np.exp(np.stack((8.0 + 0.7 * small + rng.normal(0.0, 1e-5, rows), 11.0 + small))),
+        ),
+        (
+            "raw prices",
+            False,
+            np.stack((3.0, 20.0))[:, None] * np.exp(np.stack((8.0 + 0.7 * x, 8.0 + x)) + walk(1e-4)),
+        ),
         ("rounded to ticks", False, np.round(related / np.array([[0.5], [2.0]])) * np.array([[0.5], [2.0]])),
         ("flat stretches", True, flat),
         ("a lost peg", True, np.stack((peg, np.round(60_000.0 * np.exp(walk(5e-4)), 1)))),
-        ("heavy tails", True, np.exp(np.stack((8.0, 11.0))[:, None] + np.cumsum(1e-4 * rng.standard_t(2.0, (2, rows)), axis=1))),
+        (
+            "heavy tails",
+            True,
+            np.exp(np.stack((8.0, 11.0))[:, None] + np.cumsum(1e-4 * rng.standard_t(2.0, (2, rows)), axis=1)),
+        ),
     ]
     return [_bars(rng, *each) for each in made]
 
 
 def _bars(rng: np.random.Generator, name: str, log_prices: bool, close: Floats) -> Kind:
-    """Bars around these closes; nothing is traded in every second bar of a hundred, nor where closes stand still for long."""
+    """Bars around these closes; nothing is traded in every second bar of a hundred, nor where closes stand
+    still for long.
+    """
     open_ = np.concatenate((close[:, :1], close[:, :-1]), axis=1)
     still = np.zeros(close.shape, np.bool_)
     still[:, 1:] = close[:, 1:] == close[:, :-1]

@@ -1,7 +1,9 @@
-"""JSON frames to bars of six timeframes to four pairs' signals: the whole flow without the database, and what one would write without it.
+"""JSON frames to bars of six timeframes to four pairs' signals: the whole flow without the database, and what
+one would write without it.
 
-The peer is the usual way with Bytewax: a dict per message, six `fold_window`s on the event clock, and per pair and 1s bar a statsmodels fit of
-the window, with adfuller and coint at the same cadence. Both get the same frames, pairs and windows, and must agree before they are timed.
+The peer is the usual way with Bytewax: a dict per message, six `fold_window`s on the event clock, and per
+pair and 1s bar a statsmodels fit of the window, with adfuller and coint at the same cadence. Both get the
+same frames, pairs and windows, and must agree before they are timed.
 """
 
 import gzip
@@ -33,13 +35,19 @@ from flows.settings.model import Settings
 from flows.venues.binance.messages import decode
 
 SYMBOLS: Final = ("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT")
-PAIRS: Final = (("BTCUSDT", "ETHUSDT"), ("BNBUSDT", "SOLUSDT"), ("BTCUSDT", "BNBUSDT"), ("ETHUSDT", "SOLUSDT"))
+PAIRS: Final = (
+    ("BTCUSDT", "ETHUSDT"),
+    ("BNBUSDT", "SOLUSDT"),
+    ("BTCUSDT", "BNBUSDT"),
+    ("ETHUSDT", "SOLUSDT"),
+)
 TIMEFRAMES: Final = {"1s": 1, "5s": 5, "10s": 10, "30s": 30, "1m": 60, "5m": 300}
 HEDGE, ZSCORE, CORRELATION, ADF, EVERY = 300, 120, 60, 300, 60
 BATCH: Final = 1_000
 START_US: Final = 1_723_161_600_000_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-LATE: Final = timedelta(seconds=10)  # the event clock runs on with the system's: without it a busy moment makes trades late
+# the event clock runs on with the system's: without it a busy moment makes trades late
+LATE: Final = timedelta(seconds=10)
 CONFIGURATION: Final = f"""
 bars: {{timeframes: [{", ".join(TIMEFRAMES)}]}}
 defaults:
@@ -93,7 +101,12 @@ def ours(messages: list[bytes], rows: list[Rows] | None = None) -> None:
 
 def trade_of(message: bytes) -> tuple[str, dict[str, Any]]:
     trade = json.loads(message)["data"]
-    return trade["s"], {"us": trade["T"] * 1_000, "price": float(trade["p"]), "qty": float(trade["q"]), "id": trade["t"]}
+    return trade["s"], {
+        "us": trade["T"] * 1_000,
+        "price": float(trade["p"]),
+        "qty": float(trade["q"]),
+        "id": trade["t"],
+    }
 
 
 def folded(bar: dict[str, float], trade: dict[str, Any]) -> dict[str, float]:
@@ -157,7 +170,9 @@ def peer(messages: list[bytes], into: dict[str, list[Any]] | None = None) -> Non
     kept: dict[str, list[Any]] = {name: [] for name in (*TIMEFRAMES, "signals")}
     flow = Dataflow("peer")
     trades = op.map("trade", op.input("frames", flow, TestingSource(messages, batch_size=BATCH)), trade_of)
-    clock: Any = EventClock(lambda trade: EPOCH + timedelta(microseconds=trade["us"]), wait_for_system_duration=LATE)
+    clock: Any = EventClock(
+        lambda trade: EPOCH + timedelta(microseconds=trade["us"]), wait_for_system_duration=LATE
+    )
     bars = {}
     for name, seconds in TIMEFRAMES.items():
         windower = TumblingWindower(length=timedelta(seconds=seconds), align_to=EPOCH)
@@ -166,7 +181,9 @@ def peer(messages: list[bytes], into: dict[str, list[Any]] | None = None) -> Non
 
     def to_pairs(keyed: tuple[str, tuple[int, dict[str, float]]]) -> list[tuple[str, tuple[str, int, float]]]:
         leg, (_, bar) = keyed
-        return [(f"{y}-{x}", (leg, int(bar["us"]) // 1_000_000, bar["close"])) for y, x in PAIRS if leg in (y, x)]
+        return [
+            (f"{y}-{x}", (leg, int(bar["us"]) // 1_000_000, bar["close"])) for y, x in PAIRS if leg in (y, x)
+        ]
 
     def fit_of(pair: tuple[str, str]) -> Any:
         return lambda state, leg: ((state := state or PairFits()), state.on(*leg, pair))
@@ -175,7 +192,9 @@ def peer(messages: list[bytes], into: dict[str, list[Any]] | None = None) -> Non
     for pair in PAIRS:
         name = "-".join(pair)
         of_pair = op.filter(f"only_{name}", of_pairs, lambda keyed, name=name: keyed[0] == name)  # type: ignore[misc]
-        op.output(f"{name}_out", op.stateful_map(f"fit_{name}", of_pair, fit_of(pair)), TestingSink(kept["signals"]))
+        op.output(
+            f"{name}_out", op.stateful_map(f"fit_{name}", of_pair, fit_of(pair)), TestingSink(kept["signals"])
+        )
     run_main(flow)
     if into is not None:
         into.update(kept)
@@ -189,7 +208,10 @@ def disagreements(messages: list[bytes]) -> list[str]:
     peer(messages, theirs)
     found = []
     for name, seconds in TIMEFRAMES.items():
-        expected = {(symbol, int(bar["us"]) // 1_000_000 // seconds * seconds): bar for symbol, (_, bar) in theirs[name]}
+        expected = {
+            (symbol, int(bar["us"]) // 1_000_000 // seconds * seconds): bar
+            for symbol, (_, bar) in theirs[name]
+        }
         mine = bars_of(rows, name)
         compared = [(bar, expected[key]) for key, bar in mine.items() if key in expected]
         if len(compared) < len(expected) - len(SYMBOLS):
@@ -204,7 +226,11 @@ def disagreements(messages: list[bytes]) -> list[str]:
     if not fits:
         found.append("signals: none")
     for column in ("hedge_ratio", "zscore", "correlation"):
-        pairs = [(signals[pair, row["second"]][column], row[column]) for pair, row in fits if (pair, row["second"]) in signals]
+        pairs = [
+            (signals[pair, row["second"]][column], row[column])
+            for pair, row in fits
+            if (pair, row["second"]) in signals
+        ]
         if len(pairs) < 0.9 * len(fits) or not np.allclose(*zip(*pairs, strict=True), rtol=1e-6, atol=1e-6):
             found.append(f"signals: {column}")
     return found

@@ -8,7 +8,9 @@ import msgspec
 
 
 class Result(msgspec.Struct, frozen=True):
-    """`ours` and `peer` are medians in `unit`; `ratio` is the median of ours / peer run by run, `low` and `high` the extremes."""
+    """`ours` and `peer` are medians in `unit`; `ratio` is the median of ours / peer run by run, `low` and
+    `high` the extremes.
+    """
 
     name: str
     ours: float

@@ -1,4 +1,5 @@
-"""What operators are held against: the textbook's formulas, anew on each window, in extended precision; or statsmodels and scipy.
+"""What operators are held against: the textbook's formulas, anew on each window, in extended precision; or
+statsmodels and scipy.
 
 Undefined is NaN, by what the documentation says of each number and not by what a library makes of it.
 """
@@ -64,7 +65,9 @@ def share_explained(y: Floats, x: Floats, slope: float, constant: float) -> floa
 
 
 def huber(y: Floats, x: Floats) -> tuple[float, float, float, float] | None:
-    """None where the steps do not end: more than half of the rows lie on a line, say, and the scale goes to 0, slower and slower."""
+    """None where the steps do not end: more than half of the rows lie on a line, say, and the scale goes to
+    0, slower and slower.
+    """
     if flat(y, x):
         return (NOTHING,) * 4
     with quietly():
@@ -86,7 +89,9 @@ def ewls(y: Floats, x: Floats, half_life: float = 300.0) -> tuple[float, float, 
         return (NOTHING,) * 4
     weights = 0.5 ** (np.arange(len(y) - 1, -1, -1) / half_life)
     with quietly():
-        fit = sm.WLS((wide(y) - y[-1]).astype(float), sm.add_constant((wide(x) - x[-1]).astype(float)), weights=weights).fit()
+        fit = sm.WLS(
+            (wide(y) - y[-1]).astype(float), sm.add_constant((wide(x) - x[-1]).astype(float)), weights=weights
+        ).fit()
     slope = float(fit.params[1])
     return slope, float(y[-1] + fit.params[0] - slope * x[-1]), float(fit.rsquared), float(fit.bse[1])
 
@@ -105,12 +110,20 @@ def tls(y: Floats, x: Floats) -> tuple[float, float, float]:
         return (NOTHING,) * 3
     dy, dx = about(y), about(x)
     slope = np.tan(np.arctan2(2 * (dx @ dy), dx @ dx - dy @ dy) / 2)
-    return float(slope), float(wide(y).mean() - slope * wide(x).mean()), float((dx @ dy) ** 2 / (dx @ dx) / (dy @ dy))
+    return (
+        float(slope),
+        float(wide(y).mean() - slope * wide(x).mean()),
+        float((dx @ dy) ** 2 / (dx @ dx) / (dy @ dy)),
+    )
 
 
-def kalman(y: Floats, x: Floats, window: int) -> Iterator[tuple[int, tuple[float, float, float, float, float]]]:
+def kalman(
+    y: Floats, x: Floats, window: int
+) -> Iterator[tuple[int, tuple[float, float, float, float, float]]]:
     """Row, and slope, constant, r², standard error and innovation, with the textbook's matrices."""
-    begin = next((t for t in range(window, len(y) + 1) if not flat(y[t - window : t], x[t - window : t])), len(y) + 1)
+    begin = next(
+        (t for t in range(window, len(y) + 1) if not flat(y[t - window : t], x[t - window : t])), len(y) + 1
+    )
     if begin > len(y):
         return
     first = slice(begin - window, begin)
@@ -135,7 +148,16 @@ def kalman(y: Floats, x: Floats, window: int) -> Iterator[tuple[int, tuple[float
         dy = about(y[rows])
         residuals = wide(y[rows]) - centre[0] - state[0] - state[1] * (wide(x[rows]) - centre[1])
         r2 = float(1 - residuals @ residuals / (dy @ dy)) if np.ptp(y[rows]) > 0 else NOTHING
-        yield t, (float(state[1]), float(centre[0] + state[0] - state[1] * centre[1]), r2, float(np.sqrt(covariance[1, 1])), innovation_z)
+        yield (
+            t,
+            (
+                float(state[1]),
+                float(centre[0] + state[0] - state[1] * centre[1]),
+                r2,
+                float(np.sqrt(covariance[1, 1])),
+                innovation_z,
+            ),
+        )
 
 
 def zscore(y: Floats, x: Floats, slope: float) -> tuple[float, float, float, float, float]:
@@ -166,7 +188,11 @@ def adf(series: Floats, lags: int | str) -> tuple[float, float, int]:
     fixed = isinstance(lags, int)
     with quietly():
         stat, pvalue, used, *_ = adfuller(
-            about(series).astype(float), lags if fixed else None, "c", None if fixed else lags, result_object=False
+            about(series).astype(float),
+            lags if fixed else None,
+            "c",
+            None if fixed else lags,
+            result_object=False,
         )
     return float(stat), float(pvalue), int(used)
 
@@ -222,7 +248,9 @@ def coint_share(pvalues: Sequence[float]) -> Iterator[tuple[float, bool, float]]
         yield share, share >= 0.5, float(failed) if proven else NOTHING
 
 
-def activity(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats, buy_volume: Floats) -> dict[str, float]:
+def activity(
+    open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats, buy_volume: Floats
+) -> dict[str, float]:
     """The columns of the newest of these bars, by name; at least 121."""
     returns = np.diff(np.log(wide(close)))
 
@@ -244,16 +272,29 @@ def activity(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Fl
 
 
 def bars(trades: Trades, until: int, timeframe: int) -> dict[tuple[int, int], tuple[float, ...]]:
-    """Prices and sums by symbol and opening time, of trades whose times follow their ids: each bar from the trades of its span."""
+    """Prices and sums by symbol and opening time, of trades whose times follow their ids: each bar from the
+    trades of its span.
+    """
     found = {}
     for symbol in np.unique(trades.symbol).tolist():
         mine = trades.symbol == symbol
-        ts, price, qty, sold = trades.ts[mine], trades.price[mine], wide(trades.qty[mine]), trades.is_buyer_maker[mine]
+        ts, price, qty, sold = (
+            trades.ts[mine],
+            trades.price[mine],
+            wide(trades.qty[mine]),
+            trades.is_buyer_maker[mine],
+        )
         close = float(price[0])
         for begin in range(int(ts[0]) // timeframe * timeframe, until - timeframe + 1, timeframe):
             of = (ts >= begin) & (ts < begin + timeframe)
             prices = price[of] if of.any() else np.array([close])
             close = float(prices[-1])
             sums = qty[of].sum(), (qty[of] * price[of]).sum(), of.sum(), qty[of & ~sold].sum()
-            found[symbol, begin] = (float(prices[0]), float(prices.max()), float(prices.min()), close, *map(float, sums))
+            found[symbol, begin] = (
+                float(prices[0]),
+                float(prices.max()),
+                float(prices.min()),
+                close,
+                *map(float, sums),
+            )
     return found

@@ -1,9 +1,11 @@
-"""`make bench-running`: what a day of running costs: CPU, bytes written to the disk, and how soon a signal can be read.
+"""`make bench-running`: what a day of running costs: CPU, bytes written to the disk, and how soon a signal
+can be read.
 
-For each shape: the day's partitions are filled as if the pipeline had run since midnight, then `pairflow run` follows a live market in
-the day's last half hour (and, for comparison, in its first hour), as a process with its own QuestDB. CPU and bytes come from the
-processes' own counters (Linux). The latency of a signal is measured afterwards, because the polling costs the database CPU: from the
-arrival of the trade that closes the 1s bar, on a connection beside the pipeline's, until SQL shows the row.
+For each shape: the day's partitions are filled as if the pipeline had run since midnight, then `pairflow run`
+follows a live market in the day's last half hour (and, for comparison, in its first hour), as a process with
+its own QuestDB. CPU and bytes come from the processes' own counters (Linux). The latency of a signal is
+measured afterwards, because the polling costs the database CPU: from the arrival of the trade that closes the
+1s bar, on a connection beside the pipeline's, until SQL shows the row.
 
 Exit code 1 when a figure is beyond its bound.
 """
@@ -40,7 +42,8 @@ from flows.settings.decoding import load
 from flows.settings.model import QuestDB, Settings
 from operators.columns import DAY_US, SECOND_US
 
-HISTORY_S: Final = 3_900  # of the simulated market, before the measuring begins; the tables end where it begins
+# of the simulated market, before the measuring begins; the tables end where it begins
+HISTORY_S: Final = 3_900
 HOURS: Final = {"hour 1": 1_200, "hour 24": 85_200}  # seconds after midnight at which the pipeline starts
 CAUGHT_UP_US: Final = 10 * SECOND_US
 MOST_EMPTY_MB, MOST_DEMO_MB = 60.0, 300.0
@@ -55,7 +58,9 @@ HEADER: Final = ("shape", "QuestDB", "pipeline", "together", "written", "median"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An installation and its bounds: CPU in per cent of a core, MB/s written, latency of signals in ms (None: not promised)."""
+    """An installation and its bounds: CPU in per cent of a core, MB/s written, latency of signals in ms
+    (None: not promised).
+    """
 
     name: str
     symbols: int
@@ -184,7 +189,9 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
 
 
 def configure(home: Path, shape: Shape, port: int, http_port: int, pg_port: int) -> Settings:
-    """A home with the pipeline.yaml of the shape: the default one but for where things are, and which symbols and pairs."""
+    """A home with the pipeline.yaml of the shape: the default one but for where things are, and which symbols
+    and pairs.
+    """
     document = yaml.safe_load(DEFAULT.read_text())
     of = shape.installation
     document["source"] |= {"ws_url": f"ws://127.0.0.1:{port}", "rest_url": f"http://127.0.0.1:{port}"}
@@ -198,7 +205,9 @@ def configure(home: Path, shape: Shape, port: int, http_port: int, pg_port: int)
     return load(path)
 
 
-def measure(shape: Shape, second: int, seconds: float, latency_s: float, say: Callable[[str], None]) -> Figures:
+def measure(
+    shape: Shape, second: int, seconds: float, latency_s: float, say: Callable[[str], None]
+) -> Figures:
     """Fill the day up to `second` of it, then run and measure."""
     of = shape.installation
     day_us = (time.time_ns() // 1_000 // DAY_US - 1) * DAY_US
@@ -215,10 +224,15 @@ def measure(shape: Shape, second: int, seconds: float, latency_s: float, say: Ca
                 week.fill(endpoint, day_us // SECOND_US + filled_s, filled_s, say, of)
             with (
                 market(port, of, present_us),
-                child([sys.executable, "-m", "flows.command", "run"], cwd=home, stderr=(home / "log").open("w")) as pipeline,
+                child(
+                    [sys.executable, "-m", "flows.command", "run"], cwd=home, stderr=(home / "log").open("w")
+                ) as pipeline,
             ):
                 say("waiting for the first live signals")
-                wait_until(lambda: pipeline.poll() is not None or live(endpoint, present_us), f"{shape.name}: signals")
+                wait_until(
+                    lambda: pipeline.poll() is not None or live(endpoint, present_us),
+                    f"{shape.name}: signals",
+                )
                 time.sleep(WARM_S)
                 if pipeline.poll() is not None:
                     raise UserError(f"{shape.name}: the pipeline ended: {(home / 'log').read_text()[-300:]}")
@@ -244,7 +258,9 @@ def rows_written(endpoint: Endpoint) -> int:
         )
 
 
-def cost(endpoint: Endpoint, directory: Path, pipeline: int, seconds: float) -> tuple[float, float, float, float]:
+def cost(
+    endpoint: Endpoint, directory: Path, pipeline: int, seconds: float
+) -> tuple[float, float, float, float]:
     """Per cent of a core of QuestDB and of the pipeline, MB/s written by both, and rows a second."""
     database = int(json.loads(keeper.state_file(directory).read_text())["pid"])
     pids = (database, pipeline)
@@ -259,7 +275,9 @@ def cost(endpoint: Endpoint, directory: Path, pipeline: int, seconds: float) -> 
 
 
 class Closings:
-    """When the trade that closes each 1s bar arrived, seen on a connection of its own. Times are those of the monotonic clock."""
+    """When the trade that closes each 1s bar arrived, seen on a connection of its own. Times are those of the
+    monotonic clock.
+    """
 
     def __init__(self, settings: Settings, port: int) -> None:
         self._quiet_us = settings.source.quiet_us
@@ -268,7 +286,9 @@ class Closings:
         self._last: dict[str, int] = {}
         self._newest = 0
         streams = "/".join(f"{symbol.lower()}@trade" for symbol in settings.symbols)
-        self._socket = connect_websocket(f"ws://127.0.0.1:{port}/stream?streams={streams}&timeUnit=MICROSECOND", compression=None)
+        self._socket = connect_websocket(
+            f"ws://127.0.0.1:{port}/stream?streams={streams}&timeUnit=MICROSECOND", compression=None
+        )
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -288,9 +308,15 @@ class Closings:
             self._last[symbol] = max(last, second)
 
     def of(self, symbol: str, ts: int) -> float | None:
-        """When the bar that opens at `ts` could be closed: by a later trade of its symbol, or one of any that is later by `quiet`."""
+        """When the bar that opens at `ts` could be closed: by a later trade of its symbol, or one of any that
+        is later by `quiet`.
+        """
         end = ts // SECOND_US + 1
-        found = [when for when in (self._first.get((symbol, end)), self._any.get(end + self._quiet_us // SECOND_US)) if when is not None]
+        found = [
+            when
+            for when in (self._first.get((symbol, end)), self._any.get(end + self._quiet_us // SECOND_US))
+            if when is not None
+        ]
         return min(found, default=None)
 
     def known_from(self) -> int:
@@ -303,7 +329,9 @@ class Closings:
 
 
 def latency(endpoint: Endpoint, settings: Settings, port: int, seconds: float) -> list[float]:
-    """Milliseconds from the arrival of the trade that closes a 1s bar to its signal in SQL, a figure for each signal."""
+    """Milliseconds from the arrival of the trade that closes a 1s bar to its signal in SQL, a figure for each
+    signal.
+    """
     closings = Closings(settings, port)
     seen: dict[tuple[str, int], float] = {}
     with contextlib.closing(closings), connect(endpoint) as connection:
@@ -311,7 +339,8 @@ def latency(endpoint: Endpoint, settings: Settings, port: int, seconds: float) -
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             found = connection.execute(
-                "SELECT pair, ts::LONG FROM signals WHERE timeframe = '1s' AND ts > %s::LONG::TIMESTAMP", (since,)
+                "SELECT pair, ts::LONG FROM signals WHERE timeframe = '1s' AND ts > %s::LONG::TIMESTAMP",
+                (since,),
             ).fetchall()
             now = time.monotonic()
             for key in found:
@@ -382,7 +411,16 @@ def size_of_demo(say: Callable[[str], None]) -> float:
     with tempfile.TemporaryDirectory(prefix="pairflow-bench-", ignore_cleanup_errors=True) as directory:
         home = Path(directory)
         ports = [str(port) for port in free_ports(*PORTS[:2])]
-        command = [sys.executable, "-m", "flows.command", "demo", "--http-port", ports[0], "--pg-port", ports[1]]
+        command = [
+            sys.executable,
+            "-m",
+            "flows.command",
+            "demo",
+            "--http-port",
+            ports[0],
+            "--pg-port",
+            ports[1],
+        ]
         database = home / ".pairflow" / "demo" / "questdb"
         with child(command, cwd=home, stderr=(home / "log").open("w")) as demo:
             say("waiting until the demo has caught up")
@@ -403,8 +441,12 @@ def caught_up(endpoint: Endpoint) -> bool:
 
 def main() -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks.running", description=__doc__)
-    options.add_argument("--seconds", type=float, default=120.0, help="of each measurement of cost (default 120)")
-    options.add_argument("--latency", type=float, default=60.0, help="of each measurement of latency (default 60)")
+    options.add_argument(
+        "--seconds", type=float, default=120.0, help="of each measurement of cost (default 120)"
+    )
+    options.add_argument(
+        "--latency", type=float, default=60.0, help="of each measurement of latency (default 60)"
+    )
     options.add_argument("--shapes", default="1,2,3", help="which of the three (default: 1,2,3)")
     options.add_argument("--play", nargs="+", help=argparse.SUPPRESS)
     chosen = options.parse_args()

@@ -1,4 +1,5 @@
-"""`make verify-statistics`: every operator against its reference on many windows, and how often its signals mean nothing.
+"""`make verify-statistics`: every operator against its reference on many windows, and how often its signals
+mean nothing.
 
 Exit code 0 when every deviation is within its bound. The same seed gives the same figures.
 """
@@ -38,7 +39,8 @@ from operators.zscore import spread_zscore
 SEED: Final = 20_240_809
 ROWS: Final = 2_000
 EXACT, CLOSE, PVALUE = 1e-9, 1e-8, 1e-8
-# windows in bars, and on how many ends of each kind of market: where the reference is cheap, and where it fits a model per lag or sorts slopes
+# windows in bars, and on how many ends of each kind of market: where the reference is cheap, and where it
+# fits a model per lag or sorts slopes
 CHEAP: Final = {30: 150, 60: 150, 300: 100, 1_440: 8}
 DEAR: Final = {60: 30, 300: 12, 1_440: 2}
 QUICK_ENDS: Final = 10  # times fewer
@@ -58,8 +60,16 @@ class Row:
     undefined: int = 0
     where: str = ""
 
-    def hold(self, where: str, found: Sequence[float], expected: Sequence[float], scales: Sequence[float] | float = 0.0) -> None:
-        """A window: deviations relative to the number or to its scale, whichever is larger; infinite if only one of the two is defined."""
+    def hold(
+        self,
+        where: str,
+        found: Sequence[float],
+        expected: Sequence[float],
+        scales: Sequence[float] | float = 0.0,
+    ) -> None:
+        """A window: deviations relative to the number or to its scale, whichever is larger; infinite if only
+        one of the two is defined.
+        """
         ours, theirs = np.array(found, np.float64), np.array(expected, np.float64)
         largest = np.maximum(np.abs(theirs), scales)
         largest[largest == 0] = 1.0
@@ -95,8 +105,12 @@ def tasks(size: int, ends: Longs) -> Tasks:
 
 
 def scales_of(y: Floats, x: Floats, slope: float) -> tuple[float, float]:
-    """Of a hedge ratio: what it is between legs as spread out as these; of an intercept: what it is the difference of."""
-    return float(np.std(y) / np.std(x)) if np.ptp(x) > 0 else 0.0, float(abs(y.mean()) + abs(slope * x.mean()))
+    """Of a hedge ratio: what it is between legs as spread out as these; of an intercept: what it is the
+    difference of.
+    """
+    return float(np.std(y) / np.std(x)) if np.ptp(x) > 0 else 0.0, float(
+        abs(y.mean()) + abs(slope * x.mean())
+    )
 
 
 def check_rolling_ols(markets: list[Kind], quick: bool) -> list[Row]:
@@ -114,23 +128,37 @@ def check_rolling_ols(markets: list[Kind], quick: bool) -> list[Row]:
 
 def check_kalman(markets: list[Kind], quick: bool) -> list[Row]:
     lines = Row("HedgeKalman", "hedge_ratio, intercept, r2", "textbook matrices, extended precision", EXACT)
-    errors = Row("HedgeKalman", "hedge_ratio_se, innovation_z", "textbook matrices, extended precision", EXACT)
+    errors = Row(
+        "HedgeKalman", "hedge_ratio_se, innovation_z", "textbook matrices, extended precision", EXACT
+    )
     for kind in markets:
         for size in (60,) if quick else (60, 300):
             y, x = kind.values
             ends = np.arange(size, (size + 200 if quick else len(y)) + 1)
-            ours = HedgeKalman(1, SECOND_US).update(kind.values, ends * 0, *tasks(size, ends), ends * SECOND_US)
+            ours = HedgeKalman(1, SECOND_US).update(
+                kind.values, ends * 0, *tasks(size, ends), ends * SECOND_US
+            )
             expected = dict(references.kalman(y[: ends[-1]], x[: ends[-1]], size))
             for end, *found in zip(ends, *ours, strict=True):
                 slope, constant, r2, error, innovation = expected.get(end - 1, (np.nan,) * 5)
                 rows = slice(end - size, end)
-                lines.hold(kind.name, found[:3], (slope, constant, r2), (*scales_of(y[rows], x[rows], slope), max(1.0, 1.0 - r2)))
+                lines.hold(
+                    kind.name,
+                    found[:3],
+                    (slope, constant, r2),
+                    (*scales_of(y[rows], x[rows], slope), max(1.0, 1.0 - r2)),
+                )
                 errors.hold(kind.name, found[3:], (error, innovation), (0.0, 1.0))
     return [lines, errors]
 
 
 def check_huber(markets: list[Kind], quick: bool) -> list[Row]:
-    row = Row("rolling_huber", "hedge_ratio, intercept, r2, hedge_ratio_se", "statsmodels.RLM, HuberT, run to its end", EXACT)
+    row = Row(
+        "rolling_huber",
+        "hedge_ratio, intercept, r2, hedge_ratio_se",
+        "statsmodels.RLM, HuberT, run to its end",
+        EXACT,
+    )
     for kind in markets:
         for size, ends in windows(kind, DEAR, quick):
             for end, *found in zip(ends, *rolling_huber(kind.values, *tasks(size, ends)), strict=True):
@@ -172,12 +200,19 @@ def check_zscore(markets: list[Kind], quick: bool) -> list[Row]:
         for size, ends in windows(kind, CHEAP, quick):
             slopes = np.array([references.ols(*kind.values[:, end - size : end])[0] for end in ends])
             of = tasks(size // 2, ends)
-            for end, slope, *found in zip(ends, slopes, *spread_zscore(kind.values, *of, slopes), strict=True):
+            for end, slope, *found in zip(
+                ends, slopes, *spread_zscore(kind.values, *of, slopes), strict=True
+            ):
                 y, x = kind.values[:, end - size // 2 : end]
                 expected = references.zscore(y, x, slope) if np.isfinite(slope) else (np.nan,) * 5
                 level = scales_of(y, x, slope)[1]
                 levels.hold(kind.name, found[:2], expected[:2], level)
-                others.hold(kind.name, found[2:], expected[2:], (0.0, expected[2], 1.0) if np.isfinite(expected[2]) else level)
+                others.hold(
+                    kind.name,
+                    found[2:],
+                    expected[2:],
+                    (0.0, expected[2], 1.0) if np.isfinite(expected[2]) else level,
+                )
     return [levels, others]
 
 
@@ -186,12 +221,19 @@ def check_edge(markets: list[Kind], quick: bool) -> list[Row]:
     rng = np.random.default_rng(SEED)
     for kind in markets:
         for y, x in kind.close.T[:: 100 if quick else 10]:
-            slope, deviation, costs = rng.normal(0.7, 1.0), rng.normal(0.0, 1e-3) * (1.0 if kind.log_prices else y), rng.uniform(0, 20, 2)
+            slope, deviation, costs = (
+                rng.normal(0.7, 1.0),
+                rng.normal(0.0, 1e-3) * (1.0 if kind.log_prices else y),
+                rng.uniform(0, 20, 2),
+            )
             weight = np.longdouble(1) if kind.log_prices else np.longdouble(x) / y
             gain = abs(np.longdouble(deviation)) * 10_000 / (1 if kind.log_prices else np.longdouble(y))
             paid = 2 * (np.longdouble(costs[0]) + costs[1]) * (1 + abs(np.longdouble(slope)) * weight)
             row.hold(
-                kind.name, [float(edge_bps(deviation, slope, y, x, kind.log_prices, *costs))], [float(gain - paid)], float(gain + paid)
+                kind.name,
+                [float(edge_bps(deviation, slope, y, x, kind.log_prices, *costs))],
+                [float(gain - paid)],
+                float(gain + paid),
             )
     return [row]
 
@@ -202,13 +244,21 @@ def check_correlation(markets: list[Kind], quick: bool) -> list[Row]:
         for size, ends in windows(kind, CHEAP, quick):
             for of_returns in (True, False):
                 ends_here = ends[ends > size]
-                for end, found in zip(ends_here, rolling_correlation(kind.values, *tasks(size, ends_here), of_returns), strict=True):
-                    expected = references.correlation(*kind.values[:, end - size - of_returns : end], of_returns)
+                for end, found in zip(
+                    ends_here,
+                    rolling_correlation(kind.values, *tasks(size, ends_here), of_returns),
+                    strict=True,
+                ):
+                    expected = references.correlation(
+                        *kind.values[:, end - size - of_returns : end], of_returns
+                    )
                     row.hold(kind.name, [found], [expected], 1.0)
     return [row]
 
 
-def spreads(markets: list[Kind], quick: bool, sizes: dict[int, int]) -> Iterator[tuple[Kind, Floats, Floats, Floats]]:
+def spreads(
+    markets: list[Kind], quick: bool, sizes: dict[int, int]
+) -> Iterator[tuple[Kind, Floats, Floats, Floats]]:
     """Both legs and the spread with their own least-squares line, where there is one and it is no rounding."""
     for kind in markets:
         for size, ends in windows(kind, sizes, quick):
@@ -222,7 +272,12 @@ def spreads(markets: list[Kind], quick: bool, sizes: dict[int, int]) -> Iterator
 def check_spread_series(markets: list[Kind], quick: bool) -> list[Row]:
     row = Row("spread_series", "every row of the spread", "its definition, extended precision", EXACT)
     for kind, y, x, expected in spreads(markets, quick, CHEAP):
-        row.hold(kind.name, spread_series(y, x, references.ols(y, x)[0]).tolist(), expected.tolist(), float(np.std(expected)))
+        row.hold(
+            kind.name,
+            spread_series(y, x, references.ols(y, x)[0]).tolist(),
+            expected.tolist(),
+            float(np.std(expected)),
+        )
     return [row]
 
 
@@ -278,13 +333,18 @@ def check_coint_shares(markets: list[Kind], quick: bool) -> list[Row]:
     for _ in range(10 if quick else 100):
         pvalues = rng.random(120) * rng.choice([0.06, 0.1, 0.3], 120)
         ours = CointShares(1).update(np.zeros(120, np.int64), np.arange(120), pvalues)
-        for found, expected in zip(zip(*ours, strict=True), references.coint_share(pvalues.tolist()), strict=True):
+        for found, expected in zip(
+            zip(*ours, strict=True), references.coint_share(pvalues.tolist()), strict=True
+        ):
             row.hold("p-values", found, expected)
     return [row]
 
 
 def check_activity(markets: list[Kind], quick: bool) -> list[Row]:
-    rows = {column: Row("activity", column, "its definition, extended precision", EXACT) for column in Moves._fields}
+    rows = {
+        column: Row("activity", column, "its definition, extended precision", EXACT)
+        for column in Moves._fields
+    }
     scales = {"log_return": 1e-6, "volatility": 1e-6, "volatility_gk": 1e-6, "imbalance": 1.0}
     for kind in markets:
         ranges = range_variance(kind.open, kind.high, kind.low, kind.close)
@@ -293,7 +353,10 @@ def check_activity(markets: list[Kind], quick: bool) -> list[Row]:
             ours = activity(kind.close, kind.volume, kind.buy_volume, ranges, np.full(len(ends), leg), ends)
             for end, *found in zip(ends, *ours, strict=True):
                 of = slice(end - 121, end)
-                bars = (column[leg, of] for column in (kind.open, kind.high, kind.low, kind.close, kind.volume, kind.buy_volume))
+                bars = (
+                    column[leg, of]
+                    for column in (kind.open, kind.high, kind.low, kind.close, kind.volume, kind.buy_volume)
+                )
                 expected = references.activity(*bars)
                 for (column, row), one in zip(rows.items(), found, strict=True):
                     row.hold(kind.name, [one], [expected[column]], scales.get(column, 0.0))
@@ -302,7 +365,12 @@ def check_activity(markets: list[Kind], quick: bool) -> list[Row]:
 
 def check_bars(markets: list[Kind], quick: bool) -> list[Row]:
     prices = Row("BarBuilder", "open, high, low, close, trades", "the trades of each bar's span", 0.0)
-    sums = Row("BarBuilder", "volume, quote_volume, buy_volume", "the trades of each bar's span, extended precision", EXACT)
+    sums = Row(
+        "BarBuilder",
+        "volume, quote_volume, buy_volume",
+        "the trades of each bar's span, extended precision",
+        EXACT,
+    )
     rng = np.random.default_rng(SEED)
     for kind in markets:
         n, symbols = (2_000, 2) if quick else (20_000, 2)
@@ -325,7 +393,11 @@ def check_bars(markets: list[Kind], quick: bool) -> list[Row]:
                 open_, high, low, close, volume, quote_volume, count, buy_volume = expected[key]
                 found = of.open[k], of.high[k], of.low[k], of.close[k], of.trades[k]
                 prices.hold(kind.name, found, (open_, high, low, close, count))
-                sums.hold(kind.name, (of.volume[k], of.quote_volume[k], of.buy_volume[k]), (volume, quote_volume, buy_volume))
+                sums.hold(
+                    kind.name,
+                    (of.volume[k], of.quote_volume[k], of.buy_volume[k]),
+                    (volume, quote_volume, buy_volume),
+                )
     return [prices, sums]
 
 
@@ -362,12 +434,16 @@ def check_method(name: str) -> Callable[[list[Kind], bool], list[Row]]:
             if method.log_prices_only and not kind.log_prices:
                 continue
             for size, ends in windows(kind, CHEAP, quick):
-                options = {option.name: np.full(len(ends), option.default, option.kind) for option in method.options}
+                options = {
+                    option.name: np.full(len(ends), option.default, option.kind) for option in method.options
+                }
                 ours = method.fit(kind.values, *tasks(size, ends), **options)
                 for end, *found in zip(ends, *ours, strict=True):
                     y, x = kind.values[:, end - size : end]
                     expected = getattr(references, name)(y, x)
-                    row.hold(kind.name, found, expected, (*scales_of(y, x, expected[0]), 1.0, 0.0)[: len(found)])
+                    row.hold(
+                        kind.name, found, expected, (*scales_of(y, x, expected[0]), 1.0, 0.0)[: len(found)]
+                    )
         return [row]
 
     return check
@@ -377,7 +453,9 @@ def function_of(method: Method) -> str:
     return method.function.split(".")[1]
 
 
-OTHERS: Final = {function_of(method): name for name, method in METHODS.items() if function_of(method) not in CHECKS}
+OTHERS: Final = {
+    function_of(method): name for name, method in METHODS.items() if function_of(method) not in CHECKS
+}
 CHECKS |= {function: check_method(name) for function, name in OTHERS.items()}
 
 LAYOUT: Final = "{:<20} {:<45} {:<48} {:>9} {:>8} {:>9} {:>7}  {}"
@@ -385,21 +463,40 @@ LAYOUT: Final = "{:<20} {:<45} {:<48} {:>9} {:>8} {:>9} {:>7}  {}"
 
 def text(row: Row, colours: bool) -> str:
     red, plain = (RED, PLAIN) if colours and not row.ok else ("", "")
-    verdict = "ok" if row.ok else f"FAIL ({row.where})" if row.windows > row.undefined else "FAIL (nothing to compare)"
-    numbers = f"{row.deviation:.1e}", f"{row.windows:,}", f"{row.undefined:,}", f"{row.bound:.0e}" if row.bound else "0"
+    verdict = (
+        "ok"
+        if row.ok
+        else f"FAIL ({row.where})"
+        if row.windows > row.undefined
+        else "FAIL (nothing to compare)"
+    )
+    numbers = (
+        f"{row.deviation:.1e}",
+        f"{row.windows:,}",
+        f"{row.undefined:,}",
+        f"{row.bound:.0e}" if row.bound else "0",
+    )
     return red + LAYOUT.format(row.operator, row.columns, row.reference, *numbers, verdict) + plain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks.verify_statistics", description=__doc__)
-    options.add_argument("--quick", action="store_true", help="few windows and few simulated markets: a smoke run")
-    options.add_argument("--only", choices=[*CHECKS, "calibration"], help="one operator, or only the calibration")
+    options.add_argument(
+        "--quick", action="store_true", help="few windows and few simulated markets: a smoke run"
+    )
+    options.add_argument(
+        "--only", choices=[*CHECKS, "calibration"], help="one operator, or only the calibration"
+    )
     options.add_argument("--runs", type=int, default=None, help="simulated markets of each kind")
     options.add_argument("--seed", type=int, default=SEED)
     chosen = options.parse_args(arguments)
     began, failed = time.monotonic(), 0
     if chosen.only != "calibration":
-        print(LAYOUT.format("operator", "columns", "reference", "deviation", "windows", "undefined", "bound", ""))
+        print(
+            LAYOUT.format(
+                "operator", "columns", "reference", "deviation", "windows", "undefined", "bound", ""
+            )
+        )
         markets = kinds(ROWS, chosen.seed)
         for name, check in CHECKS.items():
             if chosen.only in (None, name):
@@ -419,7 +516,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(line, flush=True)
     progress("")
     print(
-        f"\n{failed} failed" if failed else "\nall within their bounds" if chosen.only != "calibration" else "",
+        f"\n{failed} failed"
+        if failed
+        else "\nall within their bounds"
+        if chosen.only != "calibration"
+        else "",
         end=f" ({time.monotonic() - began:.0f} s)\n",
     )
     return 1 if failed else 0

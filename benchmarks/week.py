@@ -1,7 +1,8 @@
-"""Days of an installation in Pairflow's own tables, made by the server itself: by default a busy one of 20 symbols and 20 pairs.
+"""Days of an installation in Pairflow's own tables, made by the server itself: by default a busy one of 20
+symbols and 20 pairs.
 
-Only names, counts, times and keys are as the pipeline writes them; prices and statistics are waves with noise. Every statement makes one
-day of one table in the order of time.
+Only names, counts, times and keys are as the pipeline writes them; prices and statistics are waves with
+noise. Every statement makes one day of one table in the order of time.
 """
 
 from collections.abc import Callable
@@ -13,14 +14,17 @@ from flows.database.wal import settle
 
 DAY_S: Final = 86_400
 SETTLE_S: Final = 1_800.0
-COINS: Final = "BTC, ETH, BNB, SOL, XRP, DOGE, ADA, TRX, AVAX, LINK, TON, SUI, XLM, HBAR, BCH, LTC, DOT, UNI, NEAR, APT"
+COINS: Final = (
+    "BTC, ETH, BNB, SOL, XRP, DOGE, ADA, TRX, AVAX, LINK, TON, SUI, XLM, HBAR, BCH, LTC, DOT, UNI, NEAR, APT"
+)
 SYMBOLS: Final = tuple(f"{coin}USDT" for coin in COINS.split(", "))
 PAIRS: Final = tuple(f"{y}-{x}" for y, x in zip(SYMBOLS, SYMBOLS[1:] + SYMBOLS[:1], strict=True))
 BARS: Final = {"1s": 1, "5s": 5, "10s": 10, "30s": 30, "1m": 60, "5m": 300}
 TESTS_EVERY: Final = {"1s": 60, "1m": 15 * 60}  # seconds
 GAP_EVERY_S, AUDIT_EVERY_S = 1_800, 7_200
 OPEN_GAPS: Final = 3
-# rule: timeframe, metric, priority, threshold, value while active and about which value otherwise, and seconds from one episode to the next
+# rule: timeframe, metric, priority, threshold, value while active and about which value otherwise, and
+# seconds from one episode to the next
 PAIR_RULES: Final = {
     "z high": ("1m", "zscore", "medium", 2.0, 2.6, 1.0, 3_600),
     "z low": ("1m", "zscore", "medium", -2.0, -2.6, -1.0, 4_200),
@@ -38,7 +42,9 @@ EPISODE_S: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is streamed and measured; `kalman_pairs`: so many pairs have a second method; `trades_s`: a second, of all symbols."""
+    """What is streamed and measured; `kalman_pairs`: so many pairs have a second method; `trades_s`: a
+    second, of all symbols.
+    """
 
     symbols: tuple[str, ...]
     pairs: tuple[str, ...]
@@ -57,13 +63,13 @@ def pick(index: str, values: tuple[object, ...]) -> str:
 
 def slots(count: int, begin_s: int, seconds: int, where: str = "true") -> str:
     """SQL: `count` rows for each second, `slot` from 0; in the order of time."""
-    return (
-        f"(SELECT {begin_s}L + (x - 1) / {count} AS second, (x - 1) % {count} AS slot FROM long_sequence({seconds * count}L)) WHERE {where}"
-    )
+    return f"(SELECT {begin_s}L + (x - 1) / {count} AS second, (x - 1) % {count} AS slot FROM long_sequence({seconds * count}L)) WHERE {where}"
 
 
 def statements(begin_s: int, until_s: int, end_s: int, of: Installation = BUSY) -> dict[str, str]:
-    """Table to the statement that makes its rows of the seconds from `begin_s` until `until_s`; nothing is known of `end_s` and after."""
+    """Table to the statement that makes its rows of the seconds from `begin_s` until `until_s`; nothing is
+    known of `end_s` and after.
+    """
     seconds = until_s - begin_s
     first_open_s = end_s - OPEN_GAPS * GAP_EVERY_S
     at = "CAST(second * 1000000L AS TIMESTAMP)"
@@ -73,25 +79,29 @@ def statements(begin_s: int, until_s: int, end_s: int, of: Installation = BUSY) 
     length = pick(f"slot / {symbols}", tuple(BARS.values()))
     level = f"50_000 / power(3, slot % {min(symbols, 20)})"
     price = f"{level} * exp(0.02 * sin(second / 9000.0 + slot % {symbols}))"
-    closed = slots(symbols * len(BARS), begin_s, seconds, f"second % {length} = 0 AND second + {length} <= {end_s}L")
+    closed = slots(
+        symbols * len(BARS), begin_s, seconds, f"second % {length} = 0 AND second + {length} <= {end_s}L"
+    )
     trades = -(-of.trades_s // symbols)  # of a symbol in a second, at most
 
     methods = pairs + of.kalman_pairs
     pair = pick(f"slot % {methods} % {pairs}", of.pairs)
     method = f"CASE WHEN slot % {methods} < {pairs} THEN 'ols' ELSE 'kalman' END"
     of_signals = f"CASE WHEN slot < {methods} THEN '1s' ELSE '1m' END"
-    measured = slots(2 * methods, begin_s, seconds, f"slot < {methods} OR (second % 60 = 0 AND second + 60 <= {end_s}L)")
+    measured = slots(
+        2 * methods, begin_s, seconds, f"slot < {methods} OR (second % 60 = 0 AND second + 60 <= {end_s}L)"
+    )
     every = f"CASE WHEN slot < {methods} THEN {TESTS_EVERY['1s']} ELSE {TESTS_EVERY['1m']} END"
     tested = slots(2 * methods, begin_s, seconds, f"second % {every} = 0")
 
     rules = PAIR_RULES | SYMBOL_RULES
     of_pairs = len(PAIR_RULES) * pairs
-    of_rule, metric, priority, threshold, active, calm, period = (pick("rule_", column) for column in zip(*rules.values(), strict=True))
+    of_rule, metric, priority, threshold, active, calm, period = (
+        pick("rule_", column) for column in zip(*rules.values(), strict=True)
+    )
     subject = f"CASE WHEN slot < {of_pairs} THEN {pick(f'slot % {pairs}', of.pairs)} ELSE {pick(f'(slot - {of_pairs}) % {symbols}', of.symbols)} END"
     rule = f"CASE WHEN slot < {of_pairs} THEN slot / {pairs} ELSE {len(PAIR_RULES)} + (slot - {of_pairs}) / {symbols} END"
-    minutes = (
-        f"(SELECT second, slot, {rule} AS rule_ FROM {slots(of_pairs + len(SYMBOL_RULES) * symbols, begin_s, seconds, 'second % 60 = 0')})"
-    )
+    minutes = f"(SELECT second, slot, {rule} AS rule_ FROM {slots(of_pairs + len(SYMBOL_RULES) * symbols, begin_s, seconds, 'second % 60 = 0')})"
     return {
         "trades": f"""
             SELECT CAST(second * 1000000L + slot * {1_000_000 // of.trades_s} AS TIMESTAMP), {name}, second * {trades} + slot / {symbols},
@@ -136,7 +146,9 @@ def statements(begin_s: int, until_s: int, end_s: int, of: Installation = BUSY) 
     }
 
 
-def fill(endpoint: Endpoint, end_s: int, seconds: int, say: Callable[[str], None], of: Installation = BUSY) -> None:
+def fill(
+    endpoint: Endpoint, end_s: int, seconds: int, say: Callable[[str], None], of: Installation = BUSY
+) -> None:
     """All tables, from so many seconds before `end_s` (since the epoch) until then."""
     days = range(end_s - seconds, end_s, DAY_S)
     with connect(endpoint) as connection:

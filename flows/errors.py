@@ -2,7 +2,9 @@
 
 
 class UserError(Exception):
-    """Something the user can put right: one line that says what, where and what to do. The command exits with 1."""
+    """Something the user can put right: one line that says what, where and what to do. The command exits with
+    1.
+    """
 
 
 class Interrupted(KeyboardInterrupt):

@@ -20,11 +20,15 @@ from operators.columns import RESUMED
 def pipeline(
     settings: Settings, source: Source[tuple[str, Feed]], sink: Sink[tuple[str, Rows]], states: Callable[[], States] = dict
 ) -> Dataflow:
-    """The whole line. Step ids are part of the recovery store: renaming one loses its state. `states`: of the alerts, before the first bar."""
+    """The whole line. Step ids are part of the recovery store: renaming one loses its state. `states`: of the
+    alerts, before the first bar.
+    """
     tables = Tables(settings)
     flow = Dataflow("pairflow")
-    feed = op.input("trades", flow, source)                                               # ("binance-0", Feed)
-    bars = op.stateful_batch("bars", feed, stateful(lambda _: bar_builder(settings)))     # ("binance-0", Bars)
+    # ("binance-0", Feed)
+    feed = op.input("trades", flow, source)
+    # ("binance-0", Bars)
+    bars = op.stateful_batch("bars", feed, stateful(lambda _: bar_builder(settings)))
     by_timeframe = op.flat_map("by_timeframe", bars, split(settings))                     # ("1s", Bars)
     measures = op.stateful_batch("measures", by_timeframe, stateful(measurer(settings)))  # ("1s", Measures)
     alerts = op.stateful_batch("alerts", measures, stateful(watch(settings, states)))     # ("1s", Watched)

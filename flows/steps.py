@@ -1,4 +1,6 @@
-"""The steps of the dataflow: operators built from the settings, and their kernels compiled before the first trade."""
+"""The steps of the dataflow: operators built from the settings, and their kernels compiled before the first
+trade.
+"""
 
 import pickle
 from collections.abc import Callable, Iterable
@@ -28,7 +30,9 @@ WARM_UP_BARS = 100
 
 
 class Operator(Protocol):
-    """What operators/ has: `update` takes what comes and returns what follows; the object pickles, and takes over an older one's state."""
+    """What operators/ has: `update` takes what comes and returns what follows; the object pickles, and takes
+    over an older one's state.
+    """
 
     def update(self, upstream: Any, /) -> Any: ...
 
@@ -36,7 +40,8 @@ class Operator(Protocol):
 
 
 class Stateful(StatefulBatchLogic[Any, Any, bytes]):
-    """An operator as a step, built from the first item of its key. Its snapshot is its pickle: a copy, and one blob for the store.
+    """An operator as a step, built from the first item of its key. Its snapshot is its pickle: a copy, and
+    one blob for the store.
 
     A resumed operator is built from the settings of today and takes over the state of before.
     """
@@ -56,7 +61,11 @@ class Stateful(StatefulBatchLogic[Any, Any, bytes]):
             return [self._operator.update(value) for value in values], StatefulBatchLogic.RETAIN
 
     def snapshot(self) -> bytes:
-        return pickle.dumps(self._operator, pickle.HIGHEST_PROTOCOL) if self._snapshot is None else self._snapshot
+        return (
+            pickle.dumps(self._operator, pickle.HIGHEST_PROTOCOL)
+            if self._snapshot is None
+            else self._snapshot
+        )
 
 
 def stateful(build: Callable[[Any], Operator]) -> Callable[[bytes | None], Stateful]:
@@ -79,7 +88,9 @@ class FeedBars:
 
 
 def bar_builder(settings: Settings) -> FeedBars:
-    return FeedBars(BarBuilder.of(len(settings.symbols), [timeframe_us(word) for word in settings.timeframes]))
+    return FeedBars(
+        BarBuilder.of(len(settings.symbols), [timeframe_us(word) for word in settings.timeframes])
+    )
 
 
 def words(settings: Settings) -> dict[int, str]:
@@ -90,7 +101,9 @@ def words(settings: Settings) -> dict[int, str]:
 def split(settings: Settings) -> Callable[[tuple[str, Bars]], Iterable[tuple[str, Bars]]]:
     """Bars of one timeframe at a time, keyed by its word."""
     word = words(settings)
-    return lambda keyed: [(word[n], keyed[1].rows(keyed[1].timeframe == n)) for n in np.unique(keyed[1].timeframe).tolist()]
+    return lambda keyed: [
+        (word[n], keyed[1].rows(keyed[1].timeframe == n)) for n in np.unique(keyed[1].timeframe).tolist()
+    ]
 
 
 def rows_of(convert: Callable[[Any], Iterable[Rows]]) -> Callable[[tuple[str, Any]], list[tuple[str, Rows]]]:
@@ -102,7 +115,9 @@ def measurer(settings: Settings) -> Callable[[Bars], Measurer]:
     def build(bars: Bars) -> Measurer:
         length = int(bars.timeframe[0])
         word = words(settings)[length]
-        return Measurer(len(settings.symbols), length, pair_specs(settings, word), stale_after(settings, word))
+        return Measurer(
+            len(settings.symbols), length, pair_specs(settings, word), stale_after(settings, word)
+        )
 
     return build
 
@@ -117,7 +132,9 @@ def watch(settings: Settings, states: Callable[[], States] = dict) -> Callable[[
             AlertSpec(
                 alert=k,
                 metric=alert.metric,
-                subject=pairs[alert.subject] if METRICS[alert.metric].subject == PAIR else codes[alert.subject],
+                subject=pairs[alert.subject]
+                if METRICS[alert.metric].subject == PAIR
+                else codes[alert.subject],
                 side=SIDES[alert.side],
                 threshold=alert.threshold,
                 exit=alert.exit,
@@ -170,7 +187,9 @@ def on(pair: Pair, timeframe: str) -> bool:
 
 
 def warm_up(settings: Settings) -> None:
-    """Compile the kernels on a made-up market, before the first real trade comes: numba keeps them for the next start."""
+    """Compile the kernels on a made-up market, before the first real trade comes: numba keeps them for the
+    next start.
+    """
     few = _of_short_windows(settings)
     n = len(settings.symbols)
     symbol = np.tile(np.arange(n, dtype=np.int32), WARM_UP_BARS)
@@ -191,7 +210,12 @@ def _of_short_windows(settings: Settings) -> Settings:
     replaced = msgspec.structs.replace
     w = WARM_UP_BARS // 2
     pairs = [
-        replaced(pair, windows=tuple(replaced(each, hedge=w, zscore=w, correlation=w, adf=w, adf_every=1) for each in pair.windows))
+        replaced(
+            pair,
+            windows=tuple(
+                replaced(each, hedge=w, zscore=w, correlation=w, adf=w, adf_every=1) for each in pair.windows
+            ),
+        )
         for pair in settings.pairs
     ]
     return replaced(settings, pairs=tuple(pairs))

@@ -30,8 +30,16 @@ from grafana.vocabulary import (
     steps,
 )
 
-SUBJECT = """subject AS "Subject", CASE WHEN subject::string LIKE '%-%' THEN 'pair' ELSE 'market' END AS "Board" """
-LINK = opens("${__data.fields.Board}", "Open it", pair="${__value.raw}", symbol="${__value.raw}", timeframe="${__data.fields.Timeframe}")
+SUBJECT = (
+    """subject AS "Subject", CASE WHEN subject::string LIKE '%-%' THEN 'pair' ELSE 'market' END AS "Board" """
+)
+LINK = opens(
+    "${__data.fields.Board}",
+    "Open it",
+    pair="${__value.raw}",
+    symbol="${__value.raw}",
+    timeframe="${__data.fields.Timeframe}",
+)
 LOOKS = [
     moment("Since"),
     override("Subject", links=LINK, custom__width=190),
@@ -64,7 +72,12 @@ def alerts() -> Json:
             ],
             (0, 0, 8, 4),
             options=numbers(26),
-            field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 0, "unit": "none"},
+            field={
+                "color": {"mode": "thresholds"},
+                "thresholds": steps((None, QUIET)),
+                "decimals": 0,
+                "unit": "none",
+            },
             empty="–",
             overrides=[
                 override("High", thresholds=steps((None, QUIET), (1, ALARM))),
@@ -108,7 +121,9 @@ def alerts() -> Json:
             (16, 0, 8, 4),
             options=chart("hidden"),
             field={"unit": "none", "decimals": 0, "min": 0, "displayName": "${__field.labels.metric}"},
-            custom=lines(drawStyle="bars", fillOpacity=70, lineWidth=0, stacking={"mode": "normal", "group": "A"}),
+            custom=lines(
+                drawStyle="bars", fillOpacity=70, lineWidth=0, stacking={"mode": "normal", "group": "A"}
+            ),
             interval="1m",
             maxDataPoints=100,
             empty="no episode opened in this range",
@@ -181,4 +196,6 @@ def alerts() -> Json:
             overrides=[*LOOKS, colored("State", {"open": ALARM, "over": DIM})],
         ),
     ]
-    return dashboard("alerts", "What is open, what was, and how often, how long and how far", [], panels, since="now-24h")
+    return dashboard(
+        "alerts", "What is open, what was, and how often, how long and how far", [], panels, since="now-24h"
+    )

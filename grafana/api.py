@@ -33,11 +33,15 @@ class Grafana:
         headers = {"Content-Type": "application/json", **self.headers()}
         text = None if body is None else json.dumps(body)
         try:
-            connection.request(method or ("GET" if body is None else "POST"), parts.path + path, text, headers)
+            connection.request(
+                method or ("GET" if body is None else "POST"), parts.path + path, text, headers
+            )
             got = connection.getresponse()
             return got.status, decoded(got.read())
         except (OSError, http.client.HTTPException) as error:
-            raise UserError(f"grafana: no answer from {self.url} ({type(error).__name__}): does it run there?") from None
+            raise UserError(
+                f"grafana: no answer from {self.url} ({type(error).__name__}): does it run there?"
+            ) from None
         finally:
             connection.close()
 

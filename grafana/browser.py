@@ -1,6 +1,7 @@
 """A headless Chromium that opens a page of a Grafana and tells what it shows.
 
-Over the DevTools protocol, so that nothing but a browser is to be installed. It takes part in no test that runs without one.
+Over the DevTools protocol, so that nothing but a browser is to be installed. It takes part in no test that
+runs without one.
 """
 
 import base64
@@ -26,7 +27,8 @@ from grafana.api import Grafana
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_S = 30.0
 ANSWER_S = 30.0
-SETTLE_S = 90.0  # a dashboard whose code is not yet in the browser's cache, on a small machine; usually 3 to 10
+# a dashboard whose code is not yet in the browser's cache, on a small machine; usually 3 to 10
+SETTLE_S = 90.0
 QUIET_S = 0.8  # nothing is asked and nothing is drawn for so long: the page has settled
 POLL_S = 0.1
 STOP_S = 10.0
@@ -63,7 +65,8 @@ LOOK = """(() => {
     }),
   };
 })()"""
-FOLDED = "localStorage.setItem('grafana.navigation.docked', 'false')"  # Grafana's own menu, which takes a sixth of a wide window
+# Grafana's own menu, which takes a sixth of a wide window
+FOLDED = "localStorage.setItem('grafana.navigation.docked', 'false')"
 TOOLTIP = """[...document.querySelectorAll('[role="tooltip"], [data-popper-placement]')].map(each => each.innerText.trim()).join(' ')"""
 
 
@@ -94,7 +97,8 @@ class _Tab:
     asked: int = 0
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     flying: dict[str, str] = field(default_factory=dict)  # requests without an answer, with their addresses
-    refused: list[tuple[str, str]] = field(default_factory=list)  # requests that were answered with an error, and what they were
+    # requests that were answered with an error, and what they were
+    refused: list[tuple[str, str]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
@@ -131,12 +135,16 @@ class _Tab:
             self.flying.pop(params["requestId"], None)
         elif method == "Network.responseReceived" and params["response"]["status"] >= 400:
             if not params["response"]["url"].endswith(UNSHARED):
-                self.refused.append((params["requestId"], f"{params['response']['status']} {params['response']['url']}"))
+                self.refused.append(
+                    (params["requestId"], f"{params['response']['status']} {params['response']['url']}")
+                )
         elif method == "Runtime.exceptionThrown":
             thrown = params["exceptionDetails"]
             self.complaints.append(thrown.get("exception", {}).get("description") or thrown["text"])
         elif method == "Runtime.consoleAPICalled" and params["type"] == "error":
-            self.complaints.append(" ".join(str(each.get("value", each.get("description", ""))) for each in params["args"]))
+            self.complaints.append(
+                " ".join(str(each.get("value", each.get("description", ""))) for each in params["args"])
+            )
 
     def grounds(self) -> Iterator[str]:
         """Each request that was refused, and what the answer said."""
@@ -178,7 +186,9 @@ class Browser:
         self._grafana = grafana
 
     def page(self, path: str, *, theme: str = "dark", width: int = 1_600, settle_s: float = SETTLE_S) -> Page:
-        """Open a dashboard (`/d/uid?var-x=…`), from its head to the last panel, and look at it once everything is loaded."""
+        """Open a dashboard (`/d/uid?var-x=…`), from its head to the last panel, and look at it once
+        everything is loaded.
+        """
         tab = _Tab(self._socket)
         target = tab.call("Target.createTarget", url="about:blank")["targetId"]
         try:
@@ -199,13 +209,22 @@ class Browser:
         if opened.get("errorText"):
             raise UserError(f"browser: {self._grafana.url}: {opened['errorText']}: does Grafana run there?")
         settled = tab.settle(deadline)
-        while settled and tab.look()["bottom"] + MARGIN > height:  # panels further down are drawn now, and may be taller than their place
+        # panels further down are drawn now, and may be taller than their place
+        while settled and tab.look()["bottom"] + MARGIN > height:
             height = tab.look()["bottom"] + MARGIN
             self._size(tab, width, height)
             settled = tab.settle(deadline)
         found = tab.look()
-        clip = {"x": 0, "y": 0, "width": width, "height": min(found["bottom"] + MARGIN, height) if found["count"] else height, "scale": 1}
-        picture = base64.b64decode(tab.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=False)["data"])
+        clip = {
+            "x": 0,
+            "y": 0,
+            "width": width,
+            "height": min(found["bottom"] + MARGIN, height) if found["count"] else height,
+            "scale": 1,
+        }
+        picture = base64.b64decode(
+            tab.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=False)["data"]
+        )
         panels = [
             Panel(title, self._sign(tab, each) if each["status"] else "", each["empty"], each["text"])
             for title, each in zip(found["titles"], found["panels"], strict=True)
@@ -214,7 +233,13 @@ class Browser:
 
     @staticmethod
     def _size(tab: _Tab, width: int, height: int) -> None:
-        tab.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        tab.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
 
     @staticmethod
     def _sign(tab: _Tab, found: dict[str, Any]) -> str:
@@ -231,7 +256,9 @@ class Browser:
 
 
 def asked(path: str, theme: str) -> str:
-    """The address with a theme in its query, and with a refresh so rare that the page comes to rest, unless it states one."""
+    """The address with a theme in its query, and with a refresh so rare that the page comes to rest, unless
+    it states one.
+    """
     parts = urlsplit(path)
     query = {"refresh": RARELY, "theme": theme}
     stated = parse_qsl(parts.query, keep_blank_values=True)
@@ -244,14 +271,20 @@ def found() -> str:
     named = os.environ.get("CHROMIUM")
     path = shutil.which(named) if named else next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        where = f"CHROMIUM names {named}, which cannot be run" if named else f"none of {', '.join(NAMES)} is on PATH"
+        where = (
+            f"CHROMIUM names {named}, which cannot be run"
+            if named
+            else f"none of {', '.join(NAMES)} is on PATH"
+        )
         raise UserError(f"browser: {where}: install Chromium, or set CHROMIUM to where it is")
     return path
 
 
 @contextlib.contextmanager
 def browser(grafana: Grafana) -> Iterator[Browser]:
-    """A browser of its own for the length of the block: nothing of the user's profile is read or kept, and no other host is asked."""
+    """A browser of its own for the length of the block: nothing of the user's profile is read or kept, and no
+    other host is asked.
+    """
     path = found()
     with tempfile.TemporaryDirectory(prefix="pairflow-browser-", ignore_cleanup_errors=True) as profile:
         options = [
@@ -266,17 +299,23 @@ def browser(grafana: Grafana) -> Iterator[Browser]:
             "--disable-extensions",
             "--disable-background-networking",
             "--disable-component-update",
-            f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {urlsplit(grafana.url).hostname}",  # every request carries the password
+            # every request carries the password
+            f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {urlsplit(grafana.url).hostname}",
             "--force-color-profile=srgb",
             "--lang=en-US",
             *(["--no-sandbox"] if os.geteuid() == 0 else []),  # it refuses root otherwise
         ]
         process = subprocess.Popen(
-            [path, *options, "about:blank"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [path, *options, "about:blank"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             address = _address(process, path, Path(profile))
-            with connect(address, proxy=None, max_size=None, compression=None, open_timeout=START_S, close_timeout=1) as socket:
+            with connect(
+                address, proxy=None, max_size=None, compression=None, open_timeout=START_S, close_timeout=1
+            ) as socket:
                 yield Browser(socket, grafana)
         except (ConnectionClosed, OSError) as error:
             raise UserError(f"browser: {path} ended or does not answer ({type(error).__name__})") from None

@@ -1,4 +1,6 @@
-"""`python -m grafana.build` writes the dashboards and the alert rules from their sources; a test checks that the files are what these make."""
+"""`python -m grafana.build` writes the dashboards and the alert rules from their sources; a test checks that
+the files are what these make.
+"""
 
 import json
 from pathlib import Path
@@ -16,8 +18,13 @@ DASHBOARDS = {"alerts": alerts, "health": health, "market": market, "overview": 
 def files() -> dict[str, str]:
     """The text of every generated file, by its path in grafana/."""
     boards = {name: make() for name, make in DASHBOARDS.items()}
-    panels = {name: {panel["title"]: panel["id"] for panel in board["panels"]} for name, board in boards.items()}
-    made = {f"dashboards/{name}.json": json.dumps(board, indent=2, ensure_ascii=False) + "\n" for name, board in boards.items()}
+    panels = {
+        name: {panel["title"]: panel["id"] for panel in board["panels"]} for name, board in boards.items()
+    }
+    made = {
+        f"dashboards/{name}.json": json.dumps(board, indent=2, ensure_ascii=False) + "\n"
+        for name, board in boards.items()
+    }
     return made | {"provisioning/alerting/rules.yaml": rules.text_of(panels)}
 
 

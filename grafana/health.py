@@ -65,7 +65,11 @@ def health() -> Json:
                 override("Worst lag", unit="ms", thresholds=steps((None, CALM), (500, WARN), (5000, ALARM))),
                 override("Queued", unit="short", thresholds=steps((None, QUIET), (10000, WARN))),
                 override("Trades/s", unit="short"),
-                override("Clock skew", unit="ms", thresholds=steps((None, QUIET), (-1e12, WARN), (-1000, CALM), (1000, WARN))),
+                override(
+                    "Clock skew",
+                    unit="ms",
+                    thresholds=steps((None, QUIET), (-1e12, WARN), (-1000, CALM), (1000, WARN)),
+                ),
             ],
         ),
         panel(
@@ -84,7 +88,11 @@ def health() -> Json:
                     "table",
                 ),
                 # Each row counts the reconnects of its own second.
-                query('SELECT coalesce(sum(reconnects), 0) AS "Reconnects" FROM health WHERE $__timeFilter(ts)', "table", "B"),
+                query(
+                    'SELECT coalesce(sum(reconnects), 0) AS "Reconnects" FROM health WHERE $__timeFilter(ts)',
+                    "table",
+                    "B",
+                ),
                 query(
                     """
                     SELECT count() AS "Bars that differ" FROM (SELECT DISTINCT ts, symbol, timeframe FROM audits WHERE $__timeFilter(ts))
@@ -101,7 +109,12 @@ def health() -> Json:
             ],
             (12, 0, 12, 4),
             options=numbers(24),
-            field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 0, "unit": "short"},
+            field={
+                "color": {"mode": "thresholds"},
+                "thresholds": steps((None, QUIET)),
+                "decimals": 0,
+                "unit": "short",
+            },
             empty="–",
             overrides=[
                 override("Open gaps", thresholds=steps((None, CALM), (1, ALARM))),
@@ -117,7 +130,9 @@ def health() -> Json:
             "Time from the exchange's stamp of a trade to its arrival here (logarithmic axis): the worst of each interval, of all symbols and of $symbol. "
             "A line that rises and stays is a connection that does not keep up.",
             [
-                query('SELECT ts AS time, max(lag_ms) AS "Worst of all" FROM health WHERE $__timeFilter(ts) SAMPLE BY $__interval'),
+                query(
+                    'SELECT ts AS time, max(lag_ms) AS "Worst of all" FROM health WHERE $__timeFilter(ts) SAMPLE BY $__interval'
+                ),
                 query(
                     f'SELECT ts AS time, max(lag_ms) AS "One" FROM health WHERE symbol = {SYMBOL} AND $__timeFilter(ts) SAMPLE BY $__interval',
                     ref="B",
@@ -156,7 +171,10 @@ def health() -> Json:
             custom=lines(),
             interval="10s",
             empty="no health rows in this range: the pipeline did not run",
-            overrides=[override("All", color=fixed(DIM), custom__fillOpacity=25), override("One", displayName="$symbol")],
+            overrides=[
+                override("All", color=fixed(DIM), custom__fillOpacity=25),
+                override("One", displayName="$symbol"),
+            ],
         ),
         panel(
             "table",
@@ -236,7 +254,9 @@ def health() -> Json:
                 override("Table", custom__width=110),
                 override("Newest row", unit="s", decimals=0, custom__align="right", custom__width=95),
                 override("Behind", unit="short", custom__align="right", custom__width=70),
-                colored("Writes", {"0": CALM, "1": ALARM}, {"0": "applied", "1": "suspended"}, custom__width=95),
+                colored(
+                    "Writes", {"0": CALM, "1": ALARM}, {"0": "applied", "1": "suspended"}, custom__width=95
+                ),
             ],
         ),
         panel(
@@ -304,4 +324,9 @@ def health() -> Json:
             ],
         ),
     ]
-    return dashboard("health", "Whether the data behind the other dashboards is fresh, complete and right", [symbol], panels)
+    return dashboard(
+        "health",
+        "Whether the data behind the other dashboards is fresh, complete and right",
+        [symbol],
+        panels,
+    )

@@ -30,7 +30,8 @@ LENGTH = f"({seconds(TIMEFRAME)})"
 # Candles are merged over whole timeframes: as many as fill the chart's interval.
 STEP = f"(1000000L * {LENGTH} * (($__interval_ms / 1000 + {LENGTH} - 1) / {LENGTH}))"
 CLOSED = f"FROM bars WHERE symbol = {SYMBOL} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts)"
-# The closed bars of the timeframe, and the 1 s bars since: no partial bar is ever stored, the candle in progress is made here.
+# The closed bars of the timeframe, and the 1 s bars since: no partial bar is ever stored, the candle in
+# progress is made here.
 PROGRESS = f"""
     FROM bars WHERE symbol = {SYMBOL} AND timeframe = '1s' AND ts <= $__timeTo() AND ts >= (
     SELECT coalesce(max(until), CAST($__timeFrom() AS TIMESTAMP))
@@ -50,7 +51,9 @@ def market() -> Json:
             f"{names('symbol', 'bars')} ORDER BY symbol",
             "BTCUSDT",
         ),
-        timeframe_variable("bars", "10s", "Length of a candle: every timeframe that has bars in this time range"),
+        timeframe_variable(
+            "bars", "10s", "Length of a candle: every timeframe that has bars in this time range"
+        ),
     ]
     panels = [
         panel(
@@ -76,7 +79,13 @@ def market() -> Json:
             overrides=[
                 override("Price|High|Low", regex=True, unit="string"),
                 override("Price", color=fixed(PLAIN)),
-                override("Change", unit="percentunit", decimals=2, color={"mode": "thresholds"}, thresholds=steps((None, DOWN), (0, UP))),
+                override(
+                    "Change",
+                    unit="percentunit",
+                    decimals=2,
+                    color={"mode": "thresholds"},
+                    thresholds=steps((None, DOWN), (0, UP)),
+                ),
                 override("Turnover", unit="short", decimals=1),
                 override("Trades", unit="short", decimals=1),
                 override("Taker buys", unit="percentunit", decimals=1),
@@ -168,7 +177,9 @@ def market() -> Json:
                 "color": {"mode": "thresholds"},
                 "thresholds": steps((None, DOWN), (0, UP)),
             },
-            custom=lines(drawStyle="bars", fillOpacity=50, lineWidth=0, gradientMode="scheme", axisCenteredZero=True),
+            custom=lines(
+                drawStyle="bars", fillOpacity=50, lineWidth=0, gradientMode="scheme", axisCenteredZero=True
+            ),
             interval="$timeframe",
             empty="no bars of this symbol and timeframe in this range",
         ),
@@ -216,7 +227,13 @@ def market() -> Json:
             interval="$timeframe",
             empty="needs 120 bars of this timeframe",
             overrides=[
-                override("Volume ratio", color=fixed(DIM), custom__drawStyle="bars", custom__fillOpacity=60, custom__lineWidth=0),
+                override(
+                    "Volume ratio",
+                    color=fixed(DIM),
+                    custom__drawStyle="bars",
+                    custom__fillOpacity=60,
+                    custom__lineWidth=0,
+                ),
                 override("Volatility ratio", color=fixed("yellow"), custom__lineWidth=2),
             ],
         ),

@@ -72,7 +72,9 @@ def strength(chosen: str, tests: str) -> str:
 
 def short(symbol: str) -> str:
     """SQL: a symbol without the quote asset that most have."""
-    return f"CASE WHEN right({symbol}, 4) = 'USDT' THEN left({symbol}, length({symbol}) - 4) ELSE {symbol} END"
+    return (
+        f"CASE WHEN right({symbol}, 4) = 'USDT' THEN left({symbol}, length({symbol}) - 4) ELSE {symbol} END"
+    )
 
 
 TESTS = f"""
@@ -114,20 +116,39 @@ def overview() -> Json:
                     "B",
                 ),
                 query(f'SELECT age AS "Newest bar" FROM ({newest_bar()})', "table", "C"),
-                query("SELECT count() AS \"Open gaps\" FROM gaps WHERE status = 'open' AND $__timeFilter(ts)", "table", "D"),
+                query(
+                    "SELECT count() AS \"Open gaps\" FROM gaps WHERE status = 'open' AND $__timeFilter(ts)",
+                    "table",
+                    "D",
+                ),
             ],
             (0, 0, 24, 3),
             options=numbers(24),
-            field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 0, "unit": "none"},
+            field={
+                "color": {"mode": "thresholds"},
+                "thresholds": steps((None, QUIET)),
+                "decimals": 0,
+                "unit": "none",
+            },
             empty="–",
             overrides=[
                 override("Beyond 2σ", thresholds=steps((None, QUIET), (1, WARN))),
                 override("and cointegrated", thresholds=steps((None, QUIET), (1, CALM))),
-                override("High alerts", thresholds=steps((None, QUIET), (1, ALARM)), links=opens("alerts", "Alerts")),
-                override("Medium", thresholds=steps((None, QUIET), (1, WARN)), links=opens("alerts", "Alerts")),
+                override(
+                    "High alerts",
+                    thresholds=steps((None, QUIET), (1, ALARM)),
+                    links=opens("alerts", "Alerts"),
+                ),
+                override(
+                    "Medium", thresholds=steps((None, QUIET), (1, WARN)), links=opens("alerts", "Alerts")
+                ),
                 override("Low", thresholds=steps((None, QUIET), (1, PLAIN)), links=opens("alerts", "Alerts")),
                 override("Newest bar", unit="s", thresholds=AGE_STEPS, links=opens("health", "Data health")),
-                override("Open gaps", thresholds=steps((None, CALM), (1, ALARM)), links=opens("health", "Data health")),
+                override(
+                    "Open gaps",
+                    thresholds=steps((None, CALM), (1, ALARM)),
+                    links=opens("health", "Data health"),
+                ),
             ],
         ),
         panel(
@@ -190,7 +211,16 @@ def overview() -> Json:
                             name: index
                             for index, name in enumerate(
                                 (
-                                    *("Pair", "z-score", "Trend #B", "Signal", "Strength", "Edge", "Cointegrated", "Tests passed"),
+                                    *(
+                                        "Pair",
+                                        "z-score",
+                                        "Trend #B",
+                                        "Signal",
+                                        "Strength",
+                                        "Edge",
+                                        "Cointegrated",
+                                        "Tests passed",
+                                    ),
                                     *("Half-life", "Correlation", "Alerts", "Data", "Timeframe", "Method"),
                                 )
                             )
@@ -233,7 +263,10 @@ def overview() -> Json:
                     color=fixed(DIM),
                     mappings=pattern("^(sell|buy) (.*)", "$1 $2", WARN),
                 ),
-                colored("Strength", {"strong": ALARM, "medium": WARN, "weak": PLAIN, "none": DIM, "window filling": DIM}),
+                colored(
+                    "Strength",
+                    {"strong": ALARM, "medium": WARN, "weak": PLAIN, "none": DIM, "window filling": DIM},
+                ),
                 graded("Edge", steps((None, DIM), (0, UP)), unit="suffix: bp", decimals=1),
                 colored("Cointegrated", {"yes": CALM, "no": WARN, "not yet known": DIM}, custom__width=115),
                 override(
@@ -248,7 +281,13 @@ def overview() -> Json:
                     custom__width=110,
                 ),
                 override("Half-life", unit="suffix: bars", decimals=1),
-                graded("Correlation", steps((None, ALARM), (0.5, WARN), (0.7, CALM)), custom__width=105, unit="none", decimals=2),
+                graded(
+                    "Correlation",
+                    steps((None, ALARM), (0.5, WARN), (0.7, CALM)),
+                    custom__width=105,
+                    unit="none",
+                    decimals=2,
+                ),
                 override(
                     "Alerts",
                     custom__cellOptions={"type": "color-text"},
@@ -284,7 +323,11 @@ def overview() -> Json:
             **cells(),
             empty="no bars of this timeframe in this range",
             overrides=[
-                override("Symbol", custom__width=105, links=opens("market", "Open the symbol", symbol="${__value.raw}")),
+                override(
+                    "Symbol",
+                    custom__width=105,
+                    links=opens("market", "Open the symbol", symbol="${__value.raw}"),
+                ),
                 override("Price", unit="string", custom__align="right"),  # every digit of it
                 graded("Change", steps((None, DOWN), (0, UP)), unit="percentunit", decimals=2),
                 override("Turnover", unit="short", decimals=1),
@@ -318,7 +361,12 @@ def overview() -> Json:
             transformations=[
                 {
                     "id": "groupingToMatrix",
-                    "options": {"columnField": "other", "rowField": "symbol", "valueField": "correlation", "emptyValue": "null"},
+                    "options": {
+                        "columnField": "other",
+                        "rowField": "symbol",
+                        "valueField": "correlation",
+                        "emptyValue": "null",
+                    },
                 },
             ],
             field={
@@ -327,12 +375,23 @@ def overview() -> Json:
                 "min": -1,
                 "max": 1,
                 "color": {"mode": "thresholds"},
-                "thresholds": steps((None, DOWN), (-0.5, "transparent"), (0.5, "semi-dark-green"), (0.8, "dark-green")),
+                "thresholds": steps(
+                    (None, DOWN), (-0.5, "transparent"), (0.5, "semi-dark-green"), (0.8, "dark-green")
+                ),
             },
             overrides=[
-                override(r"^(?!symbol).*", regex=True, custom__cellOptions={"type": "color-background", "mode": "basic"}),
+                override(
+                    r"^(?!symbol).*",
+                    regex=True,
+                    custom__cellOptions={"type": "color-background", "mode": "basic"},
+                ),
                 override(r"^symbol.*", regex=True, displayName=" ", custom__align="left", custom__width=56),
             ],
         ),
     ]
-    return dashboard("overview", "Which pairs ask for attention now, and how the market around them moves", variables, panels)
+    return dashboard(
+        "overview",
+        "Which pairs ask for attention now, and how the market around them moves",
+        variables,
+        panels,
+    )

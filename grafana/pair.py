@@ -49,8 +49,9 @@ TESTS = f"FROM cointegration WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND
 EVERY_METHOD = f"FROM signals WHERE pair = {PAIR} AND timeframe = {TIMEFRAME} AND {recent('signals', 'h', 2)} AND hedge_ratio IS NOT NULL"
 Y, X = "${y:sqlstring}", "${x:sqlstring}"
 
-# A deviation is in log price or in price, as pipeline.yaml says for the pair. The bars tell which: only in logs is
-# spread = ln(y) − β·ln(x). One row, of the newest signal, whose bar is among the newest: what to multiply by to get basis points of y.
+# A deviation is in log price or in price, as pipeline.yaml says for the pair. The bars tell which: only in
+# logs is spread = ln(y) − β·ln(x). One row, of the newest signal, whose bar is among the newest: what to
+# multiply by to get basis points of y.
 SCALE = f"""
     SELECT CASE WHEN abs(s.spread + s.hedge_ratio * ln(x.close) - ln(y.close)) < 0.000001 THEN 10000.0 ELSE 10000.0 / y.close END AS bps
     FROM (SELECT ts, spread, hedge_ratio {SIGNALS} AND spread IS NOT NULL LATEST ON ts PARTITION BY pair) s
@@ -68,7 +69,10 @@ def pair() -> Json:
             f"{names('pair', 'signals')} ORDER BY pair",
             "BTCUSDT-ETHUSDT",
         ),
-        *(hidden(name, f"SELECT split_part({PAIR}, '-', {place})") for place, name in enumerate("yx", start=1)),
+        *(
+            hidden(name, f"SELECT split_part({PAIR}, '-', {place})")
+            for place, name in enumerate("yx", start=1)
+        ),
         timeframe_variable("signals", "1s"),
         method_variable(),
     ]
@@ -106,11 +110,20 @@ def pair() -> Json:
             empty="–",
             overrides=[
                 override("z-score", decimals=2, thresholds=Z_COLORS),
-                override("Edge after costs", unit="suffix: bp", decimals=1, thresholds=steps((None, DIM), (0, UP))),
-                override("Correlation", decimals=2, thresholds=steps((None, ALARM), (0.5, WARN), (0.7, CALM))),
+                override(
+                    "Edge after costs", unit="suffix: bp", decimals=1, thresholds=steps((None, DIM), (0, UP))
+                ),
+                override(
+                    "Correlation", decimals=2, thresholds=steps((None, ALARM), (0.5, WARN), (0.7, CALM))
+                ),
                 override("Hedge ratio", decimals=4),
                 override("R²", decimals=3),
-                override("Tests passed", unit="percentunit", decimals=0, thresholds=steps((None, WARN), (0.5, CALM))),
+                override(
+                    "Tests passed",
+                    unit="percentunit",
+                    decimals=0,
+                    thresholds=steps((None, WARN), (0.5, CALM)),
+                ),
                 override("Half-life", unit="suffix: bars", decimals=1),
                 override(
                     "Cointegrated",
@@ -118,7 +131,9 @@ def pair() -> Json:
                 ),
                 override(
                     "Data",
-                    mappings=words({"complete": CALM, "incomplete": WARN, "stale": ALARM, "stale leg": ALARM}),
+                    mappings=words(
+                        {"complete": CALM, "incomplete": WARN, "stale": ALARM, "stale leg": ALARM}
+                    ),
                 ),
             ],
         ),
@@ -149,7 +164,10 @@ def pair() -> Json:
             field={
                 "color": {"mode": "thresholds"},
                 "thresholds": steps((None, QUIET)),
-                "mappings": [*pattern(r"^((sell|buy) .*\(weak\))$", "$1", QUIET), *pattern("^(sell|buy) (.*)", "$1 $2", WARN)],
+                "mappings": [
+                    *pattern(r"^((sell|buy) .*\(weak\))$", "$1", QUIET),
+                    *pattern("^(sell|buy) (.*)", "$1 $2", WARN),
+                ],
             },
             empty="no signals in this range",
         ),
@@ -196,7 +214,9 @@ def pair() -> Json:
             overrides=[
                 override("Deviation", color=fixed(PLAIN), custom__lineWidth=2),
                 override(".2σ", regex=True, color=fixed(WARN), custom__lineWidth=1),
-                override(".3σ", regex=True, color=fixed(ALARM), custom__lineStyle={"fill": "dash", "dash": [6, 6]}),
+                override(
+                    ".3σ", regex=True, color=fixed(ALARM), custom__lineStyle={"fill": "dash", "dash": [6, 6]}
+                ),
                 override("+2σ", custom__fillBelowTo="−2σ", custom__fillOpacity=6),
             ],
         ),
@@ -218,7 +238,12 @@ def pair() -> Json:
             ],
             (12, 14, 12, 10),
             options=chart(),
-            field={"unit": "percentunit", "decimals": 2, "displayName": "${__field.labels.metric}", "color": {"mode": "palette-classic"}},
+            field={
+                "unit": "percentunit",
+                "decimals": 2,
+                "displayName": "${__field.labels.metric}",
+                "color": {"mode": "palette-classic"},
+            },
             custom=lines(lineWidth=2, axisCenteredZero=False),
             interval="$timeframe",
             empty="no bars of these symbols in this range",
@@ -230,7 +255,12 @@ def pair() -> Json:
             [query(f'SELECT ts AS time, max(edge_bps) AS "Edge" {SIGNALS} SAMPLE BY $__interval')],
             (0, 24, 8, 9),
             options=chart("hidden"),
-            field={"unit": "suffix: bp", "decimals": 0, "color": {"mode": "thresholds"}, "thresholds": steps((None, DIM), (0, UP))},
+            field={
+                "unit": "suffix: bp",
+                "decimals": 0,
+                "color": {"mode": "thresholds"},
+                "thresholds": steps((None, DIM), (0, UP)),
+            },
             custom=lines(axisSoftMax=0, gradientMode="scheme", thresholdsStyle={"mode": "line"}),
             interval="$timeframe",
             empty="window is still filling",
@@ -250,7 +280,12 @@ def pair() -> Json:
             ],
             (8, 24, 8, 9),
             options=chart(),
-            field={"unit": "none", "decimals": 3, "displayName": "${__field.labels.metric}", "color": {"mode": "palette-classic"}},
+            field={
+                "unit": "none",
+                "decimals": 3,
+                "displayName": "${__field.labels.metric}",
+                "color": {"mode": "palette-classic"},
+            },
             custom=lines(lineWidth=2),
             interval="$timeframe",
             empty="window is still filling",
@@ -261,7 +296,9 @@ def pair() -> Json:
             "Pearson correlation of the legs' returns over the window of pipeline.yaml, and its floor: the threshold of the pair's alert on correlation, "
             "where it has one. Below it the pair is hardly one.",
             [
-                query(f'SELECT ts AS time, last(correlation) AS "Correlation" {SIGNALS} SAMPLE BY $__interval'),
+                query(
+                    f'SELECT ts AS time, last(correlation) AS "Correlation" {SIGNALS} SAMPLE BY $__interval'
+                ),
                 query(
                     f"""
                     SELECT ts AS time, last(threshold) AS "Floor" FROM alerts
@@ -310,7 +347,12 @@ def pair() -> Json:
             ],
             (0, 33, 14, 9),
             options=chart(),
-            field={"unit": "none", "min": 0.001, "max": 1, "thresholds": steps((None, CALM), (0.05, "transparent"))},
+            field={
+                "unit": "none",
+                "min": 0.001,
+                "max": 1,
+                "thresholds": steps((None, CALM), (0.05, "transparent")),
+            },
             custom=lines(
                 lineWidth=2,
                 spanNulls=True,
@@ -438,7 +480,10 @@ def pair() -> Json:
             ],
         ),
     ]
-    annotations = [annotation("High alerts", ALARM, "high"), annotation("Other alerts", WARN, "medium", "low")]
+    annotations = [
+        annotation("High alerts", ALARM, "high"),
+        annotation("Other alerts", WARN, "medium", "low"),
+    ]
     return dashboard(
         "pair",
         "One pair: its spread, z-score, hedge ratio and cointegration",

@@ -1,4 +1,6 @@
-"""Every statement that Grafana sends to QuestDB, as its files have it, and what QuestDB gets once Grafana has expanded it."""
+"""Every statement that Grafana sends to QuestDB, as its files have it, and what QuestDB gets once Grafana has
+expanded it.
+"""
 
 import json
 import re
@@ -13,11 +15,33 @@ from grafana.vocabulary import POINTS
 
 HERE = Path(__file__).parent
 MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-# Grafana rounds the interval of a chart to one of these (milliseconds; below: up to this much, then what it is rounded to).
+# Grafana rounds the interval of a chart to one of these (milliseconds; below: up to this much, then what it
+# is rounded to).
 NICE = (
-    *((1_500, 1_000), (3_500, 2_000), (7_500, 5_000), (12_500, 10_000), (17_500, 15_000), (25_000, 20_000), (45_000, 30_000)),
-    *((90_000, 60_000), (210_000, 120_000), (450_000, 300_000), (750_000, 600_000), (1_050_000, 900_000), (1_500_000, 1_200_000)),
-    *((2_700_000, 1_800_000), (5_400_000, 3_600_000), (9_000_000, 7_200_000), (16_200_000, 10_800_000), (32_400_000, 21_600_000)),
+    *(
+        (1_500, 1_000),
+        (3_500, 2_000),
+        (7_500, 5_000),
+        (12_500, 10_000),
+        (17_500, 15_000),
+        (25_000, 20_000),
+        (45_000, 30_000),
+    ),
+    *(
+        (90_000, 60_000),
+        (210_000, 120_000),
+        (450_000, 300_000),
+        (750_000, 600_000),
+        (1_050_000, 900_000),
+        (1_500_000, 1_200_000),
+    ),
+    *(
+        (2_700_000, 1_800_000),
+        (5_400_000, 3_600_000),
+        (9_000_000, 7_200_000),
+        (16_200_000, 10_800_000),
+        (32_400_000, 21_600_000),
+    ),
 )
 
 
@@ -32,7 +56,9 @@ class Query:
     points: int = POINTS  # how many of them a chart shows about
 
     def expanded(self, choice: dict[str, str], since: datetime, until: datetime) -> str:
-        """What QuestDB gets for the range from `since` to `until`. `choice`: the values of the dashboard's variables."""
+        """What QuestDB gets for the range from `since` to `until`. `choice`: the values of the dashboard's
+        variables.
+        """
 
         def stamp(time: datetime) -> str:
             return time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
@@ -41,8 +67,12 @@ class Query:
             return "'" + choice[match[1]].replace("'", "''") + "'"
 
         least = choice.get(self.minimum[1:], self.minimum)  # empty while the variable has no value
-        interval = max(nice(1_000 * (until - since).total_seconds() / self.points), milliseconds(least) if least else 0)
-        text = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN '{stamp(since)}' AND '{stamp(until)}'", self.text)
+        interval = max(
+            nice(1_000 * (until - since).total_seconds() / self.points), milliseconds(least) if least else 0
+        )
+        text = re.sub(
+            r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN '{stamp(since)}' AND '{stamp(until)}'", self.text
+        )
         text = text.replace("$__timeFrom()", f"'{stamp(since)}'").replace("$__timeTo()", f"'{stamp(until)}'")
         text = text.replace("$__interval_ms", str(interval)).replace("$__interval", f"{interval // 1_000}s")
         return re.sub(r"\$\{(\w+):sqlstring\}", quoted, text)
@@ -58,7 +88,9 @@ def nice(interval: float) -> int:
 
 
 def dashboards() -> list[dict[str, Any]]:
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((HERE / "dashboards").glob("*.json"))]
+    return [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted((HERE / "dashboards").glob("*.json"))
+    ]
 
 
 def rules() -> list[dict[str, Any]]:
@@ -71,15 +103,32 @@ def queries() -> list[Query]:
     found = []
     for board in dashboards():
         name = board["title"]
-        found += [Query(f"{name}, variable {each['name']}", each["query"], "variable") for each in board["templating"]["list"]]
+        found += [
+            Query(f"{name}, variable {each['name']}", each["query"], "variable")
+            for each in board["templating"]["list"]
+        ]
         for each in board["annotations"]["list"]:
             found.append(Query(f"{name}, annotation {each['name']}", each["target"]["rawSql"], "table"))
         for panel in board["panels"]:
             for target in panel.get("targets", []):
                 where = f"{name}, panel {panel['title']}, {target['refId']}"
-                found.append(Query(where, target["rawSql"], target["format"], panel.get("interval", "1s"), panel["maxDataPoints"]))
+                found.append(
+                    Query(
+                        where,
+                        target["rawSql"],
+                        target["format"],
+                        panel.get("interval", "1s"),
+                        panel["maxDataPoints"],
+                    )
+                )
     for rule in rules():
         for part in rule["data"]:
             if part["datasourceUid"] != "__expr__":
-                found.append(Query(f"rule {rule['title']}, {part['refId']}", part["model"]["rawSql"], part["model"]["format"]))
+                found.append(
+                    Query(
+                        f"rule {rule['title']}, {part['refId']}",
+                        part["model"]["rawSql"],
+                        part["model"]["format"],
+                    )
+                )
     return found

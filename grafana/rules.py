@@ -1,8 +1,8 @@
 """The alert rules: grafana/provisioning/alerting/rules.yaml.
 
-The flow decides, Grafana notifies: `alerts` holds one row per rule and subject, with hysteresis already applied, so these few rules cover
-every pair and every rule of pipeline.yaml. A rule that is removed here must be listed under deleteRules. `$` stands once in queries and
-annotations, which Grafana takes as they are.
+The flow decides, Grafana notifies: `alerts` holds one row per rule and subject, with hysteresis already
+applied, so these few rules cover every pair and every rule of pipeline.yaml. A rule that is removed here must
+be listed under deleteRules. `$` stands once in queries and annotations, which Grafana takes as they are.
 """
 
 from typing import Any
@@ -21,16 +21,34 @@ HEADER = "# Made by `python -m grafana.build` from grafana/rules.py: edit that.\
 
 def data(ref: str, text: str, since_s: int = 600) -> Json:
     model = {"refId": ref, "format": "table", "rawQuery": True, "editorMode": "code", "rawSql": sql(text)}
-    return {"refId": ref, "relativeTimeRange": {"from": since_s, "to": 0}, "datasourceUid": "questdb", "model": model}
+    return {
+        "refId": ref,
+        "relativeTimeRange": {"from": since_s, "to": 0},
+        "datasourceUid": "questdb",
+        "model": model,
+    }
 
 
 def above(level: float) -> Json:
     # `threshold`, never `math`: NULL becomes NaN, and NaN through Math fires
-    model = {"refId": "C", "type": "threshold", "expression": "A", "conditions": [{"evaluator": {"type": "gt", "params": [level]}}]}
+    model = {
+        "refId": "C",
+        "type": "threshold",
+        "expression": "A",
+        "conditions": [{"evaluator": {"type": "gt", "params": [level]}}],
+    }
     return {"refId": "C", "datasourceUid": "__expr__", "model": model}
 
 
-def rule(uid: str, title: str, panel: tuple[str, int], priority: str, annotations: Json, queries: list[Json], **changes: Any) -> Json:
+def rule(
+    uid: str,
+    title: str,
+    panel: tuple[str, int],
+    priority: str,
+    annotations: Json,
+    queries: list[Json],
+    **changes: Any,
+) -> Json:
     board, number = panel
     return {
         "uid": f"pairflow-{uid}",
@@ -50,14 +68,18 @@ def rule(uid: str, title: str, panel: tuple[str, int], priority: str, annotation
 
 # ---------------------------------------------------------------- signals
 
-# A row is written at every change and every whole minute. An older one says nothing of now: a pipeline that starts catches up, and what opened
-# on its way is not to be told.
+# A row is written at every change and every whole minute. An older one says nothing of now: a pipeline that
+# starts catches up, and what opened on its way is not to be told.
 RECENT_S = 120
-# An alert is held for so many evaluations without a recent row of its own, while a gap holds its pair back. Longer, and it is over.
+# An alert is held for so many evaluations without a recent row of its own, while a gap holds its pair back.
+# Longer, and it is over.
 HELD_EVALUATIONS = 360
-SEEN_S = 15  # an episode that is over is active for so long: rules are evaluated every 10 s, and rows come some seconds after their time
-# How long Grafana goes on firing when an episode is over: an alert that fires again within 30 s of a message is not sent before that, and a digest is
-# of what happened since the last one. What opens again meanwhile is the same alert.
+# an episode that is over is active for so long: rules are evaluated every 10 s, and rows come some seconds
+# after their time
+SEEN_S = 15
+# How long Grafana goes on firing when an episode is over: an alert that fires again within 30 s of a message
+# is not sent before that, and a digest is of what happened since the last one. What opens again meanwhile is
+# the same alert.
 KEEP_FIRING = {"high": "40s", "medium": "40s", "low": "15m"}
 NEWEST = """
     SELECT rule, subject, timeframe, metric, coalesce(side::string, '') AS side, coalesce(method::string, '') AS method, {column} AS {name} FROM alerts
@@ -80,9 +102,11 @@ SHARE = """
 
 
 def texts(priority: str) -> dict[str, str]:
-    """What a message says, each number by a query of its own with the same labels: Grafana takes one number a query. NULL is NaN there.
+    """What a message says, each number by a query of its own with the same labels: Grafana takes one number a
+    query. NULL is NaN there.
 
-    And a row for every row of A, which decides: one query without rows, and Grafana takes the whole rule for one without data.
+    And a row for every row of A, which decides: one query without rows, and Grafana takes the whole rule for
+    one without data.
     """
 
     def newest(name: str, column: str) -> str:
@@ -97,7 +121,8 @@ def texts(priority: str) -> dict[str, str]:
         "E": newest("coint_pvalue", "coint_pvalue"),
         "F": newest("data", "CAST(complete AS INT) + 2 * CAST(stale AS INT)"),
         "G": newest("edge_bps", "edge_bps"),
-        "H": EPISODES.format(priority=priority, newest=active, name="since", column="e.episode / 1000000"),  # seconds since the epoch
+        # seconds since the epoch
+        "H": EPISODES.format(priority=priority, newest=active, name="since", column="e.episode / 1000000"),
         "I": SHARE.format(newest=active, method=OLS),
         "J": newest("active", "CAST(active AS INT)"),
     }
@@ -120,12 +145,11 @@ DIRECTION = f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}
 DIRECTED = " ".join(f'"{metric.name}"' for metric in METRICS.values() if metric.says_which_leg)
 WHICH_WAY = f"{{{{ if eq $labels.metric {DIRECTED} }}}}" + known("B", DIRECTION) + "{{ end }}"
 HOW_FAR = f"{{{{ $labels.metric }}}}{VALUE}" + known(
-    "D", ' (opens {{ $labels.side }} {{ if eq $labels.side "outside" }}±{{ end }}{{ printf "%g" $values.D.Value }})'
+    "D",
+    ' (opens {{ $labels.side }} {{ if eq $labels.side "outside" }}±{{ end }}{{ printf "%g" $values.D.Value }})',
 )
 SINCE = known("H", ", since {{ $values.H.Value | humanizeTimestamp }}") + ". "
-PASSED = (
-    'of its last tests passed{{ if eq $values.E.Value $values.E.Value }}, the newest with p {{ printf "%.2g" $values.E.Value }}{{ end }}. '
-)
+PASSED = 'of its last tests passed{{ if eq $values.E.Value $values.E.Value }}, the newest with p {{ printf "%.2g" $values.E.Value }}{{ end }}. '
 COINTEGRATED = (
     f"{{{{ {IS_PAIR} }}}}{{{{ if eq $values.I.Value $values.I.Value }}}}"
     "{{ if lt $values.I.Value 0.5 }}Not cointegrated{{ else }}Cointegrated{{ end }}: {{ $values.I.Value | humanizePercentage }} "
@@ -148,22 +172,33 @@ LINK = (
     "{{ $labels.subject }}&var-timeframe={{ $labels.timeframe }}{{ if $labels.method }}&var-method={{ $labels.method }}{{ end }}"
 )
 SIGNAL = {
-    "summary": "{{ $labels.rule }}: {{ $labels.subject }} {{ $labels.timeframe }}, {{ $labels.metric }}" + evaluated(VALUE),
-    "description": evaluated(f"{{{{ if gt $values.J.Value 0.5 }}}}{OPEN}{{{{ else }}}}Over: {HOW_FAR}{SINCE}{{{{ end }}}}"),
+    "summary": "{{ $labels.rule }}: {{ $labels.subject }} {{ $labels.timeframe }}, {{ $labels.metric }}"
+    + evaluated(VALUE),
+    "description": evaluated(
+        f"{{{{ if gt $values.J.Value 0.5 }}}}{OPEN}{{{{ else }}}}Over: {HOW_FAR}{SINCE}{{{{ end }}}}"
+    ),
     "link": evaluated(LINK + known("H", '&time={{ printf "%.0f" $values.H.Value }}000&time.window=3600000')),
 }
 
 
 def signal(priority: str, panel: tuple[str, int]) -> Json:
     queries = [data(ref, text, RECENT_S) for ref, text in texts(priority).items()]
-    # Without any row nothing is known to be over: the pipeline, or the database, is away. The freshness rule says so, once.
-    held = {"noDataState": "KeepLast", "missing_series_evals_to_resolve": HELD_EVALUATIONS, "keepFiringFor": KEEP_FIRING[priority]}
-    return rule(priority, f"Signal, {priority} priority", panel, priority, SIGNAL, [*queries, above(0.5)], **held)
+    # Without any row nothing is known to be over: the pipeline, or the database, is away. The freshness rule
+    # says so, once.
+    held = {
+        "noDataState": "KeepLast",
+        "missing_series_evals_to_resolve": HELD_EVALUATIONS,
+        "keepFiringFor": KEEP_FIRING[priority],
+    }
+    return rule(
+        priority, f"Signal, {priority} priority", panel, priority, SIGNAL, [*queries, above(0.5)], **held
+    )
 
 
 # ---------------------------------------------------------------- the pipeline itself
 
-# How long the next bar of the shortest timeframe is overdue; no row before the first bar: then nothing has stopped.
+# How long the next bar of the shortest timeframe is overdue; no row before the first bar: then nothing has
+# stopped.
 OVERDUE = f"""
     SELECT datediff('s', ts, now()) - 2 * length AS overdue FROM (
     SELECT ts, {seconds("timeframe::string")} AS length FROM bars
@@ -208,7 +243,10 @@ def own(health: dict[str, int]) -> list[Json]:
                 "description": "See the database log, then run: ALTER TABLE {{ $labels.table_name }} RESUME WAL",
                 "link": link,
             },
-            [data("A", "SELECT name AS table_name, CAST(suspended AS INT) AS suspended FROM wal_tables()"), above(0.5)],
+            [
+                data("A", "SELECT name AS table_name, CAST(suspended AS INT) AS suspended FROM wal_tables()"),
+                above(0.5),
+            ],
         ),
         rule(
             "gap",
@@ -222,7 +260,11 @@ def own(health: dict[str, int]) -> list[Json]:
                 "link": link,
             },
             [
-                data("A", "SELECT symbol, count() AS gaps FROM gaps WHERE status = 'open' AND $__timeFilter(ts) GROUP BY symbol", 86_400),
+                data(
+                    "A",
+                    "SELECT symbol, count() AS gaps FROM gaps WHERE status = 'open' AND $__timeFilter(ts) GROUP BY symbol",
+                    86_400,
+                ),
                 above(0.5),
             ],
             **{"for": "1m"},  # a hole is normally filled within seconds
@@ -253,11 +295,17 @@ def own(health: dict[str, int]) -> list[Json]:
 
 def text_of(panels: dict[str, dict[str, int]]) -> str:
     """The file's text. `panels`: by dashboard, the ids of its panels by title."""
-    signals = [signal(priority, ("pairflow-pair", panels["pair"]["z-score"])) for priority in ("high", "medium", "low")]
+    signals = [
+        signal(priority, ("pairflow-pair", panels["pair"]["z-score"]))
+        for priority in ("high", "medium", "low")
+    ]
     groups = [("signals", signals), ("pipeline", own(panels["health"]))]
     tree = {
         "apiVersion": 1,
-        "groups": [{"orgId": 1, "name": name, "folder": "Pairflow", "interval": EVERY, "rules": rules} for name, rules in groups],
+        "groups": [
+            {"orgId": 1, "name": name, "folder": "Pairflow", "interval": EVERY, "rules": rules}
+            for name, rules in groups
+        ],
     }
     return HEADER + yaml.dump(tree, Dumper=_Dumper, sort_keys=False, width=1_000, allow_unicode=True)
 

@@ -1,6 +1,8 @@
-"""`make screenshots`: pictures of every dashboard, dark and light, from the Grafana that GRAFANA_URL names, into docs/screenshots/.
+"""`make screenshots`: pictures of every dashboard, dark and light, from the Grafana that GRAFANA_URL names,
+into docs/screenshots/.
 
-GRAFANA_USER (admin) and GRAFANA_PASSWORD let in. `ARGS="pair --query from=now-15m"` takes one of them, with a query of one's own.
+GRAFANA_USER (admin) and GRAFANA_PASSWORD let in. `ARGS="pair --query from=now-15m"` takes one of them, with a
+query of one's own.
 """
 
 import argparse
@@ -18,10 +20,23 @@ WIDTH: Final = 1_600  # px: a laptop's
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make screenshots", description="pictures of the dashboards of a running Grafana")
-    parser.add_argument("names", nargs="*", help="names of dashboards, as in grafana/dashboards (all of them)")
-    parser.add_argument("--to", type=Path, default=HERE.parent / "docs" / "screenshots", help="the folder of the pictures (%(default)s)")
-    parser.add_argument("--query", default="", help="what is added to the address, such as from=now-15m&var-pair=BTCUSDT-ETHUSDT")
+    parser = argparse.ArgumentParser(
+        prog="make screenshots", description="pictures of the dashboards of a running Grafana"
+    )
+    parser.add_argument(
+        "names", nargs="*", help="names of dashboards, as in grafana/dashboards (all of them)"
+    )
+    parser.add_argument(
+        "--to",
+        type=Path,
+        default=HERE.parent / "docs" / "screenshots",
+        help="the folder of the pictures (%(default)s)",
+    )
+    parser.add_argument(
+        "--query",
+        default="",
+        help="what is added to the address, such as from=now-15m&var-pair=BTCUSDT-ETHUSDT",
+    )
     parser.add_argument("--width", type=int, default=WIDTH, help="of the window, px (%(default)s)")
     chosen = parser.parse_args(arguments)
     try:
@@ -44,7 +59,9 @@ def take(names: list[str], to: Path, query: str = "", width: int = WIDTH) -> Non
             for theme in THEMES:
                 page = opened.page(f"/d/{boards[name]}?{query}", theme=theme, width=width)
                 if not page.settled:
-                    raise UserError(f"{grafana.url}/d/{boards[name]}: still loading when the time was up: try --query from=now-15m")
+                    raise UserError(
+                        f"{grafana.url}/d/{boards[name]}: still loading when the time was up: try --query from=now-15m"
+                    )
                 path = to / f"{name}-{theme}.png"
                 path.write_bytes(page.picture)
                 print(f"{path}: {len(page.picture) / 1e3:.0f} kB, {len(page.panels)} panels")
@@ -54,10 +71,14 @@ def take(names: list[str], to: Path, query: str = "", width: int = WIDTH) -> Non
 
 
 def refuse(grafana: Grafana, uid: str) -> None:
-    """Raise UserError when the dashboard is not there for this user. A page would ask many times, and many refusals lock a user out."""
+    """Raise UserError when the dashboard is not there for this user. A page would ask many times, and many
+    refusals lock a user out.
+    """
     status, _ = grafana.answer(f"/api/dashboards/uid/{uid}")
     if status in {401, 403}:
-        raise UserError(f"{grafana.url} refuses {grafana.user}: set GRAFANA_USER and GRAFANA_PASSWORD (after 5 refusals, in 5 minutes)")
+        raise UserError(
+            f"{grafana.url} refuses {grafana.user}: set GRAFANA_USER and GRAFANA_PASSWORD (after 5 refusals, in 5 minutes)"
+        )
     if status != 200:
         raise UserError(f"{grafana.url} has no dashboard {uid} (HTTP {status}): is it Pairflow's Grafana?")
 

@@ -1,7 +1,8 @@
-"""What the dashboards are made of: queries, units, colours, panels on a grid of 24 columns, variables, and the dashboard itself.
+"""What the dashboards are made of: queries, units, colours, panels on a grid of 24 columns, variables, and
+the dashboard itself.
 
-Everything a reader sees (unit, decimals, description, empty state) stands beside the query it belongs to. Values of variables reach SQL
-only as `${name:sqlstring}`, which quotes them.
+Everything a reader sees (unit, decimals, description, empty state) stands beside the query it belongs to.
+Values of variables reach SQL only as `${name:sqlstring}`, which quotes them.
 """
 
 from typing import Any
@@ -29,14 +30,19 @@ NOW = "least(CAST($__timeTo() AS TIMESTAMP), now())"  # the end of the range, wh
 
 
 def seconds(timeframe: str) -> str:
-    """SQL: the length in seconds of a timeframe such as '30s', '5m', '1h' or '1d'; of no timeframe, as while there are no data, 1 or so."""
+    """SQL: the length in seconds of a timeframe such as '30s', '5m', '1h' or '1d'; of no timeframe, as while
+    there are no data, 1 or so.
+    """
     unit = f"right({timeframe}, 1)"
-    scale = f"CASE WHEN {unit} = 's' THEN 1 WHEN {unit} = 'm' THEN 60 WHEN {unit} = 'h' THEN 3600 ELSE 86400 END"
+    scale = (
+        f"CASE WHEN {unit} = 's' THEN 1 WHEN {unit} = 'm' THEN 60 WHEN {unit} = 'h' THEN 3600 ELSE 86400 END"
+    )
     return f"coalesce(CAST(left({timeframe}, length({timeframe}) - 1) AS INT), 1) * {scale}"
 
 
 def recent(table: str, unit: str, length: int | str, condition: str = "") -> str:
-    """SQL: rows of the range's last time with data. What is newest is looked for there alone: a whole range may be a year.
+    """SQL: rows of the range's last time with data. What is newest is looked for there alone: a whole range
+    may be a year.
 
     What a pipeline that stopped has left is shown, then, and not an empty page.
     """
@@ -45,7 +51,9 @@ def recent(table: str, unit: str, length: int | str, condition: str = "") -> str
 
 
 def names(column: str, table: str) -> str:
-    """SQL: every name in a column in the range. DISTINCT would read the whole range, at each refresh; this begins at its end."""
+    """SQL: every name in a column in the range. DISTINCT would read the whole range, at each refresh; this
+    begins at its end.
+    """
     return f"SELECT {column} FROM (SELECT ts, {column} FROM {table} WHERE $__timeFilter(ts) LATEST ON ts PARTITION BY {column})"
 
 
@@ -58,7 +66,9 @@ def newest_bar() -> str:
 
 
 def freshness(ts: str, timeframe: str, complete: str, stale: str) -> str:
-    """SQL: whether a pair's newest row may be believed, in a word. Stale is the row, or in it the price of a leg."""
+    """SQL: whether a pair's newest row may be believed, in a word. Stale is the row, or in it the price of a
+    leg.
+    """
     return f"""CASE WHEN datediff('s', {ts}, {NOW}) > 15 + 3 * {seconds(f"{timeframe}::string")} THEN 'stale'
         WHEN {stale} THEN 'stale leg' WHEN {complete} THEN 'complete' ELSE 'incomplete' END"""
 
@@ -74,7 +84,14 @@ def sql(text: str) -> str:
 
 
 def query(text: str, shape: str = "time_series", ref: str = "A") -> Json:
-    return {"refId": ref, "datasource": QUESTDB, "format": shape, "rawQuery": True, "editorMode": "code", "rawSql": sql(text)}
+    return {
+        "refId": ref,
+        "datasource": QUESTDB,
+        "format": shape,
+        "rawQuery": True,
+        "editorMode": "code",
+        "rawSql": sql(text),
+    }
 
 
 def steps(*pairs: tuple[float | None, str]) -> Json:
@@ -88,7 +105,10 @@ def fixed(color: str) -> Json:
 def override(name: str, /, *, regex: bool = False, **properties: Any) -> Json:
     """Properties of the field of that name; `custom__lineWidth` stands for `custom.lineWidth`."""
     matcher = {"id": "byRegexp" if regex else "byName", "options": name}
-    return {"matcher": matcher, "properties": [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]}
+    return {
+        "matcher": matcher,
+        "properties": [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()],
+    }
 
 
 def words(colors: dict[str, str], texts: dict[str, str] | None = None) -> list[Json]:
@@ -102,7 +122,9 @@ def words(colors: dict[str, str], texts: dict[str, str] | None = None) -> list[J
 
 
 def pattern(regex: str, text: str, color: str) -> list[Json]:
-    return [{"type": "regex", "options": {"pattern": regex, "result": {"text": text, "color": color, "index": 0}}}]
+    return [
+        {"type": "regex", "options": {"pattern": regex, "result": {"text": text, "color": color, "index": 0}}}
+    ]
 
 
 PRIORITIES = {"high": ALARM, "medium": WARN, "low": PLAIN}
@@ -168,7 +190,12 @@ def lines(**changes: Any) -> Json:
 
 def chart(legend: str = "list", calcs: tuple[str, ...] = (), sort: str = "none") -> Json:
     return {
-        "legend": {"displayMode": legend, "placement": "bottom", "showLegend": legend != "hidden", "calcs": list(calcs)},
+        "legend": {
+            "displayMode": legend,
+            "placement": "bottom",
+            "showLegend": legend != "hidden",
+            "calcs": list(calcs),
+        },
         "tooltip": {"mode": "multi", "sort": sort},
     }
 
@@ -191,13 +218,23 @@ def cells(align: str = "auto", least: int = 60, **changes: Any) -> Json:
     """The options and the cells of a table: `panel(..., **cells())`."""
     return {
         "options": {"showHeader": True, "cellHeight": "sm"},
-        "custom": {"align": align, "filterable": False, "cellOptions": {"type": "auto"}, "minWidth": least, **changes},
+        "custom": {
+            "align": align,
+            "filterable": False,
+            "cellOptions": {"type": "auto"},
+            "minWidth": least,
+            **changes,
+        },
     }
 
 
-def colored(name: str, colors: dict[str, str], /, texts: dict[str, str] | None = None, **properties: Any) -> Json:
+def colored(
+    name: str, colors: dict[str, str], /, texts: dict[str, str] | None = None, **properties: Any
+) -> Json:
     """A column of words, each in its colour."""
-    return override(name, custom__cellOptions={"type": "color-text"}, mappings=words(colors, texts), **properties)
+    return override(
+        name, custom__cellOptions={"type": "color-text"}, mappings=words(colors, texts), **properties
+    )
 
 
 def moment(name: str) -> Json:
@@ -207,13 +244,21 @@ def moment(name: str) -> Json:
 
 def graded(name: str, limits: Json, **properties: Any) -> Json:
     """A column of numbers, each in the colour of its grade."""
-    return override(name, custom__cellOptions={"type": "color-text"}, color={"mode": "thresholds"}, thresholds=limits, **properties)
+    return override(
+        name,
+        custom__cellOptions={"type": "color-text"},
+        color={"mode": "thresholds"},
+        thresholds=limits,
+        **properties,
+    )
 
 
 def opens(board: str, title: str, **variables: str) -> list[Json]:
     """The link of a cell: another dashboard (its name in BOARDS) at the same time, with these variables."""
     chosen = "".join(f"&var-{name}={value}" for name, value in variables.items())
-    return [{"title": title, "url": f"/d/pairflow-{board}?${{__url_time_range}}{chosen}", "targetBlank": False}]
+    return [
+        {"title": title, "url": f"/d/pairflow-{board}?${{__url_time_range}}{chosen}", "targetBlank": False}
+    ]
 
 
 def variable(name: str, label: str, description: str, text: str, default: str) -> Json:
@@ -235,7 +280,9 @@ def variable(name: str, label: str, description: str, text: str, default: str) -
 
 
 def hidden(name: str, text: str) -> Json:
-    """A variable that nobody chooses: as a literal in a condition it lets QuestDB compile the filter, an expression does not."""
+    """A variable that nobody chooses: as a literal in a condition it lets QuestDB compile the filter, an
+    expression does not.
+    """
     return {**variable(name, name, "", text, ""), "hide": 2}
 
 
@@ -249,13 +296,22 @@ def timeframe_variable(table: str, default: str, description: str = "The bars th
 
 
 def method_variable() -> Json:
-    return variable("method", "Method", "How the hedge ratio is estimated", f"{names('method', 'signals')} ORDER BY method DESC", OLS)
+    return variable(
+        "method",
+        "Method",
+        "How the hedge ratio is estimated",
+        f"{names('method', 'signals')} ORDER BY method DESC",
+        OLS,
+    )
 
 
-# An alert's rows of one opening carry its time as their `episode`, the row that closes it too; a row is written at every change and every
-# whole minute. So an episode ends at the newest of its rows, and is over when that one is not active.
+# An alert's rows of one opening carry its time as their `episode`, the row that closes it too; a row is
+# written at every change and every whole minute. So an episode ends at the newest of its rows, and is over
+# when that one is not active.
 def episodes(columns: str, condition: str) -> str:
-    """SQL: one row for each alert episode that had rows in the range, with these columns of `since`, `until`, `seconds`, `furthest` …"""
+    """SQL: one row for each alert episode that had rows in the range, with these columns of `since`, `until`,
+    `seconds`, `furthest` …
+    """
     return f"""
         SELECT {columns} FROM (
         SELECT rule, subject, timeframe, priority, metric, CAST(episode AS TIMESTAMP) AS since, max(ts) AS until,
@@ -295,11 +351,21 @@ def annotation(name: str, color: str, *priorities: str) -> Json:
         "hide": False,
         "iconColor": color,
         "datasource": QUESTDB,
-        "target": query(episodes(columns, f"subject = {PAIR} AND priority IN ({chosen}) AND ") + " ORDER BY time", "table", "Anno"),
+        "target": query(
+            episodes(columns, f"subject = {PAIR} AND priority IN ({chosen}) AND ") + " ORDER BY time",
+            "table",
+            "Anno",
+        ),
     }
 
 
-BOARDS = {"overview": "Overview", "pair": "Pair", "market": "Market", "health": "Data health", "alerts": "Alerts"}
+BOARDS = {
+    "overview": "Overview",
+    "pair": "Pair",
+    "market": "Market",
+    "health": "Data health",
+    "alerts": "Alerts",
+}
 
 
 def dashboard(
@@ -312,14 +378,27 @@ def dashboard(
     annotated: tuple[str, ...] = (),
     since: str = "now-1h",
 ) -> Json:
-    """The dashboard of that name in BOARDS. `annotated`: the titles of the panels on which annotations are drawn; small ones they would hide."""
+    """The dashboard of that name in BOARDS. `annotated`: the titles of the panels on which annotations are
+    drawn; small ones they would hide.
+    """
     for number, each in enumerate(panels, start=1):
         each["id"] = number
     numbered = {each["title"]: each["id"] for each in panels}
     for each in annotations or []:
         each["filter"] = {"exclude": False, "ids": [numbered[title] for title in annotated]}
-    link = {"type": "link", "icon": "dashboard", "includeVars": True, "keepTime": True, "targetBlank": False, "tooltip": ""}
-    links = [{**link, "title": title, "url": f"/d/pairflow-{other}"} for other, title in BOARDS.items() if other != name]
+    link = {
+        "type": "link",
+        "icon": "dashboard",
+        "includeVars": True,
+        "keepTime": True,
+        "targetBlank": False,
+        "tooltip": "",
+    }
+    links = [
+        {**link, "title": title, "url": f"/d/pairflow-{other}"}
+        for other, title in BOARDS.items()
+        if other != name
+    ]
     return {
         "uid": f"pairflow-{name}",
         "title": BOARDS[name],

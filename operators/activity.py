@@ -73,18 +73,30 @@ class Activity:
     stale: Annotated[Flags, UNSTORED]  # the symbol is stale
 
 
-def activity(closes: Floats, volumes: Floats, buy_volumes: Floats, range_variances: Floats, symbol: Longs, end: Longs) -> Moves:
+def activity(
+    closes: Floats, volumes: Floats, buy_volumes: Floats, range_variances: Floats, symbol: Longs, end: Longs
+) -> Moves:
     """What every task's symbol does."""
     results = np.full((len(Moves._fields), len(symbol)), np.nan)
     closes, volumes = np.ascontiguousarray(closes), np.ascontiguousarray(volumes)
-    _activity(closes, volumes, np.ascontiguousarray(buy_volumes), np.ascontiguousarray(range_variances), symbol, end, results)
+    _activity(
+        closes,
+        volumes,
+        np.ascontiguousarray(buy_volumes),
+        np.ascontiguousarray(range_variances),
+        symbol,
+        end,
+        results,
+    )
     return Moves(*results)
 
 
 def range_variance(open: Floats, high: Floats, low: Floats, close: Floats) -> Floats:
     """Variance of each bar's return by Garman and Klass, from its four prices."""
     with np.errstate(all="ignore"):  # prices at the edge of what a double holds: not finite, so undefined
-        variance: Floats = 0.5 * np.log(high / low) ** 2 - (2.0 * np.log(2.0) - 1.0) * np.log(close / open) ** 2
+        variance: Floats = (
+            0.5 * np.log(high / low) ** 2 - (2.0 * np.log(2.0) - 1.0) * np.log(close / open) ** 2
+        )
     return variance
 
 
@@ -99,12 +111,19 @@ def _sd(returns: Floats) -> float:
     for value in returns:
         squares += (value - first - mean) ** 2
     sd = np.sqrt(squares / (len(returns) - 1))
-    return 0.0 if sd <= ROUNDING else sd  # closes that grow by the same factor have returns that differ by that
+    # closes that grow by the same factor have returns that differ by that
+    return 0.0 if sd <= ROUNDING else sd
 
 
 @compiled(error_model="numpy")
 def _activity(
-    closes: Floats, volumes: Floats, buy_volumes: Floats, range_variances: Floats, symbol: Longs, end: Longs, results: Floats
+    closes: Floats,
+    volumes: Floats,
+    buy_volumes: Floats,
+    range_variances: Floats,
+    symbol: Longs,
+    end: Longs,
+    results: Floats,
 ) -> None:
     returns = np.empty(LONG_WINDOW)
     for k in range(len(symbol)):

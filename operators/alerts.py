@@ -81,7 +81,15 @@ class AlertRows(NamedTuple):
         """One for each evaluation, yet undecided."""
         n = len(evaluations.alert)
         flags = np.zeros((2, n), np.bool_)
-        return cls(evaluations.alert, evaluations.ts, np.full(n, np.nan), flags[0], np.full(n, NEVER), flags[1], np.arange(n))
+        return cls(
+            evaluations.alert,
+            evaluations.ts,
+            np.full(n, np.nan),
+            flags[0],
+            np.full(n, NEVER),
+            flags[1],
+            np.arange(n),
+        )
 
     def rows(self, chosen: Flags) -> "AlertRows":
         """The chosen rows."""
@@ -95,7 +103,9 @@ class AlertStates:
         self.rules = rules
         self.states = States.closed(len(rules.side))
         nothing = np.zeros(0, np.int64)
-        self.recent = AlertRows(nothing, nothing, np.zeros(0), np.zeros(0, np.bool_), nothing, np.zeros(0, np.bool_), nothing)
+        self.recent = AlertRows(
+            nothing, nothing, np.zeros(0), np.zeros(0, np.bool_), nothing, np.zeros(0, np.bool_), nothing
+        )
 
     def preset(self, alert: int, active: bool, episode: int, value: float) -> None:
         """State what an alert is."""
@@ -103,7 +113,9 @@ class AlertStates:
         self.states.episode[alert] = episode if active else NEVER
 
     def rewind(self, alert: int, ts: int) -> Longs:
-        """Undo an alert's evaluations at or after `ts`, its last value too. Returns the times of the rows to rewrite."""
+        """Undo an alert's evaluations at or after `ts`, its last value too. Returns the times of the rows to
+        rewrite.
+        """
         undone = (self.recent.alert == alert) & (self.recent.ts >= ts)
         changes = undone & self.recent.changed
         active, episode, value = self.states
@@ -126,7 +138,9 @@ class AlertStates:
         _decide(self.rules, self.states, evaluations, rows)
         changed = rows.changed | evaluations.write
         if changed.any():
-            self.recent = AlertRows._make(map(np.concatenate, zip(self.recent, rows.rows(changed), strict=True)))
+            self.recent = AlertRows._make(
+                map(np.concatenate, zip(self.recent, rows.rows(changed), strict=True))
+            )
         return rows.rows(changed | (rows.ts % MINUTE_US == 0))
 
 

@@ -3,22 +3,24 @@
     open, high, low, close = first, largest, smallest, last p        volume = Σ q            buy_volume = Σ q where the taker bought
                                                                      quote_volume = Σ p·q    trades = Σ trades of the row
 
-over a bar's trades **in id order** (many share a millisecond). 1 s bars are made from trades, every longer timeframe from the 1 s bars. A
-bar covers [ts, ts + timeframe), ts a multiple of the timeframe since the epoch. A span without trades has bars too: volume 0, all four
-prices the close before. A trade whose time lies before the bar of the trade before it counts in that bar: ids, not times, are the order
-of trades.
+over a bar's trades **in id order** (many share a millisecond). 1 s bars are made from trades, every longer
+timeframe from the 1 s bars. A bar covers [ts, ts + timeframe), ts a multiple of the timeframe since the
+epoch. A span without trades has bars too: volume 0, all four prices the close before. A trade whose time lies
+before the bar of the trade before it counts in that bar: ids, not times, are the order of trades.
 
-A bar is closed when the watermark of its symbol reaches its end, or a later trade of the symbol comes; it is emitted once, with one
-exception. What the watermark closed, from the bar of the symbol's last trade on, rests on there being no more trades: when one comes
-nevertheless whose time lies behind the watermark, or behind a hole of ids, those bars are taken back and emitted again as they should have
-been, up to the watermark. (Quiet ones that end before such a trade are as they were, and are not.) So the last content of every bar depends
-on the trades and the last watermark alone, not on when either came.
+A bar is closed when the watermark of its symbol reaches its end, or a later trade of the symbol comes; it is
+emitted once, with one exception. What the watermark closed, from the bar of the symbol's last trade on, rests
+on there being no more trades: when one comes nevertheless whose time lies behind the watermark, or behind a
+hole of ids, those bars are taken back and emitted again as they should have been, up to the watermark. (Quiet
+ones that end before such a trade are as they were, and are not.) So the last content of every bar depends on
+the trades and the last watermark alone, not on when either came.
 
-Shapes: one row per trade in; one per bar out, each symbol and timeframe in time order. Prices in the quote asset, times in µs since the
-epoch. State is (timeframes, symbols), twice; `update` costs one pass over the trades plus one over the bars closed.
+Shapes: one row per trade in; one per bar out, each symbol and timeframe in time order. Prices in the quote
+asset, times in µs since the epoch. State is (timeframes, symbols), twice; `update` costs one pass over the
+trades plus one over the bars closed.
 
-Undefined: a symbol has no bars before its first trade. `complete` is false for the bar in which that falls, for all bars that a hole of ids
-touches, and for every longer bar that holds such a one.
+Undefined: a symbol has no bars before its first trade. `complete` is false for the bar in which that falls,
+for all bars that a hole of ids touches, and for every longer bar that holds such a one.
 
 Reference: none but the exchange's own candles, which agree.
 
@@ -82,7 +84,14 @@ class Closed(NamedTuple):
     @classmethod
     def room(cls, n: int) -> "Closed":
         longs = [np.empty(n, np.int64) for _ in range(3)]
-        return cls(np.empty(n, np.int32), longs[0], longs[1], np.empty((MEASURES, n)), longs[2], np.empty(n, np.bool_))
+        return cls(
+            np.empty(n, np.int32),
+            longs[0],
+            longs[1],
+            np.empty((MEASURES, n)),
+            longs[2],
+            np.empty(n, np.bool_),
+        )
 
 
 @dataclass(slots=True)
@@ -92,7 +101,9 @@ class BarBuilder:
     timeframes: Longs  # (timeframes,) µs, the first is 1 s
     emitted: Flags  # (timeframes,) whether bars of the timeframe are wanted
     now: Progress
-    traded: Progress  # as it was after the symbol's last trade, where the watermark has closed bars since; `ts` is NEVER elsewhere
+    # as it was after the symbol's last trade, where the watermark has closed bars since; `ts` is NEVER
+    # elsewhere
+    traded: Progress
     watermark: Longs  # (symbols,)
 
     @classmethod
@@ -113,14 +124,25 @@ class BarBuilder:
     def seed(self, seconds: Bars) -> None:
         """Begin every symbol of these closed 1 s bars behind its last one, as if its trades had been seen.
 
-        Each symbol's are in time order without holes, and reach back to the opening of its longest bar in progress.
+        Each symbol's are in time order without holes, and reach back to the opening of its longest bar in
+        progress.
         """
-        _seed(seconds.symbol, seconds.ts, _sums(seconds), seconds.trades, seconds.complete, self.timeframes, self.now)
+        _seed(
+            seconds.symbol,
+            seconds.ts,
+            _sums(seconds),
+            seconds.trades,
+            seconds.complete,
+            self.timeframes,
+            self.now,
+        )
         began = self.now.ts != NEVER
         self.watermark[began] = np.maximum(self.watermark[began], self.now.ts[began])
 
     def update(self, trades: Trades) -> Bars:
-        """The bars that these trades and their watermark close, each symbol and timeframe in time order, each once."""
+        """The bars that these trades and their watermark close, each symbol and timeframe in time order, each
+        once.
+        """
         np.maximum(self.watermark, trades.watermark, out=self.watermark)
         closed = Closed.room(self._most(trades))
         n = _build(
@@ -161,11 +183,15 @@ class BarBuilder:
 
 def _sums(bars: Bars) -> Floats:
     """(MEASURES, n) what a bar in progress holds, of closed ones."""
-    return np.stack([bars.open, bars.high, bars.low, bars.close, bars.volume, bars.quote_volume, bars.buy_volume])
+    return np.stack(
+        [bars.open, bars.high, bars.low, bars.close, bars.volume, bars.quote_volume, bars.buy_volume]
+    )
 
 
 @compiled()
-def _seed(symbol: Codes, ts: Longs, sums: Floats, trades: Longs, complete: Flags, timeframes: Longs, now: Progress) -> None:
+def _seed(
+    symbol: Codes, ts: Longs, sums: Floats, trades: Longs, complete: Flags, timeframes: Longs, now: Progress
+) -> None:
     """Close these 1 s bars one after the other, and write none."""
     nothing, never = np.zeros(len(timeframes), np.bool_), np.empty(0, np.int64)
     nowhere = Closed(np.empty(0, np.int32), never, never, np.empty((MEASURES, 0)), never, nothing)
@@ -266,7 +292,8 @@ def _close(s: int, timeframes: Longs, emitted: Flags, now: Progress, closed: Clo
                 now.trades[f, s] = now.trades[0, s]
                 now.complete[f, s] = now.complete[0, s] and ts == opening
             else:
-                if now.trades[f, s] == 0:  # only trades open a bar: a quiet second's prices are those of the close before
+                # only trades open a bar: a quiet second's prices are those of the close before
+                if now.trades[f, s] == 0:
                     longer[OPEN : LOW + 1] = second[OPEN : LOW + 1]
                 elif now.trades[0, s] > 0:
                     longer[HIGH] = max(longer[HIGH], second[HIGH])

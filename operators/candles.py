@@ -1,4 +1,6 @@
-"""Candles, which are bars that somebody else has made: longer ones of shorter ones, and the places where nothing was traded."""
+"""Candles, which are bars that somebody else has made: longer ones of shorter ones, and the places where
+nothing was traded.
+"""
 
 from typing import Any, Final
 
@@ -7,11 +9,14 @@ import numpy.typing as npt
 
 FIELDS: Final = ("open", "high", "low", "close", "volume", "quote_volume", "trades", "buy_volume")
 
-Candles = dict[str, npt.NDArray[Any]]  # `ts` (opening time, µs) and FIELDS, in time order; `trades` and `ts` int64, all else float64
+# `ts` (opening time, µs) and FIELDS, in time order; `trades` and `ts` int64, all else float64
+Candles = dict[str, npt.NDArray[Any]]
 
 
 def resampled(candles: Candles, base: int, us: int, start: int, end: int) -> Candles:
-    """Candles of a length made into bars of a multiple of it that open within [start, end), and `complete`: that they are."""
+    """Candles of a length made into bars of a multiple of it that open within [start, end), and `complete`:
+    that they are.
+    """
     candles = without_holes(candles | {"complete": np.ones(len(candles["ts"]), np.bool_)}, base, None)
     chosen = (candles["ts"] >= start) & (candles["ts"] < end)
     candles = {name: column[chosen] for name, column in candles.items()}
@@ -22,10 +27,14 @@ def resampled(candles: Candles, base: int, us: int, start: int, end: int) -> Can
     traded = candles["trades"] > 0
     high, low = (np.where(traded, candles[name], none) for name, none in (("high", -np.inf), ("low", np.inf)))
     position = np.where(traded, np.arange(len(traded)), len(traded))
-    first = np.minimum.reduceat(position, at)  # a quiet candle's prices are those of the close before: only trades open a bar
+    # a quiet candle's prices are those of the close before: only trades open a bar
+    first = np.minimum.reduceat(position, at)
     some = first < len(traded)
     opens = candles["open"][np.where(some, first, at)]
-    sums = {name: np.add.reduceat(candles[name], at) for name in ("volume", "quote_volume", "trades", "buy_volume")}
+    sums = {
+        name: np.add.reduceat(candles[name], at)
+        for name in ("volume", "quote_volume", "trades", "buy_volume")
+    }
     return sums | {
         "ts": opening[at],
         "open": opens,
@@ -45,7 +54,9 @@ def merged(told: Candles, stored: Candles) -> Candles:
 
 
 def without_holes(bars: Candles, us: int, end: int | None) -> Candles:
-    """The bars with one in each place from the first one to `end` (None: the last one): what is absent had no trade."""
+    """The bars with one in each place from the first one to `end` (None: the last one): what is absent had no
+    trade.
+    """
     if not len(bars["ts"]):
         return bars
     ts = np.arange(bars["ts"][0], bars["ts"][-1] + us if end is None else end, us)

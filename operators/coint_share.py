@@ -3,14 +3,18 @@
     coint_share = tests with p < 0.05 among the last 20 / 20        stationary = coint_share ≥ 0.5
     broken = tests in a row that were not passed, since a pair that was stationary
 
-A single p < 0.05 proves nothing: of unrelated walks, 97 % have one within 120 tests, but 1 of 80 is stationary by this rule.
+A single p < 0.05 proves nothing: of unrelated walks, 97 % have one within 120 tests, but 1 of 80 is
+stationary by this rule.
 
-Shapes: a row is one test: `pair` int64 (n,), an index 0 … pairs − 1, the same one may come again within a batch; `number` int64 (n,), which
-of its tests it is, each one more than the one before; `pvalue` float64 (n,). Results: `coint_share` float64, `stationary` bool and `broken` float64 (n,).
-A test whose number is not above that of the pair's newest takes its place and that of all after it, as if those had not been: windows that
-a late trade changed are tested again. So far back that is not among the last `again` tests, the flags before it are gone.
+Shapes: a row is one test: `pair` int64 (n,), an index 0 … pairs − 1, the same one may come again within a
+batch; `number` int64 (n,), which of its tests it is, each one more than the one before; `pvalue` float64
+(n,). Results: `coint_share` float64, `stationary` bool and `broken` float64 (n,). A test whose number is not
+above that of the pair's newest takes its place and that of all after it, as if those had not been: windows
+that a late trade changed are tested again. So far back that is not among the last `again` tests, the flags
+before it are gone.
 
-Undefined (NaN, false): fewer than 20 tests exist; `broken` of a pair that has never been stationary, as there is nothing to be lost. An undefined p-value counts as not passed, but for those before the first defined one,
+Undefined (NaN, false): fewer than 20 tests exist; `broken` of a pair that has never been stationary, as there
+is nothing to be lost. An undefined p-value counts as not passed, but for those before the first defined one,
 when the window was not yet full.
 
 Reference: none; the figures above are from simulated walks, tested every 30 bars.
@@ -43,8 +47,10 @@ class Shares(NamedTuple):
 
 
 class CointShares:
-    """State of each pair: of its last 20 + `again` tests whether they were passed, how many in a row up to each were not, and whether it had
-    been stationary; how many tests there were, and the newest one's number. Pickles."""
+    """State of each pair: of its last 20 + `again` tests whether they were passed, how many in a row up to
+    each were not, and whether it had been stationary; how many tests there were, and the newest one's number.
+    Pickles.
+    """
 
     def __init__(self, pairs: int, again: int = 0) -> None:
         shape = (pairs, TESTS + again)
@@ -57,7 +63,18 @@ class CointShares:
     def update(self, pair: Longs, number: Longs, pvalue: Floats) -> Shares:
         """How often each pair passed, after each test in the order given."""
         share, broken = np.full((2, len(pair)), np.nan)
-        _count(self.passed, self.failed, self.proven, self.tests, self.newest, pair, number, pvalue, share, broken)
+        _count(
+            self.passed,
+            self.failed,
+            self.proven,
+            self.tests,
+            self.newest,
+            pair,
+            number,
+            pvalue,
+            share,
+            broken,
+        )
         return Shares(share, share >= STATIONARY_SHARE, broken)
 
 

@@ -6,11 +6,11 @@ The p-value is MacKinnon's for N = 2: that of a plain Dickey–Fuller test passe
 
 Shapes: `y`, `x` float64 (n,), f(close) of the two legs. Results: stat and p-value.
 
-Undefined (NaN, NaN): a leg that is short, constant or not finite; r² ≥ 1 − 100·√ε (1 − 1.5e-6: the residuals are rounding); residuals that
-are collinear with their lags (see unit_root.py).
+Undefined (NaN, NaN): a leg that is short, constant or not finite; r² ≥ 1 − 100·√ε (1 − 1.5e-6: the residuals
+are rounding); residuals that are collinear with their lags (see unit_root.py).
 
-Equal to `statsmodels.tsa.stattools.coint(y, x, trend="c", autolag="aic")` to 1e-9 (p-value 1e-8) on legs around 0; far
-from 0 it is statsmodels that loses digits. It costs 40 µs at n = 300, 80 µs at n = 1,800.
+Equal to `statsmodels.tsa.stattools.coint(y, x, trend="c", autolag="aic")` to 1e-9 (p-value 1e-8) on legs
+around 0; far from 0 it is statsmodels that loses digits. It costs 40 µs at n = 300, 80 µs at n = 1,800.
 
 References: Engle and Granger (1987); MacKinnon (1994), and "Critical values for cointegration tests" (2010).
 
@@ -39,5 +39,7 @@ def engle_granger(y: Floats, x: Floats) -> tuple[float, float]:
     slope, constant, r2 = line.hedge_ratio[0], line.intercept[0], line.r2[0]
     if not r2 < COLLINEAR_R2:
         return undefined
-    _, stat, lags = unit_root(legs[0] - slope * legs[1] - constant, most_lags(rows, constant=False), "aic", constant=False)
+    _, stat, lags = unit_root(
+        legs[0] - slope * legs[1] - constant, most_lags(rows, constant=False), "aic", constant=False
+    )
     return (stat, mackinnon_pvalue(stat, 2)) if lags >= 0 else undefined

@@ -19,18 +19,22 @@ Sides = npt.NDArray[np.int8]
 UNSTORED: Final = "unstored"  # Annotated[Floats, UNSTORED]: a field without a column
 
 UNKNOWN = -1  # a taker's side that nothing says
-NEVER = np.iinfo(np.int64).min  # a watermark that has not begun, an episode that has not opened, a count that is NULL
+# a watermark that has not begun, an episode that has not opened, a count that is NULL
+NEVER = np.iinfo(np.int64).min
 LATEST = np.iinfo(np.int64).max  # a time that has not been found, where the least is looked for
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 DAY_US = 1440 * MINUTE_US
-# What bars are: as they come, or a history before the first of those. WARMING: it only fills windows, nothing is measured on it; WARM: its windows
-# are full; RESUMED: they are, and what is measured on it is in the database already.
+# What bars are: as they come, or a history before the first of those. WARMING: it only fills windows, nothing
+# is measured on it; WARM: its windows are full; RESUMED: they are, and what is measured on it is in the
+# database already.
 LIVE, WARMING, WARM, RESUMED = range(4)
 
 
 class Line(NamedTuple):
-    """y = intercept + hedge_ratio·x, and how much of y's variance it explains. Shapes (K,), NaN where undefined."""
+    """y = intercept + hedge_ratio·x, and how much of y's variance it explains. Shapes (K,), NaN where
+    undefined.
+    """
 
     hedge_ratio: Floats
     intercept: Floats
@@ -52,7 +56,9 @@ def stored(rows: type[Any]) -> tuple[str, ...]:
     >>> stored(Trades)
     ('symbol', 'id', 'ts', 'price', 'qty')
     """
-    return tuple(column.name for column in fields(rows) if UNSTORED not in getattr(column.type, "__metadata__", ()))
+    return tuple(
+        column.name for column in fields(rows) if UNSTORED not in getattr(column.type, "__metadata__", ())
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +73,12 @@ class Trades:
     ts: Longs  # µs since the epoch, UTC
     price: Floats
     qty: Floats
-    is_buyer_maker: Annotated[Flags | Sides, UNSTORED]  # True: the taker sold; or as int8, with UNKNOWN where nothing says it
+    # True: the taker sold; or as int8, with UNKNOWN where nothing says it
+    is_buyer_maker: Annotated[Flags | Sides, UNSTORED]
     count: Annotated[Longs, UNSTORED]  # trades in this row: 1, or those of an aggregate trade
     after_hole: Annotated[Flags, UNSTORED]  # the ids right before this trade were not seen and never will be
-    watermark: Annotated[Longs, UNSTORED]  # (symbols,) no trade of the symbol before this time is still to come; NEVER where unknown
+    # (symbols,) no trade of the symbol before this time is still to come; NEVER where unknown
+    watermark: Annotated[Longs, UNSTORED]
 
     def __len__(self) -> int:
         return len(self.id)
@@ -78,7 +86,8 @@ class Trades:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Closed bars of one or more timeframes, each symbol and timeframe in time order without holes; some may have come before (bars.py).
+    """Closed bars of one or more timeframes, each symbol and timeframe in time order without holes; some may
+    have come before (bars.py).
 
     All arrays have shape (n,) but `watermark` (symbols,).
     """
@@ -95,7 +104,8 @@ class Bars:
     trades: Longs
     buy_volume: Floats  # volume of trades whose taker bought
     complete: Flags  # every trade of the bar was seen
-    watermark: Annotated[Longs, UNSTORED]  # (symbols,) every bar of the symbol that ends at or before this time is closed
+    # (symbols,) every bar of the symbol that ends at or before this time is closed
+    watermark: Annotated[Longs, UNSTORED]
     stage: Annotated[int, UNSTORED] = LIVE
 
     def __len__(self) -> int:
@@ -103,5 +113,7 @@ class Bars:
 
     def rows(self, chosen: Flags) -> "Bars":
         """The chosen rows."""
-        columns = {name: getattr(self, name)[chosen] for name in Bars.__slots__ if name not in ("watermark", "stage")}
+        columns = {
+            name: getattr(self, name)[chosen] for name in Bars.__slots__ if name not in ("watermark", "stage")
+        }
         return Bars(**columns, watermark=self.watermark, stage=self.stage)

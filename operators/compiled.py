@@ -41,7 +41,8 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     def compile_(function: Callable[..., Any]) -> Any:
         dispatcher = njit(nogil=True, **options)(function)
         try:
-            dispatcher._cache = Cache(function)  # type: ignore[no-untyped-call]  # what `cache=True` does, but for the class
+            # what `cache=True` does, but for the class
+            dispatcher._cache = Cache(function)  # type: ignore[no-untyped-call]
         except RuntimeError:  # numba tried several places, and names none of them
             _uncached.append("no directory for them can be written")
         except OSError as error:

@@ -5,7 +5,8 @@
 |deviation| in bp is 10⁴·|deviation| for log prices and 10⁴·|deviation|/y for raw ones. Opening and closing (2) trades both legs: for one
 unit of y's notional, |β| of x's where f is the logarithm, |β|·x/y where it is the identity.
 
-Shapes: all arrays float64 (K,), or numbers; closes in the quote asset, `fee_bps` and `slippage_bps` per fill in basis points.
+Shapes: all arrays float64 (K,), or numbers; closes in the quote asset, `fee_bps` and `slippage_bps` per fill
+in basis points.
 
 Undefined (NaN): the deviation or the hedge ratio is, or, for raw prices, a close is not above 0.
 

@@ -37,17 +37,28 @@ from operators.compiled import compiled
 from operators.window import legs, moves
 
 
-def rolling_ewls(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, half_life: Longs) -> LineWithError:
+def rolling_ewls(
+    values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, half_life: Longs
+) -> LineWithError:
     """The line of every task, and the standard error of its slope."""
     results = np.full((4, len(y)), np.nan)
-    _rolling_ewls(np.ascontiguousarray(values), y, x, end, window, half_life, np.empty(window.max(initial=0)), results)
+    _rolling_ewls(
+        np.ascontiguousarray(values), y, x, end, window, half_life, np.empty(window.max(initial=0)), results
+    )
     return LineWithError(*results)
 
 
 # reassoc lets the sums run in vector lanes; nothing else of fastmath is allowed, so NaN stays NaN
 @compiled(error_model="numpy", fastmath={"reassoc"})
 def _rolling_ewls(
-    values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, half_life: Longs, weights: Floats, results: Floats
+    values: Floats,
+    y: Longs,
+    x: Longs,
+    end: Longs,
+    window: Longs,
+    half_life: Longs,
+    weights: Floats,
+    results: Floats,
 ) -> None:
     known, of = 0, 0.0  # so many weights, at the end of `weights`, are known: those of this half-life
     for k in range(len(y)):

@@ -4,9 +4,9 @@
 
 Shapes: `series` float64 (n,), any unit.
 
-Undefined (NaN): λ outside −1 < λ < 0 (no return to the mean, or one that overshoots it at every bar); a short, constant or straight
-series; a NaN or infinity. It means something only while the pair is cointegrated: unrelated walks have one of about n/11. It costs 4 µs at
-n = 300, 15 µs at n = 1,800.
+Undefined (NaN): λ outside −1 < λ < 0 (no return to the mean, or one that overshoots it at every bar); a
+short, constant or straight series; a NaN or infinity. It means something only while the pair is cointegrated:
+unrelated walks have one of about n/11. It costs 4 µs at n = 300, 15 µs at n = 1,800.
 
 Reference: Chan, Algorithmic Trading (2013), ch. 2; the discrete Ornstein–Uhlenbeck process.
 

@@ -1,4 +1,5 @@
-"""Rolling hedge ratio by Huber regression: least squares, but that a row far from the line counts as if it were nearer.
+"""Rolling hedge ratio by Huber regression: least squares, but that a row far from the line counts as if it
+were nearer.
 
     min Σ ρ((y − α − β·x)/σ)        ρ(u) = u²/2 up to |u| = 1.345, then 1.345·|u| − 1.345²/2        σ = median |residual| / 0.6745
 
@@ -41,7 +42,8 @@ from operators.window import legs, moves
 TUNING = 1.345  # 95 % of the efficiency of least squares on normal residuals
 NORMAL_MAD = 0.6744897501960817  # median |u| of a standard normal u
 MOST_STEPS = 1_000  # of reweighting
-FIRST_ATTEMPT = 3  # the step before which Newton's are tried first; then again each time that there are half as many steps more
+# the step before which Newton's are tried first; then again each time that there are half as many steps more
+FIRST_ATTEMPT = 3
 NEWTONS_STEPS = 8
 ON_A_LINE = 1e-12  # σ as a share of y's standard deviation, up to which it is 0
 HOLDS = 1e-12  # Σψ and Σψ·x, of the sums of their terms' sizes, at which the equations hold
@@ -72,7 +74,9 @@ def _fit(ys: Floats, xs: Floats, weights: Floats) -> tuple[float, float]:
 
 @compiled(error_model="numpy")
 def _off(residuals: Floats, xs: Floats, scale: float) -> float:
-    """How far the equations are from holding: |Σψ| and |Σψ·x| over the sums of their terms' sizes, the larger of the two."""
+    """How far the equations are from holding: |Σψ| and |Σψ·x| over the sums of their terms' sizes, the larger
+    of the two.
+    """
     sum_0, sum_1, size_0, size_1 = 0.0, 0.0, 0.0, 0.0
     for i in range(len(xs)):
         psi = min(max(residuals[i] / scale, -TUNING), TUNING)
@@ -84,11 +88,14 @@ def _off(residuals: Floats, xs: Floats, scale: float) -> float:
 
 
 @compiled(error_model="numpy")
-def _newton(ys: Floats, xs: Floats, residuals: Floats, lower: float, upper: float, scale: float) -> tuple[float, float]:
-    """Slope and constant where the equations hold if no row changes its place; `lower`, `upper`: the middle sizes of the residuals.
+def _newton(
+    ys: Floats, xs: Floats, residuals: Floats, lower: float, upper: float, scale: float
+) -> tuple[float, float]:
+    """Slope and constant where the equations hold if no row changes its place; `lower`, `upper`: the middle
+    sizes of the residuals.
 
-    σ = (Y − S·α − X·β)/0.6745, with the median row's sign, its y and its x (of an even number of rows the mean of two), is put into
-    Σ_inner (y − α − βx) + 1.345·σ·Σ_outer sign = 0 and the same with x.
+    σ = (Y − S·α − X·β)/0.6745, with the median row's sign, its y and its x (of an even number of rows the
+    mean of two), is put into Σ_inner (y − α − βx) + 1.345·σ·Σ_outer sign = 0 and the same with x.
     """
     n, sum_x, sum_y, sum_xx, sum_xy, outer, outer_x = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     at_lower, at_upper = 0, 0
@@ -121,7 +128,8 @@ def _newton(ys: Floats, xs: Floats, residuals: Floats, lower: float, upper: floa
 
 @compiled(error_model="numpy")
 def _optimum(ys: Floats, xs: Floats, least_scale: float) -> tuple[float, float, float]:
-    """Slope, constant and σ at which the equations hold; NaN where they do not after so many steps. Both legs are about their means.
+    """Slope, constant and σ at which the equations hold; NaN where they do not after so many steps. Both legs
+    are about their means.
 
     A σ of no more than `least_scale` is 0.
     """
@@ -132,7 +140,8 @@ def _optimum(ys: Floats, xs: Floats, least_scale: float) -> tuple[float, float, 
     rounding = ROUNDING * sd  # of a residual
     least_scale = max(least_scale, ON_A_LINE * sd)
     attempt = FIRST_ATTEMPT
-    line_slope = line_constant = line_scale = np.nan  # of more than half of the rows: the result unless the steps end elsewhere
+    # of more than half of the rows: the result unless the steps end elsewhere
+    line_slope = line_constant = line_scale = np.nan
     for step in range(MOST_STEPS):
         residuals, _, _, scale = _about(ys, xs, slope, constant)
         if scale <= least_scale:
@@ -163,8 +172,12 @@ def _about(ys: Floats, xs: Floats, slope: float, constant: float) -> tuple[Float
 
 
 @compiled(error_model="numpy")
-def _finished(ys: Floats, xs: Floats, slope: float, constant: float, holds: float, least_scale: float) -> tuple[float, float, float]:
-    """Newton's steps from this line: slope, constant and σ if they come to where the equations hold, else NaN."""
+def _finished(
+    ys: Floats, xs: Floats, slope: float, constant: float, holds: float, least_scale: float
+) -> tuple[float, float, float]:
+    """Newton's steps from this line: slope, constant and σ if they come to where the equations hold, else
+    NaN.
+    """
     for _ in range(NEWTONS_STEPS):
         residuals, lower, upper, scale = _about(ys, xs, slope, constant)
         if scale <= least_scale:

@@ -1,19 +1,23 @@
-"""Johansen's tests of two legs: is there a combination of them that returns to a mean? Neither leg is the dependent one.
+"""Johansen's tests of two legs: is there a combination of them that returns to a mean? Neither leg is the
+dependent one.
 
     R₀, R₁: what Δz_t and z_{t−1} of both legs z = (y, x) have that one lagged difference does not explain, all about their means
     λ₁ ≥ λ₂: squared canonical correlations of R₀ and R₁        trace = −T·Σ ln(1 − λ_i)        max_eig = −T·ln(1 − λ₁)
 
-Both are of the hypothesis that there is no such combination; above 15.49 (trace) and 14.26 (max_eig) they reject it at 5 %.
+Both are of the hypothesis that there is no such combination; above 15.49 (trace) and 14.26 (max_eig) they
+reject it at 5 %.
 
 Shapes: `y`, `x` float64 (n,), f(close) of the two legs; T = n − 2.
 
-Undefined (NaN, NaN): fewer than 8 rows, a leg that is constant or not finite, legs or differences that depend on each other to within 1e-12.
+Undefined (NaN, NaN): fewer than 8 rows, a leg that is constant or not finite, legs or differences that depend
+on each other to within 1e-12.
 
-Equal to `statsmodels.tsa.vector_ar.vecm.coint_johansen(legs, det_order=0, k_ar_diff=1)`, `lr1[0]` and `lr2[0]`, to 1e-8 of itself. It costs
-20 µs at n = 300, 90 µs at n = 1,800.
+Equal to `statsmodels.tsa.vector_ar.vecm.coint_johansen(legs, det_order=0, k_ar_diff=1)`, `lr1[0]` and
+`lr2[0]`, to 1e-8 of itself. It costs 20 µs at n = 300, 90 µs at n = 1,800.
 
-References: Johansen, "Estimation and hypothesis testing of cointegration vectors" (1991); Björck and Golub, "Numerical methods for computing
-angles between linear subspaces" (1973); critical values: Osterwald-Lenum (1992).
+References: Johansen, "Estimation and hypothesis testing of cointegration vectors" (1991); Björck and Golub,
+"Numerical methods for computing angles between linear subspaces" (1973); critical values: Osterwald-Lenum
+(1992).
 
 >>> y = np.array([0.0, 1.0, 0.5, 2.0, 1.0, 3.0, 2.5, 4.0, 3.0])
 >>> x = np.array([0.0, 0.5, 1.0, 1.5, 1.0, 2.5, 3.0, 3.5, 3.5])
@@ -28,7 +32,8 @@ from operators.columns import Floats
 from operators.compiled import compiled
 
 LEAST_ROWS = 8
-DEPENDENT = 1e-12  # share of a column's square that the columns before it leave, below which it is one of them
+# share of a column's square that the columns before it leave, below which it is one of them
+DEPENDENT = 1e-12
 CRITICAL_TRACE = 15.4943  # 5 %
 CRITICAL_MAX_EIG = 14.2639
 
@@ -41,7 +46,9 @@ def johansen(y: Floats, x: Floats) -> tuple[float, float]:
 
 @compiled(error_model="numpy")
 def _orthonormal(columns: Floats, against: Floats) -> bool:
-    """Make the two rows of `columns` orthonormal, and orthogonal to those of `against`; False where they depend on these."""
+    """Make the two rows of `columns` orthonormal, and orthogonal to those of `against`; False where they
+    depend on these.
+    """
     for k in range(2):
         own = columns[k]
         square = (own * own).sum()

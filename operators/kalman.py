@@ -1,25 +1,29 @@
-"""Hedge ratio by a Kalman filter: α and β wander, and every row moves them by as much as it is more telling than what was known before.
+"""Hedge ratio by a Kalman filter: α and β wander, and every row moves them by as much as it is more telling
+than what was known before.
 
-With y and x centred on the means of the filter's first `window` rows, state (α, β), observation y_t = α + β·x_t + noise of variance R:
+With y and x centred on the means of the filter's first `window` rows, state (α, β), observation y_t = α +
+β·x_t + noise of variance R:
 
     P ← P + Q                        Q = q·diag(R, R/var x), q = (2/window)²: the pace of the window
     e = y − α − β·x,   S = (1, x)·P·(1, x)ᵀ + R            innovation_z = e/√S
     K = P·(1, x)ᵀ/S,   (α, β) ← (α, β) + K·e,   P ← (I − K·(1, x))·P·(I − K·(1, x))ᵀ + K·R·Kᵀ
 
-It begins with the least-squares line of those first rows and its covariance: R is the variance of its residuals (n − 2), var x that of x
-(n − 1). R and Q stay as they are from then on.
+It begins with the least-squares line of those first rows and its covariance: R is the variance of its
+residuals (n − 2), var x that of x (n − 1). R and Q stay as they are from then on.
 
-Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k is filter `filter[k]` at the column `end[k]` − 1, whose
-time is `ts[k]`, of rows `y[k]`, `x[k]`; a filter's tasks come in time order, one a column. Results are float64 (K,), in the units of
-rolling_ols; `hedge_ratio_se` is √P_ββ, r² that of the line of now on the window's rows (it may be negative), `innovation_z` has no unit.
+Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k is filter `filter[k]` at
+the column `end[k]` − 1, whose time is `ts[k]`, of rows `y[k]`, `x[k]`; a filter's tasks come in time order,
+one a column. Results are float64 (K,), in the units of rolling_ols; `hedge_ratio_se` is √P_ββ, r² that of the
+line of now on the window's rows (it may be negative), `innovation_z` has no unit.
 
-Undefined (NaN): everything until the first window is full, finite, with variance in x and a residual; `innovation_z` of that first row; r²
-of a window in which y has no variance.
-Afterwards a row that is not finite leaves the state alone. Unlike every other operator it remembers where it began: two that began
-at different times agree only as that fades, as (1 − 2/window) a row. A row may come again with other numbers, with those after it: the last
-`REMEMBERED` states of each filter are kept for that.
+Undefined (NaN): everything until the first window is full, finite, with variance in x and a residual;
+`innovation_z` of that first row; r² of a window in which y has no variance. Afterwards a row that is not
+finite leaves the state alone. Unlike every other operator it remembers where it began: two that began at
+different times agree only as that fades, as (1 − 2/window) a row. A row may come again with other numbers,
+with those after it: the last `REMEMBERED` states of each filter are kept for that.
 
-Reference: Harvey, Forecasting, Structural Time Series Models and the Kalman Filter (1989), ch. 3; Chan, Algorithmic Trading (2013), ch. 3.
+Reference: Harvey, Forecasting, Structural Time Series Models and the Kalman Filter (1989), ch. 3; Chan,
+Algorithmic Trading (2013), ch. 3.
 
 >>> closes = np.array([[1.0, 3.0, 4.0, 7.0], [0.0, 1.0, 2.0, 3.0]])
 >>> kalman, two = HedgeKalman(filters=1, step=1), np.zeros(2, np.int64)
@@ -44,7 +48,9 @@ A, B, P_AA, P_AB, P_BB = range(5)  # its state after a row
 
 
 class Filtered(NamedTuple):
-    """The line of each task's filter, the standard error of its slope, and the newest innovation. Shapes (K,)."""
+    """The line of each task's filter, the standard error of its slope, and the newest innovation. Shapes
+    (K,).
+    """
 
     hedge_ratio: Floats
     intercept: Floats
@@ -55,7 +61,9 @@ class Filtered(NamedTuple):
 
 @dataclass(slots=True)
 class HedgeKalman:
-    """Filters, each of one pair. State: 5 constants and the last `REMEMBERED` states with their times; pickles."""
+    """Filters, each of one pair. State: 5 constants and the last `REMEMBERED` states with their times;
+    pickles.
+    """
 
     filters: int
     step: int  # between columns, in the unit of `ts`
@@ -78,11 +86,15 @@ class HedgeKalman:
         self.__post_init__()
         self.constants[begun], self.states[begun], self.times[begun] = constants, states, times
 
-    def update(self, values: Floats, filter: Longs, y: Longs, x: Longs, end: Longs, window: Longs, ts: Longs) -> Filtered:
+    def update(
+        self, values: Floats, filter: Longs, y: Longs, x: Longs, end: Longs, window: Longs, ts: Longs
+    ) -> Filtered:
         """What every task's filter knows after its row."""
         results = np.full((5, len(filter)), np.nan)
         tasks = filter, y, x, end, window, ts
-        _update(np.ascontiguousarray(values), *tasks, self.step, self.constants, self.states, self.times, results)
+        _update(
+            np.ascontiguousarray(values), *tasks, self.step, self.constants, self.states, self.times, results
+        )
         return Filtered(*results)
 
 
@@ -122,7 +134,8 @@ def _move(y: float, x: float, constants: Floats, state: Floats) -> float:
     ka, kb = pa / variance, pb / variance
     state[A] += ka * innovation
     state[B] += kb * innovation
-    ua, ub, va, vb = 1.0 - ka, -ka * dx, -kb, 1.0 - kb * dx  # Joseph's form: rounding cannot make a variance negative
+    # Joseph's form: rounding cannot make a variance negative
+    ua, ub, va, vb = 1.0 - ka, -ka * dx, -kb, 1.0 - kb * dx
     xa, xb, ya, yb = ua * aa + ub * ab, ua * ab + ub * bb, va * aa + vb * ab, va * ab + vb * bb
     state[P_AA] = xa * ua + xb * ub + ka * ka * constants[NOISE]
     state[P_AB] = xa * va + xb * vb + ka * kb * constants[NOISE]

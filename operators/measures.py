@@ -64,11 +64,21 @@ from operators.zscore import spread_zscore
 
 NAMES = tuple(METHODS)
 TESTED = (
-    *("adf_stat", "adf_pvalue", "coint_stat", "coint_pvalue", "coint_pvalue_reversed", "half_life", "variance_ratio"),
+    *(
+        "adf_stat",
+        "adf_pvalue",
+        "coint_stat",
+        "coint_pvalue",
+        "coint_pvalue_reversed",
+        "half_life",
+        "variance_ratio",
+    ),
     *("johansen_trace", "johansen_max_eig", "shin_stat"),
 )
 STALE_AFTER = 60
-REWIND = 300  # bars that are measured again when they come again: five minutes at 1s, the longest that a hole waits for the exchange
+# bars that are measured again when they come again: five minutes at 1s, the longest that a hole waits for the
+# exchange
+REWIND = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,8 @@ class PairSpec:
     adf_lags: str | int
     fee_bps: float
     slippage_bps: float
-    options: Mapping[str, float] = field(default_factory=dict)  # of its methods, by name; what is missing has its default
+    # of its methods, by name; what is missing has its default
+    options: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -98,7 +109,9 @@ class PairSpec:
 
 @dataclass(slots=True)
 class Measurer:
-    """Bars of one timeframe in, measures out. State: the panel, each pair's newest row, and its last test results. Pickles."""
+    """Bars of one timeframe in, measures out. State: the panel, each pair's newest row, and its last test
+    results. Pickles.
+    """
 
     symbols: int
     timeframe: int  # µs
@@ -109,41 +122,78 @@ class Measurer:
     shares: CointShares = field(init=False)
     memories: dict[str, Any] = field(init=False)  # of the methods that have one, by name
     spec: dict[str, Any] = field(init=False, repr=False)  # (pairs,) columns of the pairs
-    options: dict[str, Any] = field(init=False, repr=False)  # (pairs,) columns of the methods' options, by name
-    fits: Longs = field(init=False, repr=False)  # (pairs, methods) which of METHODS each one is; −1 beyond a pair's last
+    # (pairs,) columns of the methods' options, by name
+    options: dict[str, Any] = field(init=False, repr=False)
+    # (pairs, methods) which of METHODS each one is; −1 beyond a pair's last
+    fits: Longs = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._arrange()
         keep = max([LONG_WINDOW + 1, self.stale_after + 1, *(pair.rows for pair in self.pairs)])
         self.panel = Panel(self.symbols, self.timeframe, keep + REWIND, recent=LONG_WINDOW + 1 + REWIND)
         self.done = np.full(len(self.pairs), NEVER)
-        self.shares = CointShares(len(self.pairs), max((REWIND // pair.adf_every + 1 for pair in self.pairs), default=0))
-        self.memories = {name: method.fit(len(self.pairs), self.timeframe) for name, method in METHODS.items() if method.remembers}
+        self.shares = CointShares(
+            len(self.pairs), max((REWIND // pair.adf_every + 1 for pair in self.pairs), default=0)
+        )
+        self.memories = {
+            name: method.fit(len(self.pairs), self.timeframe)
+            for name, method in METHODS.items()
+            if method.remembers
+        }
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.symbols, self.timeframe, self.pairs, self.stale_after, self.panel, self.done, self.shares, self.memories
+        return (
+            self.symbols,
+            self.timeframe,
+            self.pairs,
+            self.stale_after,
+            self.panel,
+            self.done,
+            self.shares,
+            self.memories,
+        )
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.symbols, self.timeframe, self.pairs, self.stale_after, self.panel, self.done, self.shares, self.memories = state
+        (
+            self.symbols,
+            self.timeframe,
+            self.pairs,
+            self.stale_after,
+            self.panel,
+            self.done,
+            self.shares,
+            self.memories,
+        ) = state
         self._arrange()
 
     def _arrange(self) -> None:
-        """Columns of the pairs: a loop over thousands of them at every bar would cost more than what is measured."""
-        names = [column.name for column in fields(PairSpec) if column.name not in ("methods", "adf_lags", "options")]
+        """Columns of the pairs: a loop over thousands of them at every bar would cost more than what is
+        measured.
+        """
+        names = [
+            column.name
+            for column in fields(PairSpec)
+            if column.name not in ("methods", "adf_lags", "options")
+        ]
         self.spec = {name: np.array([getattr(pair, name) for pair in self.pairs]) for name in names}
-        self.spec = {name: column if len(column) else np.zeros(0, np.int64) for name, column in self.spec.items()}
+        self.spec = {
+            name: column if len(column) else np.zeros(0, np.int64) for name, column in self.spec.items()
+        }
         self.fits = np.full((len(self.pairs), max((len(pair.methods) for pair in self.pairs), default=1)), -1)
         for p, pair in enumerate(self.pairs):
             self.fits[p, : len(pair.methods)] = [NAMES.index(method) for method in pair.methods]
         self.options = {
-            option.name: np.array([pair.options.get(option.name, option.default) for pair in self.pairs], option.kind)
+            option.name: np.array(
+                [pair.options.get(option.name, option.default) for pair in self.pairs], option.kind
+            )
             for method in METHODS.values()
             for option in method.options
         }
 
     def update(self, bars: Bars) -> Measures:
         """Measure what these bars make measurable."""
-        had = np.where(self.panel.seen(), self.panel.ts(self.panel.filled), NEVER)  # (symbols,) where each one's bars ended
+        # (symbols,) where each one's bars ended
+        had = np.where(self.panel.seen(), self.panel.ts(self.panel.filled), NEVER)
         again = np.full(self.symbols, LATEST)
         np.minimum.at(again, bars.symbol, bars.ts)
         again = np.where(again < had, again, LATEST)
@@ -157,11 +207,18 @@ class Measurer:
         if bars.stage == WARMING:
             pair, end, measured = pair[:0], end[:0], bars.rows(np.zeros(len(bars), np.bool_))
         signals = self._signals(pair, end)
-        return Measures(self.timeframe, measured, signals, self._tests(signals), self._activity(measured), self._settled())
+        return Measures(
+            self.timeframe, measured, signals, self._tests(signals), self._activity(measured), self._settled()
+        )
 
     def resume(self, before: "Measurer") -> None:
         """Take over the state of a measurer of the same pairs and windows; costs may differ."""
-        self.panel, self.done, self.shares, self.memories = before.panel, before.done, before.shares, before.memories
+        self.panel, self.done, self.shares, self.memories = (
+            before.panel,
+            before.done,
+            before.shares,
+            before.memories,
+        )
 
     def _settled(self) -> int:
         """The opening time before which nothing will be measured again."""
@@ -171,8 +228,8 @@ class Measurer:
     def _ready_pairs(self, again: Longs) -> tuple[Longs, Longs]:
         """Pair and exclusive end column of every row to measure, in time order.
 
-        Those that both legs have reached and that are not measured yet, and those from a bar on that came again; `again` (symbols,): the
-        time of the oldest of these.
+        Those that both legs have reached and that are not measured yet, and those from a bar on that came
+        again; `again` (symbols,): the time of the oldest of these.
         """
         panel, seen = self.panel, self.panel.seen()
         y, x = self.spec["y"], self.spec["x"]
@@ -204,7 +261,9 @@ class Measurer:
         span = spec["correlation"][pair]
         closes = panel.values[legs[0] + self.symbols, end - 1], panel.values[legs[1] + self.symbols, end - 1]
         costs = spec["fee_bps"][pair], spec["slippage_bps"][pair]
-        incomplete = _incomplete_share(panel.incomplete, *legs, end, np.stack((hedge, zscore, span + returns)))
+        incomplete = _incomplete_share(
+            panel.incomplete, *legs, end, np.stack((hedge, zscore, span + returns))
+        )
         return Signals(
             pair=pair.astype(np.int32),
             method=method.astype(np.int32),
@@ -235,7 +294,9 @@ class Measurer:
             tasks = y[of], x[of], end[of], window[of]
             options = {option.name: self.options[option.name][pair[of]] for option in method.options}
             if method.remembers:
-                line = self.memories[method.name].update(values, pair[of], *tasks, self.panel.ts(end[of] - 1), **options)
+                line = self.memories[method.name].update(
+                    values, pair[of], *tasks, self.panel.ts(end[of] - 1), **options
+                )
             else:
                 line = method.fit(values, *tasks, **options)
             for name, column in line._asdict().items():
@@ -247,7 +308,11 @@ class Measurer:
         number = signals.ts // self.timeframe
         every = self.spec["adf_every"][signals.pair]
         rows = np.flatnonzero(number % every == 0)
-        pair, method, end = signals.pair[rows], signals.method[rows], (signals.ts[rows] - self.panel.origin) // self.timeframe + 1
+        pair, method, end = (
+            signals.pair[rows],
+            signals.method[rows],
+            (signals.ts[rows] - self.panel.origin) // self.timeframe + 1,
+        )
         own = self.fits[pair, method] == NAMES.index(OLS)
         found = {name: np.full(len(rows), np.nan) for name in TESTED}
         lags = np.full(len(rows), NEVER)
@@ -267,7 +332,11 @@ class Measurer:
                 found["shin_stat"][k] = shin(ys, xs)
         at = (number[rows] // every[rows])[own]  # one more with each test of a pair
         shares = self.shares.update(pair[own].astype(np.int64), at, found["coint_pvalue"][own])
-        coint_share, stationary, broken = np.full(len(rows), np.nan), np.zeros(len(rows), np.bool_), np.full(len(rows), np.nan)
+        coint_share, stationary, broken = (
+            np.full(len(rows), np.nan),
+            np.zeros(len(rows), np.bool_),
+            np.full(len(rows), np.nan),
+        )
         coint_share[own], stationary[own], broken[own] = shares
         return Cointegration(
             pair=pair,
@@ -279,13 +348,19 @@ class Measurer:
             broken=broken,
             **found,
             incomplete=_incomplete_share(
-                self.panel.incomplete, self.spec["y"][pair], self.spec["x"][pair], end, self.spec["adf"][pair][None]
+                self.panel.incomplete,
+                self.spec["y"][pair],
+                self.spec["x"][pair],
+                end,
+                self.spec["adf"][pair][None],
             ),
         )
 
     def _window(self, leg: int, end: int, spec: PairSpec) -> Floats:
         """The leg's last `adf` prices before column `end`; empty when the panel does not reach back that far."""
-        window: Floats = self.panel.values[leg + (not spec.log_prices) * self.symbols, max(end - spec.adf, 0) : end]
+        window: Floats = self.panel.values[
+            leg + (not spec.log_prices) * self.symbols, max(end - spec.adf, 0) : end
+        ]
         return window if len(window) == spec.adf else window[:0]
 
     def _activity(self, bars: Bars) -> Activity:
@@ -293,9 +368,19 @@ class Measurer:
         order = np.argsort(column, kind="stable")
         symbol, end = symbol[order], column[order] + 1
         panel = self.panel
-        numbers = activity(panel.values[self.symbols :], panel.volume, panel.buy_volume, panel.range_variance, symbol, end)
-        share = _incomplete_share(self.panel.incomplete, symbol, symbol, end, np.full((1, len(end)), LONG_WINDOW + 1))
-        return Activity(bars.symbol[order], bars.ts[order], **numbers._asdict(), incomplete=share, stale=self._stale(symbol, end))
+        numbers = activity(
+            panel.values[self.symbols :], panel.volume, panel.buy_volume, panel.range_variance, symbol, end
+        )
+        share = _incomplete_share(
+            self.panel.incomplete, symbol, symbol, end, np.full((1, len(end)), LONG_WINDOW + 1)
+        )
+        return Activity(
+            bars.symbol[order],
+            bars.ts[order],
+            **numbers._asdict(),
+            incomplete=share,
+            stale=self._stale(symbol, end),
+        )
 
 
 def _spans(start: Longs, count: Longs) -> tuple[Longs, Longs]:
@@ -315,7 +400,8 @@ def _per_method(pair: Longs, end: Longs, width: Longs) -> tuple[Longs, Longs, Lo
 
 @compiled()
 def _incomplete_share(incomplete: Flags, y: Longs, x: Longs, end: Longs, windows: Longs) -> Floats:
-    """Share of a task's window in which the bar of either leg is incomplete, of its (windows, tasks) the one that has the largest.
+    """Share of a task's window in which the bar of either leg is incomplete, of its (windows, tasks) the one
+    that has the largest.
 
     Rows before the panel count as complete.
     """

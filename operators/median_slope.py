@@ -42,7 +42,8 @@ LEAST_SAMPLE = 1_024
 MARGIN = 1.0  # standard deviations of the median's rank in the sample, on either side of where it is expected
 BLOCK = 16  # points that an insertion sort puts in order
 SPLIT = 134_217_729.0  # 2²⁷ + 1: halves a double's digits
-TINY = 1e-280  # of legs of size 1: slopes nearer to 0 are not told from it, or from −TINY; doubles lose digits there
+# of legs of size 1: slopes nearer to 0 are not told from it, or from −TINY; doubles lose digits there
+TINY = 1e-280
 
 
 @compiled(error_model="numpy")
@@ -50,13 +51,15 @@ def median_slope(ys: Floats, xs: Floats) -> float:
     """The median slope between the points."""
     order = np.argsort(xs)
     scale_y, scale_x = frexp(np.abs(ys).max())[1], frexp(np.abs(xs).max())[1]
-    ys, xs = _halved(ys[order], scale_y), _halved(xs[order], scale_x)  # so that no product leaves the range of a double
+    # so that no product leaves the range of a double
+    ys, xs = _halved(ys[order], scale_y), _halved(xs[order], scale_x)
     rows = len(xs)
     total = rows * (rows - 1) // 2
     start = 0
     for i in range(1, rows + 1):
         if i == rows or xs[i] != xs[start]:
-            if i - start > 1:  # of points with the same x none is before another: in order of y they make no reversed pair
+            # of points with the same x none is before another: in order of y they make no reversed pair
+            if i - start > 1:
                 ys[start:i] = np.sort(ys[start:i])
                 total -= (i - start) * (i - start - 1) // 2
             start = i
@@ -118,10 +121,11 @@ def _sample(ys: Floats, xs: Floats) -> Floats:
 
 @compiled(error_model="numpy")
 def _slope_of_rank(ys: Floats, xs: Floats, sample: Floats, total: int, rank: int) -> tuple[float, float]:
-    """The slope that has `rank` others before it in order; and the one right before it where that is known, else NaN.
+    """The slope that has `rank` others before it in order; and the one right before it where that is known,
+    else NaN.
 
-    The bracket is low ≤ slope < high, with `below` slopes under low and `under` slopes under high. Of the sample's
-    slopes `first` lie under low and `last` under high.
+    The bracket is low ≤ slope < high, with `below` slopes under low and `under` slopes under high. Of the
+    sample's slopes `first` lie under low and `last` under high.
     """
     rows = len(xs)
     high_parts, low_parts, order = np.empty(rows), np.empty(rows), np.empty(rows, np.int32)
@@ -182,7 +186,8 @@ def _keys(ys: Floats, xs: Floats, slope: float, high_parts: Floats, low_parts: F
         x_high = wide - (wide - x)
         x_low = x - x_high
         product = slope * x
-        lost = ((slope_high * x_high - product) + slope_high * x_low + slope_low * x_high) + slope_low * x_low  # product + lost = slope·x
+        # product + lost = slope·x
+        lost = ((slope_high * x_high - product) + slope_high * x_low + slope_low * x_high) + slope_low * x_low
         left = y - product
         part = left - y
         rounded = (y - (left - part)) - (product + part)  # left + rounded = y − product
@@ -192,7 +197,9 @@ def _keys(ys: Floats, xs: Floats, slope: float, high_parts: Floats, low_parts: F
 
 
 @compiled(error_model="numpy")
-def _reversed_pairs(high_parts: Floats, low_parts: Floats, order: Longs, work: Floats, work_order: Longs) -> int:
+def _reversed_pairs(
+    high_parts: Floats, low_parts: Floats, order: Longs, work: Floats, work_order: Longs
+) -> int:
     """How many pairs of points are not in the order of their keys.
 
     `order` becomes that of the keys, and `high_parts` is sorted.
@@ -203,7 +210,9 @@ def _reversed_pairs(high_parts: Floats, low_parts: Floats, order: Longs, work: F
         for i in range(start, min(start + BLOCK, rows)):
             key, low = high_parts[i], low_parts[i]
             j = i
-            while j > start and (key < high_parts[j - 1] or (key == high_parts[j - 1] and low < low_parts[order[j - 1]])):
+            while j > start and (
+                key < high_parts[j - 1] or (key == high_parts[j - 1] and low < low_parts[order[j - 1]])
+            ):
                 high_parts[j], order[j] = high_parts[j - 1], order[j - 1]
                 j -= 1
             high_parts[j], order[j] = key, i
@@ -217,7 +226,9 @@ def _reversed_pairs(high_parts: Floats, low_parts: Floats, order: Longs, work: F
             for k in range(start, end):
                 right = i >= middle
                 if not right and j < end:
-                    right = source[j] < source[i] or (source[j] == source[i] and low_parts[source_order[j]] < low_parts[source_order[i]])
+                    right = source[j] < source[i] or (
+                        source[j] == source[i] and low_parts[source_order[j]] < low_parts[source_order[i]]
+                    )
                 if right:
                     target[k], target_order[k] = source[j], source_order[j]
                     count += middle - i
@@ -233,8 +244,12 @@ def _reversed_pairs(high_parts: Floats, low_parts: Floats, order: Longs, work: F
 
 
 @compiled(error_model="numpy")
-def _slopes_between(ys: Floats, xs: Floats, high_parts: Floats, low_parts: Floats, order: Longs, expected: int) -> Floats:
-    """Slopes of the pairs that are in another order by these keys than in `order`, which becomes that of the keys."""
+def _slopes_between(
+    ys: Floats, xs: Floats, high_parts: Floats, low_parts: Floats, order: Longs, expected: int
+) -> Floats:
+    """Slopes of the pairs that are in another order by these keys than in `order`, which becomes that of the
+    keys.
+    """
     kept = np.empty(expected)
     n = 0
     for i in range(len(order)):

@@ -39,10 +39,10 @@ class Option:
 class Method:
     """One method. `function` is `module.name` within operators/.
 
-    It is called as `function(values, y, x, end, window, **options)`, as rolling_ols is, and returns a named tuple
-    with some of the fields of kalman.Filtered; what it leaves out is NULL. A method that `remembers` is a class:
-    `function(pairs, timeframe)` is built once, and `update(values, pair, y, x, end, window, ts, **options)` is
-    called with rows in time order, as HedgeKalman's is. It pickles.
+    It is called as `function(values, y, x, end, window, **options)`, as rolling_ols is, and returns a named
+    tuple with some of the fields of kalman.Filtered; what it leaves out is NULL. A method that `remembers` is
+    a class: `function(pairs, timeframe)` is built once, and `update(values, pair, y, x, end, window, ts,
+    **options)` is called with rows in time order, as HedgeKalman's is. It pickles.
     """
 
     name: str
@@ -121,7 +121,16 @@ METHODS: Final = {
             error="√(Σw·e²/(n−2)/Σw·(x−x̄)²)",
             equal_to="`statsmodels.WLS`",
             use="what was long ago should fade instead of leaving all at once",
-            options=(Option("half_life", int, 1, LONGEST_WINDOW, 300, "bars until a row weighs half; `hedge.window` bounds the rows"),),
+            options=(
+                Option(
+                    "half_life",
+                    int,
+                    1,
+                    LONGEST_WINDOW,
+                    300,
+                    "bars until a row weighs half; `hedge.window` bounds the rows",
+                ),
+            ),
         ),
     )
 }

@@ -14,8 +14,10 @@ from operators.methods import OLS
 PAIR, SYMBOL = "pair", "symbol"  # subjects
 SIGNALS, TESTS, ACTIVITY, BARS = "signals", "cointegration", "activity", "bars"  # tables
 ABOVE, BELOW, OUTSIDE = 1, -1, 0
-SIDES: Final = {"above": ABOVE, "below": BELOW, "outside": OUTSIDE}  # of the threshold; there a value opens an episode
-# What must be complete before an episode opens: nothing; the newest bar of each leg; or also the windows of the row.
+# of the threshold; there a value opens an episode
+SIDES: Final = {"above": ABOVE, "below": BELOW, "outside": OUTSIDE}
+# What must be complete before an episode opens: nothing; the newest bar of each leg; or also the windows of
+# the row.
 NOTHING, NEWEST_BAR, WINDOWS = "nothing", "the newest bar", "its windows"
 
 
@@ -43,7 +45,8 @@ POSITIVE: Final = Level("a number > 0", 0.0)
 class Metric:
     """One metric: the newest value of a column of a table, of a pair or a symbol.
 
-    A column of `cointegration` stands from one test to the next, and an episode opens only if the test's window is complete, too.
+    A column of `cointegration` stands from one test to the next, and an episode opens only if the test's
+    window is complete, too.
     """
 
     name: str
@@ -60,7 +63,8 @@ class Metric:
     not_while_stale: bool = False  # it is a statement about prices now: no episode opens while a leg is stale
     says_which_leg: bool = False  # above 0 y is dear relative to x
     one_subject: bool = False  # a rule must name its subject: one threshold for all of them makes no sense
-    strict_when_high: bool = False  # by default, rules of high priority open only while the pair is stationary
+    # by default, rules of high priority open only while the pair is stationary
+    strict_when_high: bool = False
 
     @property
     def tested(self) -> bool:
@@ -74,7 +78,13 @@ class Metric:
 
     @property
     def sides(self) -> tuple[str, ...]:
-        return ("above",) if self.only_above else ("above", "below", "outside") if self.signed else ("above", "below")
+        return (
+            ("above",)
+            if self.only_above
+            else ("above", "below", "outside")
+            if self.signed
+            else ("above", "below")
+        )
 
 
 METRICS: Final = {

@@ -13,9 +13,9 @@ Shapes: `values` float64 (2 · symbols, columns); `volume` float64, `incomplete`
 `filled` stay, for the symbol that is furthest behind; older ones are forgotten when room is needed, and a bar
 of that age changes nothing. Of the columns OF_BARS only the newest `recent` outlive a pickle.
 
-Undefined (NaN; `incomplete` false, `untraded` 0): a cell whose bar is not there. A symbol never seen has none and holds nobody up. A cell
-that was forgotten before another symbol's bars came to it is NaN and incomplete: what is measured on it is undefined, and says so. Before a
-symbol's first bar it counts as traded.
+Undefined (NaN; `incomplete` false, `untraded` 0): a cell whose bar is not there. A symbol never seen has none
+and holds nobody up. A cell that was forgotten before another symbol's bars came to it is NaN and incomplete:
+what is measured on it is undefined, and says so. Before a symbol's first bar it counts as traded.
 
 Reference: none.
 
@@ -38,12 +38,15 @@ from operators.columns import LATEST, NEVER, Bars, Codes, Flags, Floats, Longs
 from operators.compiled import compiled
 
 OF_BARS = ("volume", "buy_volume", "range_variance")  # what is kept of a bar beside its close
-GROWTH = 2  # a panel holds this many times the rows it must keep, so that it moves its memory once per `keep` rows
+# a panel holds this many times the rows it must keep, so that it moves its memory once per `keep` rows
+GROWTH = 2
 
 
 @dataclass(slots=True)
 class Panel:
-    """State: the matrix, and how far each symbol is. Pickles, without what nobody can look back to any more: it does so every second."""
+    """State: the matrix, and how far each symbol is. Pickles, without what nobody can look back to any more:
+    it does so every second.
+    """
 
     symbols: int
     timeframe: int  # µs
@@ -53,10 +56,12 @@ class Panel:
     values: Floats = field(init=False)  # (2 · symbols, columns)
     volume: Floats = field(init=False)  # (symbols, columns), NaN until there
     buy_volume: Floats = field(init=False)  # (symbols, columns), NaN until there
-    range_variance: Floats = field(init=False)  # (symbols, columns), of each bar by its range (see activity.py), NaN until there
+    # (symbols, columns), of each bar by its range (see activity.py), NaN until there
+    range_variance: Floats = field(init=False)
     incomplete: Flags = field(init=False)  # (symbols, columns), False until there
     untraded: Longs = field(init=False)  # (symbols, columns), 0 until there
-    begun: Longs = field(init=False)  # (symbols,) column of the first bar ever; may be negative once forgotten
+    # (symbols,) column of the first bar ever; may be negative once forgotten
+    begun: Longs = field(init=False)
     filled: Longs = field(init=False)  # (symbols,) 0 before the first bar
 
     def __post_init__(self) -> None:
@@ -65,7 +70,9 @@ class Panel:
         self.filled = np.zeros(self.symbols, np.int64)
 
     def __getstate__(self) -> dict[str, object]:
-        """Only what is still needed: columns that a later row can look back to; log closes are computed again."""
+        """Only what is still needed: columns that a later row can look back to; log closes are computed
+        again.
+        """
         seen = self.seen()
         start = max(self._oldest(), 0)
         end = max(int(self.filled.max()), start)
@@ -146,7 +153,9 @@ class Panel:
         self.untraded = np.zeros((self.symbols, columns), np.int64)
 
     def _make_room(self, lowest: int, highest: int) -> None:
-        """Make columns `lowest` … `highest` fit: forget old ones first, grow when a symbol that lags still needs them."""
+        """Make columns `lowest` … `highest` fit: forget old ones first, grow when a symbol that lags still
+        needs them.
+        """
         columns = self.values.shape[1]
         if lowest >= 0 and highest < columns:
             return
@@ -156,7 +165,12 @@ class Panel:
         source = slice(max(shift, 0), columns)
         kept = max(columns - max(shift, 0), 0)
         target = slice(max(-shift, 0), max(-shift, 0) + kept)
-        for name, empty in (("values", np.nan), *((name, np.nan) for name in OF_BARS), ("incomplete", False), ("untraded", 0)):
+        for name, empty in (
+            ("values", np.nan),
+            *((name, np.nan) for name in OF_BARS),
+            ("incomplete", False),
+            ("untraded", 0),
+        ):
             old = getattr(self, name)
             new = np.full((old.shape[0], max(width, target.stop)), empty, old.dtype)
             new[:, target] = old[:, source]
@@ -166,7 +180,8 @@ class Panel:
         self.begun[seen] -= shift
         self.filled[seen] -= shift
         for s in np.flatnonzero(seen).tolist():
-            self.incomplete[s, max(int(self.begun[s]), 0) : min(int(self.filled[s]), target.start)] = True  # forgotten
+            # forgotten
+            self.incomplete[s, max(int(self.begun[s]), 0) : min(int(self.filled[s]), target.start)] = True
 
 
 @compiled()
@@ -175,4 +190,5 @@ def _count_untraded(untraded: Longs, symbol: Codes, column: Longs, trades: Longs
     for i in range(len(symbol)):
         s, j = symbol[i], column[i]
         before = untraded[s, j - 1] if j > 0 else 0
-        untraded[s, j] = 0 if trades[i] != 0 else before + 1  # a NULL is of a candle, which says nothing of trades
+        # a NULL is of a candle, which says nothing of trades
+        untraded[s, j] = 0 if trades[i] != 0 else before + 1

@@ -62,7 +62,8 @@ class Cointegration:
     shin_stat: Floats
     variance_ratio: Floats
     broken: Annotated[Floats, UNSTORED]
-    incomplete: Annotated[Floats, UNSTORED]  # share of rows of the `adf` window in which a leg's bar is incomplete
+    # share of rows of the `adf` window in which a leg's bar is incomplete
+    incomplete: Annotated[Floats, UNSTORED]
 
     @classmethod
     def none(cls) -> "Cointegration":
@@ -76,7 +77,12 @@ class Cointegration:
 
     def and_then(self, others: "Cointegration") -> "Cointegration":
         """These rows, and the others after them."""
-        return Cointegration(*(np.concatenate((getattr(self, column.name), getattr(others, column.name))) for column in fields(self)))
+        return Cointegration(
+            *(
+                np.concatenate((getattr(self, column.name), getattr(others, column.name)))
+                for column in fields(self)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from operators.compiled import compiled
 
 @compiled(error_model="numpy")
 def put_in_place(values: Floats, at: int) -> None:
-    """What belongs at that place is put there, nothing larger before it and nothing smaller behind. Not for NaN.
+    """What belongs at that place is put there, nothing larger before it and nothing smaller behind. Not for
+    NaN.
 
     As `np.partition`, which takes ten times as long to compile.
     """
@@ -42,7 +43,8 @@ def put_in_place(values: Floats, at: int) -> None:
 
 @compiled(error_model="numpy")
 def middle_two(values: Floats) -> tuple[float, float]:
-    """The two values whose mean is the median: twice the same where their number is odd. Changes their places.
+    """The two values whose mean is the median: twice the same where their number is odd. Changes their
+    places.
 
     >>> import numpy as np
     >>> middle_two(np.array([3.0, 1.0, 4.0, 2.0]))

@@ -1,4 +1,5 @@
-"""Shin's test: the other way round. Small while the residuals of a relation stay about their mean, large when they wander off.
+"""Shin's test: the other way round. Small while the residuals of a relation stay about their mean, large when
+they wander off.
 
     e = y − α − β·x by least squares        S_t = Σ_{i ≤ t} e_i        stat = Σ S_t² / (n²·σ²)
 
@@ -63,7 +64,9 @@ def _kpss(residuals: Floats) -> float:
     for t in range(rows):
         sums[t + 1] = sums[t] + residuals[t]
         squares += sums[t + 1] * sums[t + 1]
-    variance = 0.0  # as the mean square of the sums over lags + 1 rows: what it costs does not depend on how many lags there are
+    # as the mean square of the sums over lags + 1 rows: what it costs does not depend on how many lags there
+    # are
+    variance = 0.0
     for end in range(1, rows + lags + 1):
         over = sums[min(end, rows)] - sums[max(end - lags - 1, 0)]
         variance += over * over

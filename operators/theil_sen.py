@@ -1,4 +1,5 @@
-"""Rolling hedge ratio by Theil and Sen: the median of the slopes between all pairs of rows; 29 % of the rows may be anything at all.
+"""Rolling hedge ratio by Theil and Sen: the median of the slopes between all pairs of rows; 29 % of the rows
+may be anything at all.
 
     β = median { (y_i − y_j) / (x_i − x_j) : x_i ≠ x_j }        α = median y − β·median x        r² = 1 − Σ(y − α − βx)² / Syy
 
@@ -38,7 +39,9 @@ def rolling_theil_sen(values: Floats, y: Longs, x: Longs, end: Longs, window: Lo
 
 
 @compiled(error_model="numpy")
-def _rolling_theil_sen(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, results: Floats) -> None:
+def _rolling_theil_sen(
+    values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, results: Floats
+) -> None:
     for k in range(len(y)):
         ys, xs = legs(values, y[k], x[k], end[k], window[k], 2)
         rows = len(ys)

@@ -1,21 +1,23 @@
-"""Rolling hedge ratio by total least squares: the line whose perpendicular distances to the rows are least; neither leg is the noisy one.
+"""Rolling hedge ratio by total least squares: the line whose perpendicular distances to the rows are least;
+neither leg is the noisy one.
 
     β = (Syy − Sxx + √((Syy − Sxx)² + 4·Sxy²)) / (2·Sxy)        α = ȳ − β·x̄        r² = Sxy² / (Sxx·Syy)
 
-Swapping the legs inverts β, which least squares does not do. Distances mix the units of both legs, so it is for log prices only: on raw
-ones it would depend on the unit.
+Swapping the legs inverts β, which least squares does not do. Distances mix the units of both legs, so it is
+for log prices only: on raw ones it would depend on the unit.
 
-Shapes: `values` float64 (symbols, T), log closes with the newest column last; a task k takes rows `y[k]`, `x[k]` over the columns
-`end[k] − window[k]` (inclusive) to `end[k]` (exclusive). Results are float64 (K,).
+Shapes: `values` float64 (symbols, T), log closes with the newest column last; a task k takes rows `y[k]`,
+`x[k]` over the columns `end[k] − window[k]` (inclusive) to `end[k]` (exclusive). Results are float64 (K,).
 
-Undefined (NaN, all three): the window begins before column 0 or has fewer than 2 rows, holds a NaN or infinity, one of its legs has no
-variance (its standard deviation is within the rounding of its level), or the legs are uncorrelated to within rounding and y varies as much
-as x or more.
+Undefined (NaN, all three): the window begins before column 0 or has fewer than 2 rows, holds a NaN or
+infinity, one of its legs has no variance (its standard deviation is within the rounding of its level), or the
+legs are uncorrelated to within rounding and y varies as much as x or more.
 
-Every result is computed on its own window (window.py): exact, no drift, two starts agree bit for bit. A window
-of 300 rows costs 0.2 µs, one of 1,800 rows 1 µs.
+Every result is computed on its own window (window.py): exact, no drift, two starts agree bit for bit. A
+window of 300 rows costs 0.2 µs, one of 1,800 rows 1 µs.
 
-Reference: Golub and Van Loan, "An analysis of the total least squares problem" (1980); Deming regression with equal variances.
+Reference: Golub and Van Loan, "An analysis of the total least squares problem" (1980); Deming regression with
+equal variances.
 
 >>> closes = np.array([[1.0, 3.0, 2.0], [0.0, 1.0, 2.0]])
 >>> [round(float(column[0]), 6) for column in rolling_tls(closes, np.array([0]), np.array([1]), np.array([3]), np.array([3]))]

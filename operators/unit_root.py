@@ -1,23 +1,27 @@
-"""The regression behind adf.py, cointegration.py and half_life.py: does a series return to its mean, or wander?
+"""The regression behind adf.py, cointegration.py and half_life.py: does a series return to its mean, or
+wander?
 
     Δs_t = [α +] λ·s_{t−1} + γ₁·Δs_{t−1} + … + γ_p·Δs_{t−p} + u_t        stat = λ / se(λ)
 
-p is given, or chosen from 0 … max_lag by the least N·log(ssr_p) + c·p on the N rows that all of them have (c = 2: AIC, log N: BIC), after
-which the chosen model is fitted on every row it has, as statsmodels does.
+p is given, or chosen from 0 … max_lag by the least N·log(ssr_p) + c·p on the N rows that all of them have (c
+= 2: AIC, log N: BIC), after which the chosen model is fitted on every row it has, as statsmodels does.
 
 Shapes: `series` float64 (n,), any unit. Results: λ and stat, numbers without a unit, and p.
 
-Undefined (λ and stat NaN, p = −1): fewer than 2·(max_lag + 1 + constant) rows, a NaN or infinity, a constant series or a straight line (to
-within the rounding of its level), a fit without residual (1 − R² ≤ 10⁻¹²), or columns that depend on each other.
+Undefined (λ and stat NaN, p = −1): fewer than 2·(max_lag + 1 + constant) rows, a NaN or infinity, a constant
+series or a straight line (to within the rounding of its level), a fit without residual (1 − R² ≤ 10⁻¹²), or
+columns that depend on each other.
 
-The nested models come from one Cholesky factorisation of the products of the unit-normed columns, not from a fit per lag. The products of
-lags are sums along diagonals that share all but their ends, so they cost n·p instead of n·p². The chosen model is fitted by projecting the
-lags out of level and difference, with one step of refinement on what is left (corrected seminormal equations), which makes up for the
-squared condition number of such products. AIC costs 18 µs at n = 300 and 50 to 150 µs at n = 1,800, by the lags it chooses; statsmodels,
-with a fit per lag, takes several hundred times that.
+The nested models come from one Cholesky factorisation of the products of the unit-normed columns, not from a
+fit per lag. The products of lags are sums along diagonals that share all but their ends, so they cost n·p
+instead of n·p². The chosen model is fitted by projecting the lags out of level and difference, with one step
+of refinement on what is left (corrected seminormal equations), which makes up for the squared condition
+number of such products. AIC costs 18 µs at n = 300 and 50 to 150 µs at n = 1,800, by the lags it chooses;
+statsmodels, with a fit per lag, takes several hundred times that.
 
-References: Said and Dickey (1984); Björck, "Stability analysis of the method of seminormal equations" (1987); MacKinnon, "Approximate
-asymptotic distribution functions for unit-root and cointegration tests", J. Business & Economic Statistics 12 (1994), tables 1 and 2.
+References: Said and Dickey (1984); Björck, "Stability analysis of the method of seminormal equations" (1987);
+MacKinnon, "Approximate asymptotic distribution functions for unit-root and cointegration tests", J. Business
+& Economic Statistics 12 (1994), tables 1 and 2.
 
 >>> slope, stat, lag = unit_root(np.array([0.0, 1.0, 0.0, 0.5, -0.5, 0.0]), 0, "fixed", True)
 >>> round(slope, 6), round(stat, 6), lag
@@ -34,9 +38,12 @@ from operators.rounding import ROUNDING
 
 CRITERIA = ("fixed", "aic", "bic")
 
-DEPENDENT = 1e-12  # share of a column's square that the columns before it leave, below which it is one of them; of the residual likewise
+# share of a column's square that the columns before it leave, below which it is one of them; of the residual
+# likewise
+DEPENDENT = 1e-12
 
-# MacKinnon (1994) with a constant, for N = 1 and N = 2 series: (where 0, where the surfaces meet, where 1), polynomials in the statistic
+# MacKinnon (1994) with a constant, for N = 1 and N = 2 series: (where 0, where the surfaces meet, where 1),
+# polynomials in the statistic
 RANGE = {1: (-18.83, -1.61, 2.74), 2: (-18.86, -2.62, 0.92)}
 LEFT = {1: (2.1659, 1.4412, 0.038269), 2: (2.92, 1.5012, 0.039796)}
 RIGHT = {1: (1.7339, 0.93202, -0.12745, -0.010368), 2: (2.1945, 0.64695, -0.29198, -0.042377)}
@@ -59,7 +66,8 @@ def mackinnon_pvalue(stat: float, integrated: int) -> float:
 
 
 def most_lags(rows: int, constant: bool) -> int:
-    """Schwert's (1989) rule as statsmodels applies it: ⌈12·(n/100)^¼⌉, at most what n rows can bear; −1 where they bear none.
+    """Schwert's (1989) rule as statsmodels applies it: ⌈12·(n/100)^¼⌉, at most what n rows can bear; −1 where
+    they bear none.
 
     >>> most_lags(300, True), most_lags(20, True), most_lags(3, True)
     (16, 8, -1)
@@ -70,20 +78,25 @@ def most_lags(rows: int, constant: bool) -> int:
 def unit_root(series: Floats, max_lag: int, criterion: str, constant: bool) -> tuple[float, float, int]:
     """λ, its t statistic and the number of lags; `criterion` "fixed", "aic" or "bic"."""
     information = CRITERIA.index(criterion)
-    slope, stat, lag = _unit_root(np.ascontiguousarray(series, dtype=np.float64), max_lag, information, constant)
+    slope, stat, lag = _unit_root(
+        np.ascontiguousarray(series, dtype=np.float64), max_lag, information, constant
+    )
     return float(slope), float(stat), int(lag)
 
 
 # reassoc lets the sums run in vector lanes; nothing else of fastmath is allowed, so NaN stays NaN
 @compiled(error_model="numpy", fastmath={"reassoc"})
 def _products(level: Floats, step: Floats, lag: int, constant: bool) -> Floats:
-    """Products of the columns Δs_{−0} … Δs_{−lag} and s_{−1} over the rows that have all; about their means if there is a constant."""
+    """Products of the columns Δs_{−0} … Δs_{−lag} and s_{−1} over the rows that have all; about their means
+    if there is a constant.
+    """
     steps = len(step)
     rows = steps - lag
     products = np.zeros((lag + 2, lag + 2))
     sums = np.zeros(lag + 2)
     for gap in range(lag + 1):
-        # columns j − gap and j: Σ step[u]·step[u + gap] over u = lag − j … steps − 1 − j, of which the middle is the same for every j
+        # columns j − gap and j: Σ step[u]·step[u + gap] over u = lag − j … steps − 1 − j, of which the middle
+        # is the same for every j
         behind = step[lag - gap : rows]
         ahead = step[lag : rows + gap]
         middle = 0.0
@@ -141,7 +154,8 @@ def _best_lag(products: Floats, rows: int, information: int, constant: bool) -> 
     least = np.inf
     for i in range(size - 1):
         pivot = unit[i, i]
-        if pivot > DEPENDENT:  # a dependent lag explains nothing more and costs no parameter, as for a pseudo-inverse
+        # a dependent lag explains nothing more and costs no parameter, as for a pseudo-inverse
+        if pivot > DEPENDENT:
             parameters += 1
             for a in range(i + 1, size):
                 share = unit[i, a] / pivot
@@ -201,7 +215,9 @@ def _project(column: Floats, step: Floats, lag: int, constant: bool, cholesky: F
 
 @compiled(error_model="numpy", fastmath={"reassoc"})
 def _fit(level: Floats, step: Floats, lag: int, constant: bool, products: Floats) -> tuple[float, float]:
-    """λ and its t statistic: the regression of what the lags leave of the difference on what they leave of the level."""
+    """λ and its t statistic: the regression of what the lags leave of the difference on what they leave of
+    the level.
+    """
     norms = np.empty(lag)
     cholesky = np.zeros((lag, lag))
     for i in range(lag):
@@ -263,7 +279,8 @@ def _unit_root(series: Floats, max_lag: int, information: int, constant: bool) -
         return np.nan, np.nan, -1
     level = np.empty(rows)
     step = np.empty(rows - 1)
-    drift = (series[rows - 1] - first) / (rows - 1) if constant else 0.0  # a constant lets every column be shifted
+    # a constant lets every column be shifted
+    drift = (series[rows - 1] - first) / (rows - 1) if constant else 0.0
     centre = mean if constant else -first
     square = 0.0
     for t in range(rows):

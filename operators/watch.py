@@ -137,7 +137,9 @@ class Batch:
         """For each of those rows the newest test of a method by then; −1 where there is none."""
         if (pair, method) not in self._last:
             tests = self._tests_of.rows(pair, method)
-            last = np.searchsorted(self._tests.ts[tests], self.measures.signals.ts[self.signals_of(pair)], side="right")
+            last = np.searchsorted(
+                self._tests.ts[tests], self.measures.signals.ts[self.signals_of(pair)], side="right"
+            )
             self._last[pair, method] = np.append(tests, -1)[last - 1]
         return self._last[pair, method]
 
@@ -145,7 +147,9 @@ class Batch:
         """A column of these tests: NaN (or False) where there is none."""
         if column not in self._columns:
             values = getattr(self._tests, column)
-            self._columns[column] = np.append(values, np.zeros(1, np.bool_) if values.dtype == np.bool_ else np.nan)
+            self._columns[column] = np.append(
+                values, np.zeros(1, np.bool_) if values.dtype == np.bool_ else np.nan
+            )
         return self._columns[column][last]
 
 
@@ -159,11 +163,13 @@ class Watch:
     symbols: int
     tolerate: float
     states: AlertStates = field(init=False)
-    tests: Cointegration = field(init=False)  # of each pair: the newest, and those before it that may be done again
+    # of each pair: the newest, and those before it that may be done again
+    tests: Cointegration = field(init=False)
     traded: Longs = field(init=False)  # (symbols,) close of the last bar with a trade, NEVER before the first
     decided: Longs = field(init=False)  # (specs,) close of the newest bar, NEVER before the first
     context: Context = field(init=False)  # (specs,) of the newest decision
-    known: Flags = field(init=False)  # (specs,) loaded from the database: the warm-up must not change the state
+    # (specs,) loaded from the database: the warm-up must not change the state
+    known: Flags = field(init=False)
 
     def __post_init__(self) -> None:
         self.states = AlertStates(
@@ -185,17 +191,23 @@ class Watch:
         self.states.preset(k, active, episode, value)
 
     def update(self, measures: Measures) -> Watched:
-        """Alert rows that these measures lead to; none from a history, which only decides what the states are where that is not known."""
+        """Alert rows that these measures lead to; none from a history, which only decides what the states are
+        where that is not known.
+        """
         live = measures.bars.stage == LIVE
         self._put_in(measures)
         batch = Batch(measures, self.tests, self.pairs)
-        parts = [self._decisions(k, spec, batch) for k, spec in enumerate(self.specs) if live or not self.known[k]]
+        parts = [
+            self._decisions(k, spec, batch) for k, spec in enumerate(self.specs) if live or not self.known[k]
+        ]
         evaluations, context = Decisions.joined(parts) if parts else Decisions.none()
         rows = self.states.update(evaluations)
         self._let_go(measures)
         rows = rows if live else rows.rows(np.zeros(len(rows.row), np.bool_))
         of = np.array([spec.alert for spec in self.specs], np.int32)
-        return Watched(of[rows.alert], rows.ts, rows.value, rows.active, rows.episode, **context.rows(rows.row)._asdict())
+        return Watched(
+            of[rows.alert], rows.ts, rows.value, rows.active, rows.episode, **context.rows(rows.row)._asdict()
+        )
 
     def resume(self, before: "Watch") -> None:
         """Take over the state of a watch of the same alerts."""
@@ -204,7 +216,9 @@ class Watch:
 
     def _decisions(self, k: int, spec: AlertSpec, batch: Batch) -> Decisions:
         """What one alert is to decide, and the whole minutes to mark before each decision, in time order."""
-        close, value, may_open, context = (self._of_pair if METRICS[spec.metric].subject == PAIR else self._of_symbol)(spec, batch)
+        close, value, may_open, context = (
+            self._of_pair if METRICS[spec.metric].subject == PAIR else self._of_symbol
+        )(spec, batch)
         n = len(close)
         marks, taken_back = np.zeros(0, np.int64), np.zeros(0, np.int64)
         if n:
@@ -214,26 +228,53 @@ class Watch:
                 marks = marks[marks > (close - self.timeframe)[:, None]]
             if close[0] <= self.decided[k]:
                 taken_back = self.states.rewind(k, int(close[0]))
-                marks = marks[marks > close[0]]  # those before are written, and the state that they show is the same
+                # those before are written, and the state that they show is the same
+                marks = marks[marks > close[0]]
             self.decided[k] = close[-1]
         none = np.zeros(n, np.bool_)
-        evaluations = Evaluations(np.full(n, k), close, value, may_open, none, np.isin(close, taken_back) if len(taken_back) else none)
-        decisions = self._with_marks(k, evaluations, context, marks, taken_back) if len(marks) else Decisions(evaluations, context)
+        evaluations = Evaluations(
+            np.full(n, k),
+            close,
+            value,
+            may_open,
+            none,
+            np.isin(close, taken_back) if len(taken_back) else none,
+        )
+        decisions = (
+            self._with_marks(k, evaluations, context, marks, taken_back)
+            if len(marks)
+            else Decisions(evaluations, context)
+        )
         if n:
             for newest, column in zip(self.context, context, strict=True):
                 newest[k] = column[-1]
         return decisions
 
-    def _with_marks(self, k: int, evaluations: Evaluations, context: Context, marks: Longs, taken_back: Longs) -> Decisions:
+    def _with_marks(
+        self, k: int, evaluations: Evaluations, context: Context, marks: Longs, taken_back: Longs
+    ) -> Decisions:
         """The evaluations and these marks, in time order; a mark says what the close before it did."""
         none = np.zeros(len(marks), np.bool_)
-        marked = Evaluations(np.full(len(marks), k), marks, np.full(len(marks), np.nan), none, ~none, np.isin(marks, taken_back))
+        marked = Evaluations(
+            np.full(len(marks), k),
+            marks,
+            np.full(len(marks), np.nan),
+            none,
+            ~none,
+            np.isin(marks, taken_back),
+        )
         ts = np.concatenate((evaluations.ts, marks))
         order = np.argsort(ts, kind="stable")
-        of = np.searchsorted(evaluations.ts, ts[order], side="right")  # 0: a mark before the first of these closes
+        # 0: a mark before the first of these closes
+        of = np.searchsorted(evaluations.ts, ts[order], side="right")
         return Decisions(
-            Evaluations._make(np.concatenate(columns)[order] for columns in zip(evaluations, marked, strict=True)),
-            Context._make(np.concatenate((newest[k : k + 1], column))[of] for newest, column in zip(self.context, context, strict=True)),
+            Evaluations._make(
+                np.concatenate(columns)[order] for columns in zip(evaluations, marked, strict=True)
+            ),
+            Context._make(
+                np.concatenate((newest[k : k + 1], column))[of]
+                for newest, column in zip(self.context, context, strict=True)
+            ),
         )
 
     def _of_pair(self, spec: AlertSpec, batch: Batch) -> Found:
@@ -247,26 +288,42 @@ class Watch:
         incomplete = signals.incomplete[rows]
         if spec.only_stationary:
             may_open &= batch.tested("stationary", own)
-        if spec.only_stationary or metric.tested:  # a pair's tests at one time have one window, whatever the method
+        # a pair's tests at one time have one window, whatever the method
+        if spec.only_stationary or metric.tested:
             incomplete = np.fmax(incomplete, batch.tested("incomplete", own))
         if metric.tested:
-            value = batch.tested(metric.column, own if metric.method == OLS else batch.last_tests(spec.subject, 0))
+            value = batch.tested(
+                metric.column, own if metric.method == OLS else batch.last_tests(spec.subject, 0)
+            )
         else:
             value = getattr(signals, metric.column)[rows]
-        context = Context(batch.tested("coint_pvalue", own), incomplete == 0.0, signals.edge_bps[rows], signals.stale[rows])
-        return Found(signals.ts[rows] + self.timeframe, value, may_open & (incomplete <= self.tolerate), context)
+        context = Context(
+            batch.tested("coint_pvalue", own), incomplete == 0.0, signals.edge_bps[rows], signals.stale[rows]
+        )
+        return Found(
+            signals.ts[rows] + self.timeframe, value, may_open & (incomplete <= self.tolerate), context
+        )
 
     def _of_symbol(self, spec: AlertSpec, batch: Batch) -> Found:
         """What the symbol's bars say."""
         metric, bars, activity = METRICS[spec.metric], batch.measures.bars, batch.measures.activity
         rows = np.flatnonzero(bars.symbol == spec.subject)
-        of = activity.symbol == spec.subject  # bars and activity of one symbol have the same order, that of time
-        close, complete, none = bars.ts[rows] + self.timeframe, bars.complete[rows], np.full(len(rows), np.nan)
+        # bars and activity of one symbol have the same order, that of time
+        of = activity.symbol == spec.subject
+        close, complete, none = (
+            bars.ts[rows] + self.timeframe,
+            bars.complete[rows],
+            np.full(len(rows), np.nan),
+        )
         may_open = complete
         if metric.name == "staleness":
             value = self._staleness(spec.subject, close, bars.trades[rows] > 0)
         else:
-            value = getattr(bars, metric.column)[rows] if metric.table == BARS else getattr(activity, metric.column)[of]
+            value = (
+                getattr(bars, metric.column)[rows]
+                if metric.table == BARS
+                else getattr(activity, metric.column)[of]
+            )
         if metric.complete == NOTHING:
             may_open = np.ones(len(rows), np.bool_)
         elif metric.complete != NEWEST_BAR:
@@ -276,7 +333,9 @@ class Watch:
 
     def _staleness(self, symbol: int, close: Longs, traded: Flags) -> Floats:
         """Seconds from the close of the last bar with a trade to each close; NaN before the first."""
-        last = np.maximum.accumulate(np.concatenate(([self.traded[symbol]], np.where(traded, close, NEVER))))[1:]
+        last = np.maximum.accumulate(np.concatenate(([self.traded[symbol]], np.where(traded, close, NEVER))))[
+            1:
+        ]
         seen = last != NEVER
         value = np.full(len(close), np.nan)
         value[seen] = (close[seen] - last[seen]) / SECOND_US

@@ -41,7 +41,9 @@ class Moments(NamedTuple):
 
 @compiled(error_model="numpy")
 def legs(values: Floats, y: int, x: int, end: int, window: int, least: int) -> tuple[Floats, Floats]:
-    """The rows of a task: of legs `y` and `x`, the `window` columns before `end`; empty where they do not exist."""
+    """The rows of a task: of legs `y` and `x`, the `window` columns before `end`; empty where they do not
+    exist.
+    """
     start = end - window
     if window < least or start < 0 or end > values.shape[1]:
         return values[0, :0], values[0, :0]

@@ -47,7 +47,9 @@ class Spread(NamedTuple):
     zscore: Floats
 
 
-def spread_zscore(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, hedge_ratio: Floats) -> Spread:
+def spread_zscore(
+    values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, hedge_ratio: Floats
+) -> Spread:
     """The spread of every task with its hedge ratio."""
     results = np.full((5, len(y)), np.nan)
     _spread_zscore(np.ascontiguousarray(values), y, x, end, window, hedge_ratio, results)
@@ -56,7 +58,9 @@ def spread_zscore(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs,
 
 # reassoc lets the sums run in vector lanes; nothing else of fastmath is allowed, so NaN stays NaN
 @compiled(error_model="numpy", fastmath={"reassoc"})
-def _spread_zscore(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, hedge_ratio: Floats, results: Floats) -> None:
+def _spread_zscore(
+    values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, hedge_ratio: Floats, results: Floats
+) -> None:
     for k in range(len(y)):
         ys, xs = legs(values, y[k], x[k], end[k], window[k], 2)
         rows = len(ys)

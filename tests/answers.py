@@ -1,7 +1,9 @@
-"""Answers of slow libraries, computed once and kept beside this file; `python -m tests.answers` computes all of them anew.
+"""Answers of slow libraries, computed once and kept beside this file; `python -m tests.answers` computes all
+of them anew.
 
-A reference that is decorated with `kept` looks its arguments up first, by their bytes. One in `EVERY` is computed all the same and must
-be the answer that is kept; so is every argument that was never seen, as where another processor rounds a drawn number differently.
+A reference that is decorated with `kept` looks its arguments up first, by their bytes. One in `EVERY` is
+computed all the same and must be the answer that is kept; so is every argument that was never seen, as where
+another processor rounds a drawn number differently.
 """
 
 import functools
@@ -18,7 +20,11 @@ EVERY = 25
 SAME = 1e-9  # relative: another processor's linear algebra differs in the last digits
 FILE = Path(__file__).with_suffix(".npz")
 ANEW = "PAIRFLOW_ANSWERS_ANEW"
-TESTS = ("tests/operators/test_adf.py", "tests/operators/test_cointegration.py", "tests/operators/test_exactness.py")
+TESTS = (
+    "tests/operators/test_adf.py",
+    "tests/operators/test_cointegration.py",
+    "tests/operators/test_exactness.py",
+)
 
 Answer = tuple[float, ...]
 computed: dict[int, Answer] = {}  # by this process
@@ -52,7 +58,9 @@ def kept(reference: Callable[..., Answer]) -> Callable[..., Answer]:
         if known is not None and number % EVERY:
             return known
         computed[number] = reference(*arguments)
-        assert known is None or computed[number] == pytest.approx(known, rel=SAME, abs=SAME, nan_ok=True), "python -m tests.answers"
+        assert known is None or computed[number] == pytest.approx(known, rel=SAME, abs=SAME, nan_ok=True), (
+            "python -m tests.answers"
+        )
         return computed[number]
 
     return answer
@@ -69,7 +77,9 @@ def main() -> int:
         for row, (_, answer) in zip(table, found, strict=True):
             row[: len(answer)] = answer
         number = np.array([number for number, _ in found], np.uint64)
-        np.savez_compressed(FILE, number=number, length=np.array([len(answer) for _, answer in found], np.uint8), answer=table)
+        np.savez_compressed(
+            FILE, number=number, length=np.array([len(answer) for _, answer in found], np.uint8), answer=table
+        )
     return int(failed)
 
 

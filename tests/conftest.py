@@ -1,4 +1,6 @@
-"""How the tests are spread over processes; one real QuestDB for each of them, and a proxy that fails on request."""
+"""How the tests are spread over processes; one real QuestDB for each of them, and a proxy that fails on
+request.
+"""
 
 import contextlib
 import os
@@ -24,7 +26,8 @@ from tests.line import REAL, configure, pairflow, tables
 
 PROCESSES = 3  # on two cores: one of them waits for a database, a socket or a clock at any time
 ROOT = Path(__file__).parents[1]
-ONE_THREAD = "OPENBLAS_NUM_THREADS"  # of numpy's linear algebra, for matrices of a few columns; more would spin beside the other process
+# of numpy's linear algebra, for matrices of a few columns; more would spin beside the other process
+ONE_THREAD = "OPENBLAS_NUM_THREADS"
 UNTRACED = {  # what these run over and over other tests run too, and coverage would make CI minutes longer
     "tests/simulation/test_simulation.py", "tests/benchmarks/test_verify_statistics.py",
     "tests/faults/test_27_a_million_bars_and_a_bad_tick.py", "tests/operators/test_own_data.py",
@@ -34,7 +37,9 @@ JAVA_OPTIONS = "PAIRFLOW_JAVA_OPTIONS"
 QUICK_JAVA = "-XX:TieredStopAtLevel=1"  # halves what a server of a few minutes costs
 
 # How busy the machine is decides nothing: no example has a deadline, and none is too slow to be drawn.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
 settings.load_profile("unhurried")
 
 
@@ -49,9 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault(JAVA_OPTIONS, QUICK_JAVA)
     if getattr(config.option, "numprocesses", None):  # this process has others run the tests
         forked.serve()
-        if not any((ROOT / "operators").rglob("*.nbi")):  # a fresh clone: what each of them would compile is compiled once before
+        # a fresh clone: what each of them would compile is compiled once before
+        if not any((ROOT / "operators").rglob("*.nbi")):
             print("compiling the numerical kernels: once, half a minute", file=sys.stderr)
-            with subprocess.Popen([sys.executable, "-c", "from tests.forking import compile_slowest; compile_slowest()"], cwd=ROOT):
+            with subprocess.Popen(
+                [sys.executable, "-c", "from tests.forking import compile_slowest; compile_slowest()"],
+                cwd=ROOT,
+            ):
                 forked.run([sys.executable, "-c", ""], check=True)
 
 
@@ -74,7 +83,9 @@ def _free_ports(count: int) -> list[int]:
 
 @pytest.fixture(scope="session", autouse=True)
 def failing_steps_raise() -> Iterator[None]:
-    """A guarded step that fails in this process raises what it failed with; it would end pytest with all the tests to come, and without a word."""
+    """A guarded step that fails in this process raises what it failed with; it would end pytest with all the
+    tests to come, and without a word.
+    """
 
     def end(text: str) -> None:
         raise  # noqa: PLE0704 - what `guarded` has just caught
@@ -104,10 +115,13 @@ def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 
 
 def emptied(questdb: Endpoint) -> Endpoint:
-    """The database with all its tables as new: those that were changed and those that are missing are made anew."""
+    """The database with all its tables as new: those that were changed and those that are missing are made
+    anew.
+    """
     with connect(questdb) as connection:
         transactions = dict(connection.execute("SELECT name, sequencerTxn FROM wal_tables()").fetchall())
-        for name in [name for name, many in transactions.items() if many]:  # DROP also forgets a TTL, which TRUNCATE keeps
+        # DROP also forgets a TTL, which TRUNCATE keeps
+        for name in [name for name, many in transactions.items() if many]:
             connection.execute(f"DROP TABLE '{name}'")
         for table in schema().values():
             if transactions.get(table.name) != 0:
@@ -123,14 +137,18 @@ def database(questdb: Endpoint) -> Endpoint:
 
 @pytest.fixture
 def logins(questdb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session's QuestDB may be used as a server of somebody else's (embedded: false): its passwords are in the environment."""
+    """The session's QuestDB may be used as a server of somebody else's (embedded: false): its passwords are
+    in the environment.
+    """
     assert questdb.directory is not None
     for name, text in server_environment(questdb.directory).items():
         monkeypatch.setenv(name, text)
 
 
 class Proxy:
-    """A TCP proxy to one port; `fault` says what happens to answers: None, "drop", "hang", or bytes to send instead of forwarding."""
+    """A TCP proxy to one port; `fault` says what happens to answers: None, "drop", "hang", or bytes to send
+    instead of forwarding.
+    """
 
     def __init__(self, port: int, at: int = 0) -> None:
         self.fault: str | bytes | None = None
@@ -205,8 +223,12 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def replayed(tmp_path_factory: pytest.TempPathFactory, recording: Path, questdb: Endpoint) -> tuple[Path, dict[str, str]]:
-    """A home in which the recording was replayed, and its tables then: what every other way must lead to. Later tests empty the database."""
+def replayed(
+    tmp_path_factory: pytest.TempPathFactory, recording: Path, questdb: Endpoint
+) -> tuple[Path, dict[str, str]]:
+    """A home in which the recording was replayed, and its tables then: what every other way must lead to.
+    Later tests empty the database.
+    """
     home = configure(tmp_path_factory.mktemp("line") / "replayed", emptied(questdb))
     pairflow(home, "replay", str(recording))
     return home, tables(home)

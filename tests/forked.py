@@ -1,12 +1,15 @@
-"""Commands that start at once: each is a fork of a process that has imported everything and loaded every kernel.
+"""Commands that start at once: each is a fork of a process that has imported everything and loaded every
+kernel.
 
-To start `pairflow` costs an interpreter, its imports and numba's kernels: about two seconds of CPU each time. One process
-(see `tests/forking.py`) pays them once, then waits for commands and forks itself for each. The child is a real process: its own id, working
-directory, environment, standard streams and arguments, Python's own signal handlers, its program run as `python -m` or `python -c` runs
-it, and the interpreter's whole end. SIGKILL kills it. Only the imports are done before.
+To start `pairflow` costs an interpreter, its imports and numba's kernels: about two seconds of CPU each time.
+One process (see `tests/forking.py`) pays them once, then waits for commands and forks itself for each. The
+child is a real process: its own id, working directory, environment, standard streams and arguments, Python's
+own signal handlers, its program run as `python -m` or `python -c` runs it, and the interpreter's whole end.
+SIGKILL kills it. Only the imports are done before.
 
-`start` and `run` take what `subprocess.Popen` and `subprocess.run` take, and fall back to them for what a fork cannot be: another
-program than this Python, an environment that Python reads at its start (PYTHONHASHSEED), a shell, a session of its own.
+`start` and `run` take what `subprocess.Popen` and `subprocess.run` take, and fall back to them for what a
+fork cannot be: another program than this Python, an environment that Python reads at its start
+(PYTHONHASHSEED), a shell, a session of its own.
 """
 
 import atexit
@@ -34,14 +37,18 @@ HOW = {"cwd", "env", "stdin", "stdout", "stderr", "text"}
 
 
 def serve() -> None:
-    """Start the process that forks, for this process and those that inherit its environment; it ends with this one. Does not wait for it."""
+    """Start the process that forks, for this process and those that inherit its environment; it ends with
+    this one. Does not wait for it.
+    """
     directory = tempfile.mkdtemp(prefix="pairflow-forking-")
     os.environ[SERVER] = f"{directory}/socket"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.environ[SERVER])
         listener.listen(64)
         fd = listener.fileno()
-        server = subprocess.Popen([sys.executable, "-m", "tests.forking", str(fd)], cwd=ROOT, stdin=subprocess.PIPE, pass_fds=(fd,))
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.forking", str(fd)], cwd=ROOT, stdin=subprocess.PIPE, pass_fds=(fd,)
+        )
 
     def end() -> None:
         server.communicate()  # the end of its standard input
@@ -51,7 +58,9 @@ def serve() -> None:
 
 
 def start(command: Sequence[str], **how: Any) -> Any:
-    """The command as a running process: a `Command`, or where a fork will not do a `subprocess.Popen`, which has the same methods."""
+    """The command as a running process: a `Command`, or where a fork will not do a `subprocess.Popen`, which
+    has the same methods.
+    """
     forkable = command[0] == sys.executable and command[1] in ("-m", "-c") and set(how) <= HOW
     if not forkable or _reads_python(how.get("env")):
         return subprocess.Popen(command, **how)
@@ -61,7 +70,12 @@ def start(command: Sequence[str], **how: Any) -> Any:
 
 
 def run(
-    command: Sequence[str], *, timeout: float | None = None, capture_output: bool = False, check: bool = False, **how: Any
+    command: Sequence[str],
+    *,
+    timeout: float | None = None,
+    capture_output: bool = False,
+    check: bool = False,
+    **how: Any,
 ) -> "subprocess.CompletedProcess[Any]":
     """Run the command to its end."""
     if capture_output:
@@ -79,17 +93,23 @@ def run(
 
 
 def _reads_python(env: "dict[str, str] | None") -> bool:
-    """Whether the environment has other variables of Python's own than this process: they count at the start alone."""
+    """Whether the environment has other variables of Python's own than this process: they count at the start
+    alone.
+    """
     if env is None:
         return False
-    ours, theirs = ({name: text for name, text in of.items() if name.startswith("PYTHON")} for of in (os.environ, env))
+    ours, theirs = (
+        {name: text for name, text in of.items() if name.startswith("PYTHON")} for of in (os.environ, env)
+    )
     path = theirs.pop("PYTHONPATH", None)  # the forking process has the project on it
     ours.pop("PYTHONPATH", None)
     return ours != theirs or path not in (None, os.environ.get("PYTHONPATH"), str(ROOT))
 
 
 class Command:
-    """What tests use of `subprocess.Popen`, for a child of the process that forks: that one waits for it and says how it ended."""
+    """What tests use of `subprocess.Popen`, for a child of the process that forks: that one waits for it and
+    says how it ended.
+    """
 
     def __init__(
         self,
@@ -109,11 +129,15 @@ class Command:
             for own, given in enumerate((stdin, stdout, stderr)):
                 fd, end = _stream(own, given, fds, theirs)
                 fds.append(fd)
-                ours.append(end if end is None else os.fdopen(end, ("r" if own else "w") + ("" if text else "b")))
+                ours.append(
+                    end if end is None else os.fdopen(end, ("r" if own else "w") + ("" if text else "b"))
+                )
             self.stdin, self.stdout, self.stderr = ours
             self._text = text
             environment = dict(os.environ if env is None else env)
-            asked = json.dumps({"argv": self.args[1:], "cwd": os.fspath(cwd or Path.cwd()), "env": environment}).encode()
+            asked = json.dumps(
+                {"argv": self.args[1:], "cwd": os.fspath(cwd or Path.cwd()), "env": environment}
+            ).encode()
             self._answers = socket.socket(socket.AF_UNIX)
             self._answers.connect(os.environ[SERVER])
             socket.send_fds(self._answers, [LENGTH.pack(len(asked))], fds)
@@ -154,7 +178,9 @@ class Command:
         """Everything that it says until it ends: standard output and error, None where they are no pipes."""
         until = None if timeout is None else time.monotonic() + timeout
         found: dict[int, Any] = {}
-        pipes: dict[int, IO[Any]] = {fd: pipe for fd, pipe in ((1, self.stdout), (2, self.stderr)) if pipe is not None}
+        pipes: dict[int, IO[Any]] = {
+            fd: pipe for fd, pipe in ((1, self.stdout), (2, self.stderr)) if pipe is not None
+        }
 
         def read(fd: int) -> None:
             with contextlib.suppress(ValueError):  # closed after a timeout

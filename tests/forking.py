@@ -1,4 +1,6 @@
-"""The process that forks: `python -m tests.forking FD`, FD a listening Unix socket, until its standard input ends. See `tests/forked.py`."""
+"""The process that forks: `python -m tests.forking FD`, FD a listening Unix socket, until its standard input
+ends. See `tests/forked.py`.
+"""
 
 import gc
 import json
@@ -50,7 +52,9 @@ alerts:
 
 
 def ready() -> None:
-    """Import all and load all kernels. After a compilation begin again: children must find kernels that were loaded, not compiled."""
+    """Import all and load all kernels. After a compilation begin again: children must find kernels that were
+    loaded, not compiled.
+    """
     for module in MODULES:
         import_module(module)
     warm_up(decode(EVERY_KERNEL, "pipeline.yaml"))
@@ -61,14 +65,22 @@ def ready() -> None:
 
 
 def compile_slowest() -> None:
-    """Compile what takes longest and comes last in `ready`, for a process that runs beside it on another core."""
-    values, one, end = np.random.default_rng(1).normal(size=(2, 40)).cumsum(axis=1), np.ones(1, np.int64), np.full(1, 40)
+    """Compile what takes longest and comes last in `ready`, for a process that runs beside it on another
+    core.
+    """
+    values, one, end = (
+        np.random.default_rng(1).normal(size=(2, 40)).cumsum(axis=1),
+        np.ones(1, np.int64),
+        np.full(1, 40),
+    )
     for rolling in (rolling_theil_sen, rolling_huber):
         rolling(values, 0 * one, one, end, end)
 
 
 class Forking:
-    """Answers each connection with one child; `serve` returns in the children alone, with what they shall run."""
+    """Answers each connection with one child; `serve` returns in the children alone, with what they shall
+    run.
+    """
 
     def __init__(self, listener: socket.socket) -> None:
         self._children: dict[int, socket.socket] = {}
@@ -77,7 +89,8 @@ class Forking:
         self._woken, self._wake = socket.socketpair()
         self._wake.setblocking(False)
         self._woken.setblocking(False)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the tests' to obey; this process ends with them
+        # Ctrl-C is the tests' to obey; this process ends with them
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake.fileno())
         self._selector.register(self._listener, selectors.EVENT_READ, self._asked)
@@ -148,16 +161,22 @@ class Forking:
 
 
 def run(asked: dict[str, Any]) -> None:
-    """Run the program as the interpreter would, in this process; returns, or raises what the program ends with."""
+    """Run the program as the interpreter would, in this process; returns, or raises what the program ends
+    with.
+    """
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
     sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # type: ignore[misc]  # noqa: SIM115
-    sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    stderr = open(2, "w", 1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = stderr  # type: ignore[misc]
     kind, program, *arguments = asked["argv"]
     sys.argv = [kind, *arguments]
-    sys.path[:1] = ["" if kind == "-c" else asked["cwd"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[:1] = [
+        "" if kind == "-c" else asked["cwd"],
+        *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)),
+    ]
     if kind == "-c":
         module = type(sys)("__main__")
         sys.modules["__main__"] = module
@@ -169,7 +188,8 @@ def run(asked: dict[str, Any]) -> None:
 
 def main() -> None:
     ready()
-    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # numpy's threads: they stop before a fork
+    # numpy's threads: they stop before a fork
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     run(Forking(socket.socket(fileno=int(sys.argv[1]))).serve())
 
 

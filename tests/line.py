@@ -1,4 +1,6 @@
-"""The `pairflow` command as a user runs it: homes with a configuration and a database of their own, and what their tables hold."""
+"""The `pairflow` command as a user runs it: homes with a configuration and a database of their own, and what
+their tables hold.
+"""
 
 import csv
 import signal
@@ -22,7 +24,12 @@ from tests import forked
 LAST_S = 200.0  # what has not come by then never comes; no test expects how soon it does
 Ports = Callable[[int], list[int]]
 TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
-REAL = Path(__file__).parents[2] / "shared" / "data" / "binance_spot_trade_btcusdt_ethusdt_20240808T2354Z_20240809T0005Z.ndjson.gz"
+REAL = (
+    Path(__file__).parents[2]
+    / "shared"
+    / "data"
+    / "binance_spot_trade_btcusdt_ethusdt_20240808T2354Z_20240809T0005Z.ndjson.gz"
+)
 CONFIGURATION = """
 source: {{ws_url: "{ws}", rest_url: "{rest}"}}
 pairs:
@@ -40,13 +47,21 @@ recovery: {{dir: recovery}}
 
 
 def pairflow(home: Path, *arguments: str) -> str:
-    done = forked.run([sys.executable, "-m", "flows.command", *arguments], cwd=home, capture_output=True, text=True, timeout=LAST_S)
+    done = forked.run(
+        [sys.executable, "-m", "flows.command", *arguments],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=LAST_S,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def configuration(on: Endpoint | Ports, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> str:
-    """On a server that runs, or (free ports) on an embedded one in `db` that each command starts: some seconds, so only where that matters."""
+    """On a server that runs, or (free ports) on an embedded one in `db` that each command starts: some
+    seconds, so only where that matters.
+    """
     if isinstance(on, Endpoint):
         where = f"embedded: false, host: {on.host}" if on.directory is None else f'dir: "{on.directory}"'
         http, pg = on.http_port, on.pg_port
@@ -80,13 +95,19 @@ def tables(home: Path) -> dict[str, str]:
 
 
 def rows(text: str, **of: str) -> list[dict[str, str]]:
-    return [row for row in csv.DictReader(text.splitlines()) if all(row[name] == value for name, value in of.items())]
+    return [
+        row
+        for row in csv.DictReader(text.splitlines())
+        if all(row[name] == value for name, value in of.items())
+    ]
 
 
 @contextmanager
 def running(home: Path, *options: str) -> Iterator[Any]:
     """`pairflow run`, for the length of the block."""
-    run = forked.start([sys.executable, "-m", "flows.command", "run", *options], cwd=home, stderr=subprocess.PIPE, text=True)
+    run = forked.start(
+        [sys.executable, "-m", "flows.command", "run", *options], cwd=home, stderr=subprocess.PIPE, text=True
+    )
     assert run.stderr is not None
     try:
         yield run

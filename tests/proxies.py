@@ -1,4 +1,6 @@
-"""A proxy on this machine that speaks what proxies speak: CONNECT, whole requests, SOCKS5. Whatever host is asked for, it is the exchange."""
+"""A proxy on this machine that speaks what proxies speak: CONNECT, whole requests, SOCKS5. Whatever host is
+asked for, it is the exchange.
+"""
 
 import contextlib
 import socket
@@ -43,7 +45,11 @@ def proxying(upstream: int, refusal: bytes = b"") -> Iterator[Proxy]:
             head = b"" if first == b"\5" else _head(client)
             if head:
                 proxy.asked.append(b" ".join(head.split(b"\r\n")[0].split()[:2]).decode())
-                proxy.logins += [line.split(b" ", 1)[1].decode() for line in head.split(b"\r\n") if line.startswith(b"Proxy-Authorization")]
+                proxy.logins += [
+                    line.split(b" ", 1)[1].decode()
+                    for line in head.split(b"\r\n")
+                    if line.startswith(b"Proxy-Authorization")
+                ]
             else:
                 proxy.asked.append(_greet(client, proxy.logins))
             if refusal:

@@ -1,4 +1,6 @@
-"""docs/faults.md against the tests: every row names files that exist, and every file of a row stands in its row."""
+"""docs/faults.md against the tests: every row names files that exist, and every file of a row stands in its
+row.
+"""
 
 import re
 from pathlib import Path
@@ -6,7 +8,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ROWS = {
     int(number): re.findall(r"`(tests/[\w/.]+)`", row)
-    for number, row in re.findall(r"^\| (\d+) \| (.*)$", (ROOT / "docs" / "faults.md").read_text(encoding="utf-8"), re.MULTILINE)
+    for number, row in re.findall(
+        r"^\| (\d+) \| (.*)$", (ROOT / "docs" / "faults.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
 }
 
 

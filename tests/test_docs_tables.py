@@ -1,11 +1,15 @@
-"""docs/tables.md against questdb/schema.sql: the same tables, columns and types in the same order, and the same keys."""
+"""docs/tables.md against questdb/schema.sql: the same tables, columns and types in the same order, and the
+same keys.
+"""
 
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-STATEMENT = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\) TIMESTAMP\(ts\) .*? DEDUP UPSERT KEYS\((.*?)\)", re.DOTALL)
+STATEMENT = re.compile(
+    r"CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\) TIMESTAMP\(ts\) .*? DEDUP UPSERT KEYS\((.*?)\)", re.DOTALL
+)
 HEADING = re.compile(r"^## `(\w+)`$", re.MULTILINE)
 COLUMN = re.compile(r"^\| `(\w+)` \| (\w+) \|", re.MULTILINE)
 KEY = re.compile(r"^Key: ((?:`\w+`(?:, )?)+)\.", re.MULTILINE)

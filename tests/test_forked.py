@@ -13,13 +13,19 @@ from tests.line import LAST_S
 
 FOUND = "import os, signal, sys; print([sys.argv, os.getcwd(), os.environ.get('A'), 'B' in os.environ, sys.stdin.read(), {}])"
 HANDLERS = "signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGCHLD)"
-MEANWHILE = "import sys; print('begun', flush=True); sys.stdin.read(); print('over', file=sys.stderr); sys.exit(3)"
+MEANWHILE = (
+    "import sys; print('begun', flush=True); sys.stdin.read(); print('over', file=sys.stderr); sys.exit(3)"
+)
 
 
 @pytest.fixture
 def begun() -> forked.Command:
     process = forked.start(
-        [sys.executable, "-c", MEANWHILE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", MEANWHILE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert isinstance(process, forked.Command)
     assert process.stdout.readline() == "begun\n"
@@ -29,16 +35,30 @@ def begun() -> forked.Command:
 
 def test_it_finds_and_says_what_a_new_process_does(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FOUND.format(HANDLERS), "--option", "ä"]
-    how = {"cwd": tmp_path, "env": os.environ | {"A": "ö"}, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True}
+    how = {
+        "cwd": tmp_path,
+        "env": os.environ | {"A": "ö"},
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "text": True,
+    }
     assert forked.run(command, **how).stdout == subprocess.run(command, check=True, **how).stdout
 
 
 @pytest.mark.parametrize(
-    "command", [["-c", "1 / 0"], ["-c", "raise SystemExit('why')"], ["-m", "flows.command"], ["-m", "flows.command", "check"]]
+    "command",
+    [
+        ["-c", "1 / 0"],
+        ["-c", "raise SystemExit('why')"],
+        ["-m", "flows.command"],
+        ["-m", "flows.command", "check"],
+    ],
 )
 def test_it_ends_as_a_new_process_does(tmp_path: Path, command: list[str]) -> None:
     ours = forked.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
-    theirs = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    theirs = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert (ours.returncode, ours.stdout) == (theirs.returncode, theirs.stdout)
     assert ours.stderr.splitlines()[-1:] == theirs.stderr.splitlines()[-1:]
 
@@ -67,6 +87,10 @@ def test_waiting_for_one_that_goes_on_times_out_and_leaves_it(begun: forked.Comm
 
 
 def test_what_python_reads_at_its_start_is_started_anew() -> None:
-    process = forked.start([sys.executable, "-c", "print(hash('a'))"], env=os.environ | {"PYTHONHASHSEED": "0"}, stdout=subprocess.PIPE)
+    process = forked.start(
+        [sys.executable, "-c", "print(hash('a'))"],
+        env=os.environ | {"PYTHONHASHSEED": "0"},
+        stdout=subprocess.PIPE,
+    )
     assert isinstance(process, subprocess.Popen)
     process.communicate()

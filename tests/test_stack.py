@@ -1,4 +1,6 @@
-"""docker-compose.yml, the image and Grafana's provisioning, as far as they can be judged without running them."""
+"""docker-compose.yml, the image and Grafana's provisioning, as far as they can be judged without running
+them.
+"""
 
 import json
 import os
@@ -22,7 +24,8 @@ GRAFANA = ROOT / "grafana"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DASHBOARDS: dict[str, dict[str, Any]] = {
-    path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((GRAFANA / "dashboards").glob("*.json"))
+    path.stem: json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted((GRAFANA / "dashboards").glob("*.json"))
 }
 SECRET = re.compile(r"PASSWORD|URL|TOKEN|SECRET")
 
@@ -43,13 +46,25 @@ def test_every_port_is_published_on_loopback_only() -> None:
 def test_every_image_has_an_exact_version() -> None:
     assert SERVICES["questdb"]["image"] == "questdb/questdb:9.3.4"
     assert SERVICES["grafana"]["image"] == "grafana/grafana:12.3.0"
-    assert re.fullmatch(r"FROM python:3\.1[12]-slim", next(line for line in dockerfile() if line.startswith("FROM")))
+    assert re.fullmatch(
+        r"FROM python:3\.1[12]-slim", next(line for line in dockerfile() if line.startswith("FROM"))
+    )
 
 
 def test_a_password_is_required_from_the_environment_and_has_no_default() -> None:
-    passwords = {key: value for service in SERVICES.values() for key, value in service["environment"].items() if key.endswith("PASSWORD")}
+    passwords = {
+        key: value
+        for service in SERVICES.values()
+        for key, value in service["environment"].items()
+        if key.endswith("PASSWORD")
+    }
     required = {key for key, value in passwords.items() if re.fullmatch(rf"\$\{{{key}:\?[^}}]+\}}", value)}
-    assert required == {"GF_SECURITY_ADMIN_PASSWORD", "QDB_HTTP_PASSWORD", "QDB_PG_PASSWORD", "QDB_PG_READONLY_PASSWORD"}
+    assert required == {
+        "GF_SECURITY_ADMIN_PASSWORD",
+        "QDB_HTTP_PASSWORD",
+        "QDB_PG_PASSWORD",
+        "QDB_PG_READONLY_PASSWORD",
+    }
     assert set(passwords) - required == {"SMTP_PASSWORD"}  # optional: without SMTP nobody is written to
 
 
@@ -57,7 +72,8 @@ def test_every_variable_of_the_stack_is_documented_in_the_example() -> None:
     used = set(re.findall(r"\$\{(\w+)[:}]", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     assert used == set(re.findall(r"^#?(\w+)=", example, re.MULTILINE))
-    assert not re.findall(r"^\w*(?:PASSWORD|URL)\w*=.+", example, re.MULTILINE)  # a secret in the example would become one in use
+    # a secret in the example would become one in use
+    assert not re.findall(r"^\w*(?:PASSWORD|URL)\w*=.+", example, re.MULTILINE)
 
 
 def test_every_service_restarts_stops_in_time_and_waits_for_a_healthy_database() -> None:
@@ -76,7 +92,9 @@ def test_every_service_has_a_health_check() -> None:
 
 
 @pytest.mark.parametrize(("age_s", "healthy"), [(0, True), (50, True), (70, False), (None, False)])
-def test_the_pipeline_is_healthy_while_its_heartbeat_is_young(tmp_path: Path, age_s: int | None, healthy: bool) -> None:
+def test_the_pipeline_is_healthy_while_its_heartbeat_is_young(
+    tmp_path: Path, age_s: int | None, healthy: bool
+) -> None:
     probe = SERVICES["pipeline"]["healthcheck"]["test"]
     assert probe[:3] == ["CMD", "python", "-c"]
     assert SERVICES["pipeline"]["environment"]["PAIRFLOW_HEARTBEAT"].startswith(
@@ -87,7 +105,9 @@ def test_the_pipeline_is_healthy_while_its_heartbeat_is_young(tmp_path: Path, ag
         heartbeat.touch()
         os.utime(heartbeat, (0, heartbeat.stat().st_mtime - age_s))
     environment = {**os.environ, "PAIRFLOW_HEARTBEAT": str(heartbeat)}
-    done = subprocess.run([sys.executable, "-c", probe[3].replace("$$", "$")], env=environment, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", probe[3].replace("$$", "$")], env=environment, capture_output=True, check=False
+    )
     assert (done.returncode == 0) is healthy
 
 
@@ -99,13 +119,16 @@ def test_the_database_is_probed_with_what_its_image_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "healthy"), [(b"HTTP/1.1 204 OK\r\n\r\n", True), (b"HTTP/1.1 503 Unavailable\r\n\r\n", False), (None, False)]
+    ("answer", "healthy"),
+    [(b"HTTP/1.1 204 OK\r\n\r\n", True), (b"HTTP/1.1 503 Unavailable\r\n\r\n", False), (None, False)],
 )
 def test_the_probe_is_right_about_a_server(free_ports: Any, answer: bytes | None, healthy: bool) -> None:
     (port,) = free_ports(1)
     script = SERVICES["questdb"]["healthcheck"]["test"][3].replace("$$", "$").replace("/9000", f"/{port}")
     if answer is None:
-        assert (subprocess.run(["bash", "-c", script], capture_output=True, check=False).returncode == 0) is healthy
+        assert (
+            subprocess.run(["bash", "-c", script], capture_output=True, check=False).returncode == 0
+        ) is healthy
         return
     with socket.create_server(("127.0.0.1", port)) as listener:
 
@@ -117,13 +140,18 @@ def test_the_probe_is_right_about_a_server(free_ports: Any, answer: bytes | None
 
         server = threading.Thread(target=serve)
         server.start()
-        assert (subprocess.run(["bash", "-c", script], capture_output=True, check=False).returncode == 0) is healthy
+        assert (
+            subprocess.run(["bash", "-c", script], capture_output=True, check=False).returncode == 0
+        ) is healthy
         server.join()
 
 
 def test_grafana_has_the_read_only_user_alone() -> None:
     environment = SERVICES["grafana"]["environment"]
-    assert {key for key in environment if key.startswith("QDB_")} == {"QDB_PG_READONLY_USER", "QDB_PG_READONLY_PASSWORD"}
+    assert {key for key in environment if key.startswith("QDB_")} == {
+        "QDB_PG_READONLY_USER",
+        "QDB_PG_READONLY_PASSWORD",
+    }
     assert SERVICES["questdb"]["environment"]["QDB_PG_READONLY_USER_ENABLED"] == "true"
 
 
@@ -159,7 +187,9 @@ def test_the_image_can_only_hold_what_it_copies() -> None:
 
 def test_the_committed_dashboards_and_rules_are_what_their_source_makes() -> None:
     made = build.files()
-    assert {f"dashboards/{path.name}" for path in (GRAFANA / "dashboards").iterdir()} == {name for name in made if "dashboards/" in name}
+    assert {f"dashboards/{path.name}" for path in (GRAFANA / "dashboards").iterdir()} == {
+        name for name in made if "dashboards/" in name
+    }
     for name, text in made.items():
         assert (GRAFANA / name).read_text(encoding="utf-8") == text, f"run: python -m grafana.build ({name})"
 
@@ -186,7 +216,9 @@ def test_every_query_goes_to_the_one_data_source_by_its_uid() -> None:
     assert source["user"] == "$QDB_PG_READONLY_USER"
     assert source["jsonData"]["maxOpenConns"] < 64  # QuestDB's limit
     text = "".join(json.dumps(board) for board in DASHBOARDS.values())
-    assert set(re.findall(r'"datasource": (\{[^}]*\})', text)) == {'{"type": "grafana-postgresql-datasource", "uid": "questdb"}'}
+    assert set(re.findall(r'"datasource": (\{[^}]*\})', text)) == {
+        '{"type": "grafana-postgresql-datasource", "uid": "questdb"}'
+    }
     assert "${DS_" not in text
 
 
@@ -195,7 +227,9 @@ def test_panels_do_not_overlap() -> None:
         taken: dict[tuple[int, int], str] = {}
         for panel in board["panels"]:
             at = panel["gridPos"]
-            for cell in ((x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])):
+            for cell in (
+                (x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])
+            ):
                 assert cell[0] < 24
                 assert cell not in taken, (name, panel["title"], taken.get(cell))
                 taken[cell] = panel["title"]
@@ -206,26 +240,42 @@ def test_panels_do_not_overlap() -> None:
 
 def test_every_rule_states_what_silence_and_errors_mean() -> None:
     states = {rule["uid"]: (rule["noDataState"], rule["execErrState"]) for rule in rules()}
-    assert states.pop("pairflow-stale") == ("OK", "Alerting")  # the one rule that speaks when the database is away
+    # the one rule that speaks when the database is away
+    assert states.pop("pairflow-stale") == ("OK", "Alerting")
     signals = {f"pairflow-{priority}": ("KeepLast", "KeepLast") for priority in ("high", "medium", "low")}
-    assert states == signals | dict.fromkeys(("pairflow-suspended", "pairflow-gap", "pairflow-audit"), ("OK", "KeepLast"))
+    assert states == signals | dict.fromkeys(
+        ("pairflow-suspended", "pairflow-gap", "pairflow-audit"), ("OK", "KeepLast")
+    )
 
 
 def test_a_suspended_table_is_told_within_a_minute() -> None:
     (rule,) = [rule for rule in rules() if rule["uid"] == "pairflow-suspended"]
     (every,) = {group["interval"] for group in provisioning("alerting/rules.yaml")["groups"]}
-    (route,) = [route for route in policies()["routes"] if ["priority", "=", "pipeline"] in route.get("object_matchers", [])]
+    (route,) = [
+        route
+        for route in policies()["routes"]
+        if ["priority", "=", "pipeline"] in route.get("object_matchers", [])
+    ]
     assert (rule["for"], every, route["group_wait"]) == ("0s", "10s", "10s")
 
 
 def test_no_rule_goes_through_a_math_expression() -> None:
-    expressions = [part["model"] for rule in rules() for part in rule["data"] if part["datasourceUid"] == "__expr__"]
-    assert {model["type"] for model in expressions} == {"threshold"}  # NULL becomes NaN, and NaN through Math fires
+    expressions = [
+        part["model"] for rule in rules() for part in rule["data"] if part["datasourceUid"] == "__expr__"
+    ]
+    # NULL becomes NaN, and NaN through Math fires
+    assert {model["type"] for model in expressions} == {"threshold"}
 
 
 def test_every_rule_points_at_a_panel_that_is_there() -> None:
-    panels = {(board["uid"], panel["id"]): panel["title"] for board in DASHBOARDS.values() for panel in board["panels"]}
-    pointed = {rule["uid"]: panels[rule["dashboardUid"], rule["panelId"]] for rule in rules() if "panelId" in rule}
+    panels = {
+        (board["uid"], panel["id"]): panel["title"]
+        for board in DASHBOARDS.values()
+        for panel in board["panels"]
+    }
+    pointed = {
+        rule["uid"]: panels[rule["dashboardUid"], rule["panelId"]] for rule in rules() if "panelId" in rule
+    }
     assert pointed == {
         **{f"pairflow-{priority}": "z-score" for priority in ("high", "medium", "low")},
         "pairflow-stale": "Now",
@@ -236,20 +286,26 @@ def test_every_rule_points_at_a_panel_that_is_there() -> None:
 
 
 def test_every_priority_of_the_pipeline_has_a_rule_and_a_route() -> None:
-    routes = [{name: value for name, _, value in route["object_matchers"]} for route in policies()["routes"][:-1]]
+    routes = [
+        {name: value for name, _, value in route["object_matchers"]} for route in policies()["routes"][:-1]
+    ]
     assert [route["priority"] for route in routes] == ["high", "medium", "low", "pipeline"]
     assert {rule["labels"]["priority"] for rule in rules()} == {"high", "medium", "low", "pipeline"}
     assert "object_matchers" not in policies()["routes"][-1]  # whatever else there is: users' own rules
 
 
 def policies() -> dict[str, Any]:
-    text = (GRAFANA / "provisioning/alerting/policies.yaml").read_text(encoding="utf-8").replace("__MUTED__", "")
+    text = (
+        (GRAFANA / "provisioning/alerting/policies.yaml").read_text(encoding="utf-8").replace("__MUTED__", "")
+    )
     (tree,) = yaml.safe_load(text)["policies"]
     return tree  # type: ignore[no-any-return]
 
 
 def started(tmp_path: Path, **environment: str) -> dict[str, Any]:
-    """What start.sh makes with these secrets: contact points by uid, those to delete, and whether the routes are muted."""
+    """What start.sh makes with these secrets: contact points by uid, those to delete, and whether the routes
+    are muted.
+    """
     done = subprocess.run(
         ["sh", str(GRAFANA / "start.sh"), "env"],
         env={
@@ -287,9 +343,15 @@ def test_without_secrets_nobody_is_told_and_the_routes_are_muted(tmp_path: Path)
 
 def test_a_contact_point_exists_for_each_secret_and_names_it_without_holding_it(tmp_path: Path) -> None:
     made = started(
-        tmp_path, SLACK_WEBHOOK_URL="https://hooks.invalid/secret-slack", SMTP_HOST="mail.invalid:25", ALERT_EMAIL_TO="a@mail.invalid"
+        tmp_path,
+        SLACK_WEBHOOK_URL="https://hooks.invalid/secret-slack",
+        SMTP_HOST="mail.invalid:25",
+        ALERT_EMAIL_TO="a@mail.invalid",
     )
-    assert {uid: each["type"] for uid, each in made["receivers"].items()} == {"pairflow-slack": "slack", "pairflow-email": "email"}
+    assert {uid: each["type"] for uid, each in made["receivers"].items()} == {
+        "pairflow-slack": "slack",
+        "pairflow-email": "email",
+    }
     assert made["receivers"]["pairflow-slack"]["settings"]["url"] == "$SLACK_WEBHOOK_URL"
     assert made["deleted"] == {"pairflow-webhook", "pairflow-nobody"}
     assert made["muted"] == [[]] * 5
@@ -311,12 +373,15 @@ def test_half_of_the_mail_settings_make_no_contact_point(tmp_path: Path) -> None
     assert "pairflow-email" not in started(tmp_path, SMTP_HOST="mail.invalid:25")["receivers"]
 
 
-def test_outside_a_container_grafana_is_on_loopback_and_lets_nobody_in_without_a_login(tmp_path: Path) -> None:
+def test_outside_a_container_grafana_is_on_loopback_and_lets_nobody_in_without_a_login(
+    tmp_path: Path,
+) -> None:
     environment = started(tmp_path, GF_SERVER_HTTP_ADDR="")["environment"]
     assert environment["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
     assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
     assert environment["GF_DASHBOARDS_MIN_REFRESH_INTERVAL"] == "1s"
-    assert environment["GF_UNIFIED_ALERTING_EVALUATION_TIMEOUT"] == "5s"  # with a driver that heeds it: a database may hang
+    # with a driver that heeds it: a database may hang
+    assert environment["GF_UNIFIED_ALERTING_EVALUATION_TIMEOUT"] == "5s"
     assert environment["GF_FEATURE_TOGGLES_ENABLE"] == "postgresDSUsePGX"
     assert Path(environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).is_file()
 
@@ -337,16 +402,22 @@ def test_a_setting_of_grafana_can_be_set_otherwise(tmp_path: Path) -> None:
 
 
 def test_a_sender_that_grafana_would_not_start_with_makes_no_contact_point(tmp_path: Path) -> None:
-    made = started(tmp_path, SMTP_HOST="mail.invalid:25", ALERT_EMAIL_TO="a@mail.invalid", SMTP_FROM="pairflow@localhost")
+    made = started(
+        tmp_path, SMTP_HOST="mail.invalid:25", ALERT_EMAIL_TO="a@mail.invalid", SMTP_FROM="pairflow@localhost"
+    )
     assert "pairflow-email" not in made["receivers"]
     assert "SMTP_FROM" in made["said"]
 
 
 @pytest.mark.parametrize("name", ["GF_SECURITY_ADMIN_PASSWORD", "QDB_PG_READONLY_PASSWORD"])
 @pytest.mark.parametrize("default", [None, "", "its own"])
-def test_grafana_does_not_start_with_a_password_that_is_missing_or_the_default(tmp_path: Path, name: str, default: str | None) -> None:
+def test_grafana_does_not_start_with_a_password_that_is_missing_or_the_default(
+    tmp_path: Path, name: str, default: str | None
+) -> None:
     given = {"GF_SECURITY_ADMIN_PASSWORD": "secret-admin", "QDB_PG_READONLY_PASSWORD": "secret-read"}
-    given[name] = {"GF_SECURITY_ADMIN_PASSWORD": "admin", "QDB_PG_READONLY_PASSWORD": "quest"}[name] if default else ""
+    given[name] = (
+        {"GF_SECURITY_ADMIN_PASSWORD": "admin", "QDB_PG_READONLY_PASSWORD": "quest"}[name] if default else ""
+    )
     if default is None:
         del given[name]
     done = subprocess.run(
@@ -367,7 +438,11 @@ def test_grafana_finds_the_password_of_an_embedded_database_in_its_directory(tmp
     directory = tmp_path / "a database"
 
     def start(then: str) -> "subprocess.CompletedProcess[str]":
-        given = {"GF_SECURITY_ADMIN_PASSWORD": "secret-admin", "PAIRFLOW_QUESTDB_DIR": str(directory), "PAIRFLOW_WAIT_S": "0"}
+        given = {
+            "GF_SECURITY_ADMIN_PASSWORD": "secret-admin",
+            "PAIRFLOW_QUESTDB_DIR": str(directory),
+            "PAIRFLOW_WAIT_S": "0",
+        }
         return subprocess.run(
             ["sh", str(GRAFANA / "start.sh"), "sh", "-c", then],
             env={"PATH": os.environ["PATH"], "PAIRFLOW_PROVISIONING": str(tmp_path / "made"), **given},

@@ -24,11 +24,18 @@ BUILD = "import sys\nfrom setuptools import build_meta\nbuild_meta.build_wheel(s
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built in a copy of the sources, so that nothing of an earlier build gets in and nothing of this one stays."""
+    """Built in a copy of the sources, so that nothing of an earlier build gets in and nothing of this one
+    stays.
+    """
     sources, built = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("built")
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, sources / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(
+                ROOT / name,
+                sources / name,
+                symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
+            )
         else:
             shutil.copy(ROOT / name, sources)
     subprocess.run([sys.executable, "-c", BUILD, str(built)], cwd=sources, check=True, capture_output=True)
@@ -39,7 +46,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_every_package_and_what_they_read_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-        modules = {str(path.relative_to(ROOT)) for folder in ("flows", "operators") for path in (ROOT / folder).rglob("*.py")}
+        modules = {
+            str(path.relative_to(ROOT))
+            for folder in ("flows", "operators")
+            for path in (ROOT / folder).rglob("*.py")
+        }
         assert names == modules | set(LINKS) | {"flows/sandbox/demo.yaml"}
         for name, source in LINKS.items():
             assert archive.read(name) == (ROOT / source).read_bytes()
@@ -47,7 +58,9 @@ def test_it_holds_every_package_and_what_they_read_and_nothing_else(wheel: Path)
 
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """`installed(…)` runs the wheel's command in an empty directory, with this environment's dependencies and none of its sources."""
+    """`installed(…)` runs the wheel's command in an empty directory, with this environment's dependencies and
+    none of its sources.
+    """
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     home = tmp_path / "home"
@@ -67,16 +80,24 @@ def installed(wheel: Path, tmp_path: Path) -> Callable[..., "subprocess.Complete
     return run
 
 
-def test_what_it_reads_is_found_where_it_is_installed(installed: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path) -> None:
+def test_what_it_reads_is_found_where_it_is_installed(
+    installed: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
     assert installed("init").returncode == 0
     assert (tmp_path / "home" / "pipeline.yaml").read_bytes() == (ROOT / "pipeline.yaml").read_bytes()
-    assert "there is no table 'x': choose one of trades, bars, signals, " in installed("export", "x", "-o", "-").stderr  # of schema.sql
+    # of schema.sql
+    assert (
+        "there is no table 'x': choose one of trades, bars, signals, "
+        in installed("export", "x", "-o", "-").stderr
+    )
 
 
 @pytest.mark.long
 @pytest.mark.skipif(not REAL.exists(), reason="the recording is not here")
 def test_it_replays_a_recording_and_shows_the_demo(
-    installed: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path, free_ports: Callable[[int], list[int]]
+    installed: Callable[..., "subprocess.CompletedProcess[str]"],
+    tmp_path: Path,
+    free_ports: Callable[[int], list[int]],
 ) -> None:
     assert installed("init").returncode == 0
     replayed = installed("replay", "--dir", "day", str(REAL))

@@ -1,4 +1,6 @@
-"""What the arguments of the command may be: numbers, ports, directories, times. Anything else is refused with one line."""
+"""What the arguments of the command may be: numbers, ports, directories, times. Anything else is refused with
+one line.
+"""
 
 import argparse
 import contextlib
@@ -39,7 +41,9 @@ def when(text: str) -> int:
     try:
         time_ = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a time such as 2024-08-09T00:05:00Z, got {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"expected a time such as 2024-08-09T00:05:00Z, got {text!r}"
+        ) from None
     return round((time_ if time_.tzinfo else time_.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 

@@ -31,7 +31,13 @@ def report(path: Path) -> int:
     ready = line("configuration", lambda: configuration(path, settings))
     line("kernels", kernels)
     if settings:
-        checks = (("database", database), ("disk", disk), ("recovery", recovery), ("exchange", exchange), ("stream", stream))
+        checks = (
+            ("database", database),
+            ("disk", disk),
+            ("recovery", recovery),
+            ("exchange", exchange),
+            ("stream", stream),
+        )
         ready = all([ready, *(line(name, lambda check=check: check(settings[0])) for name, check in checks)])  # type: ignore[misc]
     print("ready: pairflow run" if ready else "not ready", file=sys.stdout)
     return 0 if ready else 1
@@ -81,9 +87,15 @@ def database(settings: Settings) -> str:
         return f"QuestDB runs on {wanted.dir}"
     taken = [port for port in (wanted.http_port, wanted.pg_port) if embedded.free_ports(port) != (port,)]
     if taken:
-        raise UserError(f"port {', '.join(map(str, taken))} is taken: set questdb.http_port and questdb.pg_port to free ones")
-    fetched = "" if (jar.cache_dir() / jar.JAR).exists() else "; its jar will be fetched once over the network"
-    return f"embedded QuestDB can start on {wanted.dir}, ports {wanted.http_port} and {wanted.pg_port}{fetched}"
+        raise UserError(
+            f"port {', '.join(map(str, taken))} is taken: set questdb.http_port and questdb.pg_port to free ones"
+        )
+    fetched = (
+        "" if (jar.cache_dir() / jar.JAR).exists() else "; its jar will be fetched once over the network"
+    )
+    return (
+        f"embedded QuestDB can start on {wanted.dir}, ports {wanted.http_port} and {wanted.pg_port}{fetched}"
+    )
 
 
 def refuse_unwritable(key: str, directory: Path) -> None:
@@ -103,7 +115,9 @@ def disk(settings: Settings) -> str:
         directory = directory.parent
     free = shutil.disk_usage(directory).free
     if free < LEAST_FREE_BYTES:
-        raise UserError(f"{directory}: {free >> 20} MiB free, expected at least {LEAST_FREE_BYTES >> 20}: make room, or set questdb.dir")
+        raise UserError(
+            f"{directory}: {free >> 20} MiB free, expected at least {LEAST_FREE_BYTES >> 20}: make room, or set questdb.dir"
+        )
     return f"{free >> 30} GiB free on {directory}"
 
 
@@ -113,14 +127,19 @@ def recovery(settings: Settings) -> str:
         return "off: a restart goes on where the database ends, if that is recent"
     refuse_unwritable("recovery.dir", directory)
     refuse_in_use(settings)
-    return f"{directory} is of this configuration" if compare_recovery(settings) else f"{directory} will be made"
+    return (
+        f"{directory} is of this configuration" if compare_recovery(settings) else f"{directory} will be made"
+    )
 
 
 def exchange(settings: Settings) -> str:
     if settings.source.exchange == "simulated":
         return "simulated, starts with the run"
     proxy = refuse_unready(settings.source.rest_url, settings.symbols, settings.source.stream)
-    return through(proxy, f"{settings.source.rest_url} trades all {len(settings.symbols)} symbols and answers what a run asks")
+    return through(
+        proxy,
+        f"{settings.source.rest_url} trades all {len(settings.symbols)} symbols and answers what a run asks",
+    )
 
 
 def stream(settings: Settings) -> str:

@@ -11,9 +11,12 @@ from flows.runtime.interrupts import interruptible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 1 after one line that says what is wrong. To be interrupted is no mistake, but a check has then not passed."""
+    """Run the command; 0, or 1 after one line that says what is wrong. To be interrupted is no mistake, but a
+    check has then not passed.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # in a locale without · and ü a name is escaped, as on standard error
+        # in a locale without · and ü a name is escaped, as on standard error
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("websockets").setLevel(logging.WARNING)

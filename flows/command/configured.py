@@ -20,4 +20,6 @@ def in_dir(database: Any, directory: Path | None) -> Any:
     from flows.database.embedded import free_ports
 
     http_port, pg_port = free_ports(database.http_port, database.pg_port)
-    return msgspec.structs.replace(database, embedded=True, dir=directory.absolute(), http_port=http_port, pg_port=pg_port)
+    return msgspec.structs.replace(
+        database, embedded=True, dir=directory.absolute(), http_port=http_port, pg_port=pg_port
+    )

@@ -26,7 +26,9 @@ def demo(options: argparse.Namespace) -> int:
         pg_port=options.pg_port or settings.questdb.pg_port,
     )
     if database.http_port == database.pg_port:
-        raise UserError(f"demo: port {database.http_port} is wanted for both HTTP and PostgreSQL: give --http-port and --pg-port two ports")
+        raise UserError(
+            f"demo: port {database.http_port} is wanted for both HTTP and PostgreSQL: give --http-port and --pg-port two ports"
+        )
     settings = msgspec.structs.replace(
         settings,
         questdb=database,

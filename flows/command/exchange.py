@@ -10,7 +10,8 @@ from flows.command.configured import load
 from flows.command.telling import say
 from flows.errors import UserError
 
-FAULTS: Final = {  # of the local exchange: what a value other than the default does. In words, for `pairflow exchange -h`
+# of the local exchange: what a value other than the default does. In words, for `pairflow exchange -h`
+FAULTS: Final = {
     "drop": "share of messages lost",
     "duplicate": "share sent twice",
     "shuffle": "messages out of order within so many",
@@ -59,12 +60,18 @@ def exchange(options: argparse.Namespace) -> int:
     for fault in options.fault:
         name, _, value = fault.partition("=")
         if name not in FAULTS:
-            raise UserError(f"exchange: --fault {fault}: there is no fault {name!r}: choose of {', '.join(FAULTS)}")
+            raise UserError(
+                f"exchange: --fault {fault}: there is no fault {name!r}: choose of {', '.join(FAULTS)}"
+            )
         try:
             written = value if name == "rest_endpoint" else msgspec.json.decode(value)
             faults[name] = getattr(msgspec.convert({name: written}, Faults), name)
         except msgspec.MsgspecError as error:
-            why = "a value after =" if not value else str(error).partition(" - at")[0].removeprefix("Expected ").replace("`", "")
+            why = (
+                "a value after ="
+                if not value
+                else str(error).partition(" - at")[0].removeprefix("Expected ").replace("`", "")
+            )
             raise UserError(f"exchange: --fault {fault}: expected {why}, got {value!r}") from None
     injected = Faults(**faults)
     symbols = list(dict.fromkeys(named(symbol) for symbol in options.symbols or DEFAULT_SYMBOLS))

@@ -16,7 +16,9 @@ def export_table(options: argparse.Namespace) -> int:
     chosen = {name: getattr(options, name) for name in ("start", "end", "symbol", "pair", "timeframe")}
     refuse_wrong(options.table, options.format, options.output, **chosen)
     if options.dir is not None and not (options.dir / "db").is_dir():
-        raise UserError(f"export: --dir {options.dir}: no database is there: give that of a replay, or the demo's (.pairflow/demo/questdb)")
+        raise UserError(
+            f"export: --dir {options.dir}: no database is there: give that of a replay, or the demo's (.pairflow/demo/questdb)"
+        )
     with running(exported(options), say) as endpoint:
         prepare(endpoint)
         export(
@@ -31,7 +33,9 @@ def export_table(options: argparse.Namespace) -> int:
 
 
 def exported(options: argparse.Namespace) -> Any:
-    """The database that an export reads: that of --dir, for which no configuration is needed, else the configured one."""
+    """The database that an export reads: that of --dir, for which no configuration is needed, else the
+    configured one.
+    """
     from flows.settings.model import QuestDB
 
     if options.dir is None or options.config:

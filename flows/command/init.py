@@ -14,8 +14,14 @@ def init(options: argparse.Namespace) -> int:
         with path.open("xb") as file:
             file.write((files("flows.settings") / "pipeline.yaml").read_bytes())
     except FileExistsError:
-        raise UserError(f"init: {path} is there already: edit it, or name another file with --config") from None
+        raise UserError(
+            f"init: {path} is there already: edit it, or name another file with --config"
+        ) from None
     except OSError as error:
-        raise UserError(f"init: {path} cannot be written ({error.strerror}): name another file with --config") from None
-    print(f"{path}: written. Edit its pairs, then `pairflow check` says what is ready and `pairflow run` starts")
+        raise UserError(
+            f"init: {path} cannot be written ({error.strerror}): name another file with --config"
+        ) from None
+    print(
+        f"{path}: written. Edit its pairs, then `pairflow check` says what is ready and `pairflow run` starts"
+    )
     return 0

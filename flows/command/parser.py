@@ -1,4 +1,6 @@
-"""Every verb of the command and its options. Nothing heavy is imported here, nor at the top of a verb: `pairflow -h` answers at once."""
+"""Every verb of the command and its options. Nothing heavy is imported here, nor at the top of a verb:
+`pairflow -h` answers at once.
+"""
 
 import argparse
 from collections.abc import Callable
@@ -26,18 +28,39 @@ def parser() -> argparse.ArgumentParser:
         "  pairflow export signals --format parquet -o signals.parquet --pair BTCUSDT-ETHUSDT\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--config", type=Path, metavar="FILE", help="the configuration (default: pipeline.yaml in this directory)")
+    top.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the configuration (default: pipeline.yaml in this directory)",
+    )
     verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     def verb(
-        name: str, function: Callable[[argparse.Namespace], int], text: str, more: str = "", last: str | None = None
+        name: str,
+        function: Callable[[argparse.Namespace], int],
+        text: str,
+        more: str = "",
+        last: str | None = None,
     ) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip(), epilog=last)
+        added = verbs.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip(), epilog=last
+        )
         added.set_defaults(verb=function)
         return added
 
-    verb("init", init, "write a pipeline.yaml to begin with", "Into this directory, or as the FILE of --config. One that is there stays.")
-    run_ = verb("run", run, "the pipeline, live", "Resumes where it stopped; Ctrl-C writes what is under way and ends it.")
+    verb(
+        "init",
+        init,
+        "write a pipeline.yaml to begin with",
+        "Into this directory, or as the FILE of --config. One that is there stays.",
+    )
+    run_ = verb(
+        "run",
+        run,
+        "the pipeline, live",
+        "Resumes where it stopped; Ctrl-C writes what is under way and ends it.",
+    )
     run_.add_argument(
         "--fresh",
         action="store_true",
@@ -51,13 +74,29 @@ def parser() -> argparse.ArgumentParser:
         "Event time only: the speed changes no row, and a second replay changes none.",
     )
     replay_.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="recorded trades: frames, JSON, CSV, Parquet, Feather, packed or not"
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="recorded trades: frames, JSON, CSV, Parquet, Feather, packed or not",
     )
-    replay_.add_argument("--speed", type=positive, metavar="N", help="times the market's own speed (default: as fast as possible)")
+    replay_.add_argument(
+        "--speed",
+        type=positive,
+        metavar="N",
+        help="times the market's own speed (default: as fast as possible)",
+    )
     add_dir(replay_)
     add_workers(replay_)
-    demo_ = verb("demo", demo, "everything on a simulated market", "Its database is its own (.pairflow/demo) and begins empty each time.")
-    demo_.add_argument("--seconds", type=positive, metavar="N", help="end by itself after N seconds of streaming")
+    demo_ = verb(
+        "demo",
+        demo,
+        "everything on a simulated market",
+        "Its database is its own (.pairflow/demo) and begins empty each time.",
+    )
+    demo_.add_argument(
+        "--seconds", type=positive, metavar="N", help="end by itself after N seconds of streaming"
+    )
     demo_.add_argument("--http-port", type=port, metavar="P", help="of its QuestDB (default 9000)")
     demo_.add_argument("--pg-port", type=port, metavar="P", help="of its QuestDB (default 8812)")
     add_exchange(
@@ -72,7 +111,9 @@ def parser() -> argparse.ArgumentParser:
     verb("check", check, "what is ready and what is not", "Exit code 0 when everything is.")
     export_ = verb("export", export_table, "a table to CSV or Parquet")
     export_.add_argument("table", metavar="TABLE")
-    export_.add_argument("--format", choices=("csv", "parquet"), help="default: what FILE's ending says, else csv")
+    export_.add_argument(
+        "--format", choices=("csv", "parquet"), help="default: what FILE's ending says, else csv"
+    )
     export_.add_argument(
         "-o",
         "--output",
@@ -80,7 +121,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="ends in .csv, .csv.gz, .csv.bz2, .csv.xz, .csv.zst or .parquet; - is standard output",
     )
-    export_.add_argument("--start", metavar="TIME", help="first ts, such as 2024-08-09 or 2024-08-09T00:05:00Z")
+    export_.add_argument(
+        "--start", metavar="TIME", help="first ts, such as 2024-08-09 or 2024-08-09T00:05:00Z"
+    )
     export_.add_argument("--end", metavar="TIME", help="ts before this time")
     for name in ("symbol", "pair", "timeframe"):
         export_.add_argument(f"--{name}")
@@ -90,7 +133,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_workers(to: argparse.ArgumentParser) -> None:
-    to.add_argument("--workers", type=count, default=1, metavar="N", help="worker threads (default 1: the fastest for one connection)")
+    to.add_argument(
+        "--workers",
+        type=count,
+        default=1,
+        metavar="N",
+        help="worker threads (default 1: the fastest for one connection)",
+    )
 
 
 def add_dir(to: argparse.ArgumentParser) -> None:
@@ -98,23 +147,59 @@ def add_dir(to: argparse.ArgumentParser) -> None:
 
 
 def add_exchange(to: argparse.ArgumentParser) -> None:
-    to.add_argument("files", nargs="*", type=Path, metavar="FILE", help="recordings to play (default: a simulated market)")
+    to.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="recordings to play (default: a simulated market)"
+    )
     to.add_argument("--port", type=port, default=9443, metavar="P", help="(default 9443)")
-    to.add_argument("--seed", type=int, default=1, metavar="S", help="of the simulated market and of injected faults")
     to.add_argument(
-        "--begin", choices=("subscription", "now"), default="", help="when to begin (default: a recording at the first subscription)"
+        "--seed", type=int, default=1, metavar="S", help="of the simulated market and of injected faults"
     )
-    to.add_argument("--speed", type=positive, default=1.0, metavar="N", help="recording: times the market's own speed")
-    to.add_argument("--as-fast-as-possible", action="store_const", dest="speed", const=0.0, help="recording: as fast as clients read")
     to.add_argument(
-        "--since", type=seconds_or_time, metavar="T", help="recording: begin at this time, or so many seconds after its first trade"
+        "--begin",
+        choices=("subscription", "now"),
+        default="",
+        help="when to begin (default: a recording at the first subscription)",
     )
-    to.add_argument("--symbols", nargs="+", metavar="SYMBOL", help="market: (default BTCUSDT ETHUSDT BNBUSDT SOLUSDT)")
-    to.add_argument("--rate", type=positive, default=40.0, metavar="N", help="market: trades a second and symbol on average (default 40)")
     to.add_argument(
-        "--history", type=positive, default=0.0, metavar="S", help="market: begin so many seconds ago and catch up with the clock"
+        "--speed", type=positive, default=1.0, metavar="N", help="recording: times the market's own speed"
     )
-    to.add_argument("--catch-up", type=positive, default=90.0, metavar="N", help="market: times its own speed until then (default 90)")
+    to.add_argument(
+        "--as-fast-as-possible",
+        action="store_const",
+        dest="speed",
+        const=0.0,
+        help="recording: as fast as clients read",
+    )
+    to.add_argument(
+        "--since",
+        type=seconds_or_time,
+        metavar="T",
+        help="recording: begin at this time, or so many seconds after its first trade",
+    )
+    to.add_argument(
+        "--symbols", nargs="+", metavar="SYMBOL", help="market: (default BTCUSDT ETHUSDT BNBUSDT SOLUSDT)"
+    )
+    to.add_argument(
+        "--rate",
+        type=positive,
+        default=40.0,
+        metavar="N",
+        help="market: trades a second and symbol on average (default 40)",
+    )
+    to.add_argument(
+        "--history",
+        type=positive,
+        default=0.0,
+        metavar="S",
+        help="market: begin so many seconds ago and catch up with the clock",
+    )
+    to.add_argument(
+        "--catch-up",
+        type=positive,
+        default=90.0,
+        metavar="N",
+        help="market: times its own speed until then (default 90)",
+    )
     to.add_argument(
         "--fault",
         action="append",
@@ -122,7 +207,8 @@ def add_exchange(to: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="inject a fault of those below, such as drop=0.01",
     )
-    to.add_argument("--until-eof", action="store_true", help=argparse.SUPPRESS)  # a child of `demo` ends with it, however that ends
+    # a child of `demo` ends with it, however that ends
+    to.add_argument("--until-eof", action="store_true", help=argparse.SUPPRESS)
 
 
 def check(options: argparse.Namespace) -> int:

@@ -14,7 +14,9 @@ def questdb(options: argparse.Namespace) -> int:
 
     database = load(options).questdb if options.dir is None else in_dir(known_ports(options), options.dir)
     if not database.embedded:
-        raise UserError("questdb: the configuration names a server elsewhere (questdb.embedded: false): start that one")
+        raise UserError(
+            "questdb: the configuration names a server elsewhere (questdb.embedded: false): start that one"
+        )
     return serve(database, say)
 
 

@@ -45,15 +45,24 @@ def replay(options: argparse.Namespace) -> int:
         flow = pipeline(
             settings,
             source,
-            QuestDBSink(lambda: Writer(endpoint, log=say, stop=stop), tally, awaited=() if options.speed is None else AWAITED),
+            QuestDBSink(
+                lambda: Writer(endpoint, log=say, stop=stop),
+                tally,
+                awaited=() if options.speed is None else AWAITED,
+            ),
         )
         began = time.monotonic()
-        with stopping_on_signals(stop), tally.reported(say, REPORT_S) if options.speed else contextlib.nullcontext():
+        with (
+            stopping_on_signals(stop),
+            tally.reported(say, REPORT_S) if options.speed else contextlib.nullcontext(),
+        ):
             execute(flow, recovery=None, every=REPLAY_EPOCH, workers=options.workers)
         settle(endpoint)
         took, summary = time.monotonic() - began, source.summary
         if not stop and not tally.rows["trades"]:
-            raise UserError(f"replay: no trade was left of the recordings{summary.left_out()}: nothing was written; correct the recordings")
+            raise UserError(
+                f"replay: no trade was left of the recordings{summary.left_out()}: nothing was written; correct the recordings"
+            )
         print(
             f"{'interrupted' if stop else 'replayed'}: {tally.summary()} in {took:.1f} s "
             f"({tally.rows['trades'] / took:,.0f} trades/s){summary.left_out()}"
@@ -83,11 +92,16 @@ def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
         say(f"left out, not in the configuration: {', '.join(left)}")
     if absent := [symbol for symbol in settings.symbols if symbol not in known]:
         pairs = [pair.name for pair in settings.pairs if not {pair.y, pair.x} <= known]
-        say(f"not in the recordings: {', '.join(absent)}" + (f"; no signals of {', '.join(pairs)}" if pairs else ""))
+        say(
+            f"not in the recordings: {', '.join(absent)}"
+            + (f"; no signals of {', '.join(pairs)}" if pairs else "")
+        )
     if not look.ids:
         say("the trades have no ids: numbered 1, 2, 3 … in the order of time, price, quantity and side")
     if sideless := [file.path.name for file in look.files if not file.sides]:
-        say(f"nothing says who took the trades of {', '.join(sideless[:3])}: side, buy_volume and what is computed from them stay NULL")
+        say(
+            f"nothing says who took the trades of {', '.join(sideless[:3])}: side, buy_volume and what is computed from them stay NULL"
+        )
     settings = msgspec.structs.replace(
         settings,
         source=msgspec.structs.replace(settings.source, stream=look.stream),

@@ -42,7 +42,14 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
     from flows.live.source import ExchangeSource, Options
     from flows.pipeline import pipeline
     from flows.runtime.compiling import telling_of_compiling
-    from flows.runtime.running import compare_recovery, execute, forget_recovery, open_recovery, own_recovery, refuse_unforgettable
+    from flows.runtime.running import (
+        compare_recovery,
+        execute,
+        forget_recovery,
+        open_recovery,
+        own_recovery,
+        refuse_unforgettable,
+    )
     from flows.runtime.stop import Stop
     from flows.steps import warm_up
     from flows.venues.binance.readiness import refuse_unready
@@ -72,9 +79,14 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
 
             beginning = Beginning(settings, endpoint, api(), say, lambda: bool(stop))
             source = ExchangeSource(
-                settings, stop, Options(budget=budget, vitals=vitals, left_open=left_open(settings, endpoint)), beginning
+                settings,
+                stop,
+                Options(budget=budget, vitals=vitals, left_open=left_open(settings, endpoint)),
+                beginning,
             )
-            sink = QuestDBSink(lambda: Writer(endpoint, log=say, stop=stop), tally, Path(heartbeat) if heartbeat else None)
+            sink = QuestDBSink(
+                lambda: Writer(endpoint, log=say, stop=stop), tally, Path(heartbeat) if heartbeat else None
+            )
             flow = pipeline(settings, source, sink, lambda: beginning.states)
             timer = threading.Timer(seconds, stop.set) if seconds else None
             if timer:
@@ -86,7 +98,12 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
                     Monitor(settings, endpoint, api(), vitals),
                     Auditor(settings, endpoint, api(), vitals),
                 ):
-                    execute(flow, recovery=recovery, every=timedelta(microseconds=settings.recovery.every_us), workers=workers)
+                    execute(
+                        flow,
+                        recovery=recovery,
+                        every=timedelta(microseconds=settings.recovery.every_us),
+                        workers=workers,
+                    )
             finally:
                 if timer:
                     timer.cancel()
@@ -103,5 +120,9 @@ def where_to_look(settings: Any, endpoint: Any) -> str:
         f"streaming {', '.join(settings.symbols)} from {settings.source.ws_url}; pairs {pairs or 'none'}\n"
         f"look: QuestDB's console http://{endpoint.host}:{endpoint.http_port} (try: SELECT * FROM signals LIMIT -20; {login}), "
         f"PostgreSQL at {endpoint.host}:{endpoint.pg_port}; Ctrl-C stops"
-        + (f"\nthe market is simulated: its database is {settings.questdb.dir}, emptied at each start" if own else "")
+        + (
+            f"\nthe market is simulated: its database is {settings.questdb.dir}, emptied at each start"
+            if own
+            else ""
+        )
     )

@@ -1,4 +1,6 @@
-"""The simulated market that `demo` runs on, and `run` where the configuration says so: its process, and its database."""
+"""The simulated market that `demo` runs on, and `run` where the configuration says so: its process, and its
+database.
+"""
 
 import contextlib
 import sys
@@ -26,12 +28,16 @@ def erase(database: Any) -> None:
 
     where = database.dir
     if in_use(where):
-        raise UserError(f"questdb: {where}: another simulated market or `pairflow questdb` is running on it: stop that first")
+        raise UserError(
+            f"questdb: {where}: another simulated market or `pairflow questdb` is running on it: stop that first"
+        )
     if not where.exists():
         return
     ours, kept = users_lock(where), passwords_file(where)
     if not ours.exists() and any(where.iterdir()):
-        raise UserError(f"questdb: {where} is to be emptied for a simulated market, but holds other things: move them, or set questdb.dir")
+        raise UserError(
+            f"questdb: {where} is to be emptied for a simulated market, but holds other things: move them, or set questdb.dir"
+        )
     for path in where.iterdir():
         if path != ours.parent:  # last, for it says whose the directory is
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -52,16 +58,42 @@ def simulated(settings: Any) -> Iterator[Any]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port_ = probe.getsockname()[1]
-    market = ["--symbols", *settings.symbols, "--rate", str(DEMO_RATE), "--history", str(DEMO_HISTORY_S), "--catch-up", str(DEMO_CATCH_UP)]
-    command = [sys.executable, "-m", "flows.command", "exchange", "--port", str(port_), "--until-eof", *market]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    market = [
+        "--symbols",
+        *settings.symbols,
+        "--rate",
+        str(DEMO_RATE),
+        "--history",
+        str(DEMO_HISTORY_S),
+        "--catch-up",
+        str(DEMO_CATCH_UP),
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.command",
+        "exchange",
+        "--port",
+        str(port_),
+        "--until-eof",
+        *market,
+    ]
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         deadline = time.monotonic() + CHILD_START_S
         while not answers(port_):
             if child.poll() is not None or time.monotonic() > deadline:
                 raise UserError("exchange: the simulated market did not start; `pairflow exchange` says why")
             time.sleep(0.05)
-        source = msgspec.structs.replace(settings.source, ws_url=f"ws://127.0.0.1:{port_}", rest_url=f"http://127.0.0.1:{port_}")
+        source = msgspec.structs.replace(
+            settings.source, ws_url=f"ws://127.0.0.1:{port_}", rest_url=f"http://127.0.0.1:{port_}"
+        )
         yield msgspec.structs.replace(settings, source=source)
     finally:
         child.terminate()

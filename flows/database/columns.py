@@ -25,8 +25,8 @@ Column = npt.NDArray[np.float64] | npt.NDArray[np.int64] | npt.NDArray[np.bool_]
 class Rows:
     """Rows for one table. Every column has the same length.
 
-    SYMBOL columns are `Symbols`, DOUBLE float64 (NaN is NULL), LONG and TIMESTAMP int64 (NEVER, the smallest int64, is NULL; times in µs since
-    the epoch), BOOLEAN bool. `ts` is always among them and never NULL.
+    SYMBOL columns are `Symbols`, DOUBLE float64 (NaN is NULL), LONG and TIMESTAMP int64 (NEVER, the smallest
+    int64, is NULL; times in µs since the epoch), BOOLEAN bool. `ts` is always among them and never NULL.
     """
 
     table: str
@@ -34,8 +34,13 @@ class Rows:
 
     @classmethod
     def of(cls, table: str, keys: Mapping[str, Column], results: Any) -> "Rows":
-        """Rows of what an operator returns: its stored fields under their names, except where `keys` has that column."""
-        return cls(table, {**keys, **{name: getattr(results, name) for name in stored(type(results)) if name not in keys}})
+        """Rows of what an operator returns: its stored fields under their names, except where `keys` has that
+        column.
+        """
+        return cls(
+            table,
+            {**keys, **{name: getattr(results, name) for name in stored(type(results)) if name not in keys}},
+        )
 
     def __len__(self) -> int:
         return len(self.columns["ts"])  # type: ignore[arg-type]

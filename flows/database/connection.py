@@ -12,7 +12,9 @@ CONNECT_S = 10
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a database answers, and the data directory that keeps its passwords: None for a server of somebody else's."""
+    """Where a database answers, and the data directory that keeps its passwords: None for a server of
+    somebody else's.
+    """
 
     host: str
     http_port: int
@@ -38,5 +40,9 @@ def connect(endpoint: Endpoint) -> Any:
     except psycopg.OperationalError as error:
         where = f"questdb: {endpoint.host}:{endpoint.pg_port} (PostgreSQL)"
         if "invalid username/password" in str(error):
-            raise UserError(f"{where}: user or password refused: {credentials.refused('PG', endpoint.directory)}") from None
-        raise UserError(f"{where}: no connection ({str(error).strip().splitlines()[0]}): is the server running?") from None
+            raise UserError(
+                f"{where}: user or password refused: {credentials.refused('PG', endpoint.directory)}"
+            ) from None
+        raise UserError(
+            f"{where}: no connection ({str(error).strip().splitlines()[0]}): is the server running?"
+        ) from None

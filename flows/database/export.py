@@ -1,8 +1,9 @@
-"""A table of the database to CSV or Parquet, a slice of time after another, so that any table fits into little memory.
+"""A table of the database to CSV or Parquet, a slice of time after another, so that any table fits into
+little memory.
 
-CSV: times as YYYY-MM-DDTHH:MM:SS.ffffffZ, NULL empty, booleans true or false, doubles with the fewest digits that read back as the same
-number. Rows by ts, then by the table's other keys. Parquet: the same columns, times as UTC microseconds. `flows.database.export_file` says which
-name makes which file.
+CSV: times as YYYY-MM-DDTHH:MM:SS.ffffffZ, NULL empty, booleans true or false, doubles with the fewest digits
+that read back as the same number. Rows by ts, then by the table's other keys. Parquet: the same columns,
+times as UTC microseconds. `flows.database.export_file` says which name makes which file.
 """
 
 import csv
@@ -37,10 +38,11 @@ def export(
     timeframe: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Write the rows from `start` up to, not including, `end` (ISO 8601, UTC unless said otherwise) and return how many they were.
+    """Write the rows from `start` up to, not including, `end` (ISO 8601, UTC unless said otherwise) and
+    return how many they were.
 
-    `format` is csv or parquet; by default what the name says. The file appears when it is complete. Rows that are written after the
-    start of the export and later than it are left out.
+    `format` is csv or parquet; by default what the name says. The file appears when it is complete. Rows that
+    are written after the start of the export and later than it are left out.
     """
     chosen = {"start": start, "end": end, "symbol": symbol, "pair": pair, "timeframe": timeframe}
     spec, where, bound, first_us, end_us = refuse_wrong(table, format, out, **chosen)
@@ -55,7 +57,9 @@ def export(
         try:
             return _copy(connection, spec, where, bound, first_us, end_us, writer, progress)
         except psycopg.Error as error:
-            raise UserError(f"export: table {table}: {str(error).strip().splitlines()[0]}: run `pairflow check`") from None
+            raise UserError(
+                f"export: table {table}: {str(error).strip().splitlines()[0]}: run `pairflow check`"
+            ) from None
         finally:
             writer.close()
 
@@ -71,7 +75,9 @@ def refuse_wrong(
     pair: str | None = None,
     timeframe: str | None = None,
 ) -> tuple[Table, str, list[str], int, int | None]:
-    """What the arguments of an export ask for: table, conditions and their values, time from and to; UserError when they cannot be met."""
+    """What the arguments of an export ask for: table, conditions and their values, time from and to;
+    UserError when they cannot be met.
+    """
     if table not in tables():
         raise UserError(f"export: there is no table {table!r}: choose one of {', '.join(tables())}")
     format_of(out, format)
@@ -101,7 +107,9 @@ def _micros(option: str, text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UserError(f"export: {option}: expected a time such as 2024-08-09 or 2024-08-09T12:30:00Z, got {text!r}") from None
+        raise UserError(
+            f"export: {option}: expected a time such as 2024-08-09 or 2024-08-09T12:30:00Z, got {text!r}"
+        ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     since_epoch = moment - datetime(1970, 1, 1, tzinfo=UTC)
@@ -109,7 +117,8 @@ def _micros(option: str, text: str) -> int:
 
 
 def _literal(us: int) -> str:
-    return f"'{np.datetime64(us, 'us')}Z'"  # a literal, so that the server looks at the partitions concerned only
+    # a literal, so that the server looks at the partitions concerned only
+    return f"'{np.datetime64(us, 'us')}Z'"
 
 
 def _copy(
@@ -131,11 +140,16 @@ def _copy(
 
     newest_us = one("max(ts)::LONG", first_us)
     if newest_us is None:
-        progress(f"{spec.name}: 0 rows" + (f": it has none with {' and '.join(map(repr, bound))} in that time" if bound else ""))
+        progress(
+            f"{spec.name}: 0 rows"
+            + (f": it has none with {' and '.join(map(repr, bound))} in that time" if bound else "")
+        )
         return 0
     end_us = newest_us + 1
     total = one("count()", first_us) or 0
-    columns = ", ".join(f"{name}::LONG" if type_ == "TIMESTAMP" else name for name, type_ in spec.columns.items())
+    columns = ", ".join(
+        f"{name}::LONG" if type_ == "TIMESTAMP" else name for name, type_ in spec.columns.items()
+    )
     order = ", ".join(spec.keys)
     written, told, from_us = 0, time.monotonic(), first_us
     cursor = connection.cursor(binary=True)
@@ -166,8 +180,11 @@ class _Csv:
         self._writer.writerow(spec.columns)
 
     def write(self, rows: list[tuple[Any, ...]]) -> None:
-        columns = [_texts(column, type_) for column, type_ in zip(zip(*rows, strict=True), self._types, strict=True)]
-        self._writer.writerows(zip(*columns, strict=True))  # a float is written by its repr, the shortest that reads back equal
+        columns = [
+            _texts(column, type_) for column, type_ in zip(zip(*rows, strict=True), self._types, strict=True)
+        ]
+        # a float is written by its repr, the shortest that reads back equal
+        self._writer.writerows(zip(*columns, strict=True))
 
     def close(self) -> None:
         pass
@@ -201,7 +218,10 @@ class _Parquet:
     def write(self, rows: list[tuple[Any, ...]]) -> None:
         import pyarrow as pa
 
-        arrays = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), self._schema, strict=True)]
+        arrays = [
+            pa.array(column, field.type)
+            for column, field in zip(zip(*rows, strict=True), self._schema, strict=True)
+        ]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
     def close(self) -> None:

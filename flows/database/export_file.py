@@ -31,7 +31,8 @@ GZIP_LEVEL: Final = 6  # gzip's own default; Python's is 9, for 1 % less and thr
 
 
 def format_of(out: str | Path, wanted: str | None = None) -> tuple[str, str | None]:
-    """Format and compression of the file, by its name and, where that says nothing, as `wanted`; UserError where they disagree.
+    """Format and compression of the file, by its name and, where that says nothing, as `wanted`; UserError
+    where they disagree.
 
     The format is csv or parquet; the compression is one of COMPRESSIONS, or None.
     """
@@ -47,9 +48,13 @@ def format_of(out: str | Path, wanted: str | None = None) -> tuple[str, str | No
     if compression:
         ending, _ = _split(rest)
     if ending is not None and ending not in FORMATS:
-        raise UserError(f"export: {out}: a file that ends in .{ending} cannot be written: name one that ends in {OFFERED}")
+        raise UserError(
+            f"export: {out}: a file that ends in .{ending} cannot be written: name one that ends in {OFFERED}"
+        )
     if ending and wanted and ending != wanted:
-        raise UserError(f"export: {out}: its name says {ending} and --format says {wanted}: change one of them")
+        raise UserError(
+            f"export: {out}: its name says {ending} and --format says {wanted}: change one of them"
+        )
     chosen = ending or wanted or "csv"
     if compression and chosen == "parquet":
         raise UserError(f"export: {out}: Parquet is compressed within: name a file that ends in .parquet")
@@ -57,14 +62,18 @@ def format_of(out: str | Path, wanted: str | None = None) -> tuple[str, str | No
 
 
 def _split(name: str) -> tuple[str | None, str]:
-    """The ending that names a format, in small letters, and what is before it; a hidden file such as `.csv` has none."""
+    """The ending that names a format, in small letters, and what is before it; a hidden file such as `.csv`
+    has none.
+    """
     match = ENDING.search(name)
     return (match[1].lower(), name[: match.start()]) if match and match.start() else (None, name)
 
 
 @contextlib.contextmanager
 def opened(out: str | Path, format: str, compression: str | None) -> Iterator[Any]:
-    """What to write to: text for CSV, bytes for Parquet. A file appears under its name when the block has ended well."""
+    """What to write to: text for CSV, bytes for Parquet. A file appears under its name when the block has
+    ended well.
+    """
     if str(out) == STDOUT:
         with _terminal() as target:
             yield target
@@ -79,7 +88,9 @@ def opened(out: str | Path, format: str, compression: str | None) -> Iterator[An
             return
         handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
     except OSError as error:
-        raise UserError(f"export: {path} cannot be written ({error.strerror}): name another file with -o FILE") from None
+        raise UserError(
+            f"export: {path} cannot be written ({error.strerror}): name another file with -o FILE"
+        ) from None
     try:
         with os.fdopen(handle, "wb") as file, _layered(file, format, compression) as target:
             yield target
@@ -88,13 +99,17 @@ def opened(out: str | Path, format: str, compression: str | None) -> Iterator[An
     except BaseException as error:
         Path(fresh).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise UserError(f"export: {path} cannot be written ({error.strerror or error}): nothing was kept") from None
+            raise UserError(
+                f"export: {path} cannot be written ({error.strerror or error}): nothing was kept"
+            ) from None
         raise
 
 
 @contextlib.contextmanager
 def _terminal() -> Iterator[Any]:
-    """Standard output as UTF-8, whatever the locale is: a file that it is redirected to is the one that -o FILE writes."""
+    """Standard output as UTF-8, whatever the locale is: a file that it is redirected to is the one that -o
+    FILE writes.
+    """
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed")
@@ -106,7 +121,9 @@ def _terminal() -> Iterator[Any]:
         raise
     except OSError as error:
         sys.stdout = None  # what it still holds cannot be written either
-        raise UserError(f"export: standard output cannot be written ({error.strerror or error}): name a file with -o FILE") from None
+        raise UserError(
+            f"export: standard output cannot be written ({error.strerror or error}): name a file with -o FILE"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -127,7 +144,8 @@ def _compressed(file: IO[bytes], compression: str) -> Any:
     import pyarrow as pa
 
     if compression == "gz":
-        return gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=file, mtime=0)  # neither name nor time is kept
+        # neither name nor time is kept
+        return gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=file, mtime=0)
     if compression == "bz2":
         return bz2.BZ2File(file, "wb")
     if compression == "xz":

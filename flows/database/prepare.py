@@ -12,9 +12,11 @@ log = logging.getLogger(__name__)
 
 
 def prepare(endpoint: Endpoint) -> None:
-    """Create the tables that are missing and verify the others: a table that would lose or mix up rows is refused.
+    """Create the tables that are missing and verify the others: a table that would lose or mix up rows is
+    refused.
 
-    What a later version has appended to a table of an earlier one is added, and NULL in the rows that are there.
+    What a later version has appended to a table of an earlier one is added, and NULL in the rows that are
+    there.
     """
     grown = False
     with connect(endpoint) as connection:
@@ -65,5 +67,9 @@ def _verify(connection: Any, table: Table) -> list[str]:
         raise refuse("designated timestamp", ", ".join(designated) or "none", "ts")
     keys = {column for column, _, _, key in rows if key} if dedup else set()
     if keys != set(table.keys):
-        raise refuse("deduplication", f"keys {', '.join(sorted(keys))}" if keys else "none", f"DEDUP UPSERT KEYS({', '.join(table.keys)})")
+        raise refuse(
+            "deduplication",
+            f"keys {', '.join(sorted(keys))}" if keys else "none",
+            f"DEDUP UPSERT KEYS({', '.join(table.keys)})",
+        )
     return appended

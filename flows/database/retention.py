@@ -39,17 +39,23 @@ def set_retention(endpoint: Endpoint, trades: str, bars: str, signals: str) -> N
 def _ttl_us(connection: Any) -> dict[str, int]:
     """Tables with a TTL, in µs; a month counts as its shortest."""
     days = {"HOUR": 1 / 24, "DAY": 1, "WEEK": 7, "MONTH": 28, "YEAR": 365}
-    found = connection.execute("SELECT table_name, ttlValue, ttlUnit FROM tables() WHERE ttlValue > 0").fetchall()
+    found = connection.execute(
+        "SELECT table_name, ttlValue, ttlUnit FROM tables() WHERE ttlValue > 0"
+    ).fetchall()
     return {name: round(count * days[unit] * DAY_US) for name, count, unit in found if name in tables()}
 
 
 def ttl_would_drop(endpoint: Endpoint, first_us: int, last_us: int | None = None) -> str | None:
-    """Why rows from `first_us` to `last_us` (µs since the epoch) would not stay in this database: one line, or None if they would."""
+    """Why rows from `first_us` to `last_us` (µs since the epoch) would not stay in this database: one line,
+    or None if they would.
+    """
     with connect(endpoint) as connection:
         for name, ttl_us in _ttl_us(connection).items():
             last = max(newest(connection, name) or first_us, first_us if last_us is None else last_us)
             if (first_us // DAY_US + 1) * DAY_US <= last - ttl_us:
-                first_day, last_day = (np.datetime64(us, "us").astype("datetime64[D]") for us in (first_us, last))
+                first_day, last_day = (
+                    np.datetime64(us, "us").astype("datetime64[D]") for us in (first_us, last)
+                )
                 return (
                     f"table {name}: keeps {ttl_us // DAY_US} days before its newest row ({last_day}): rows of {first_day} would be deleted "
                     "at once: use a database of its own (--dir DIR), or a longer retention"

@@ -14,7 +14,8 @@ from operators.results import Measures, Watched
 from operators.vwap import vwap
 
 TAKERS: Final = ("buy", "sell")  # sides
-OF_RULE: Final = ("rule", "subject", "timeframe", "priority", "metric", "side")  # columns of alerts, from the settings
+# columns of alerts, from the settings
+OF_RULE: Final = ("rule", "subject", "timeframe", "priority", "metric", "side")
 
 
 class Tables:
@@ -28,32 +29,51 @@ class Tables:
         self._methods = tuple(sorted({method for pair in settings.pairs for method in pair.methods}))
         # per timeframe, the pairs that are measured on it; and of each, its methods as codes
         self._on = {
-            length: [p for p, pair in enumerate(settings.pairs) if any(w.timeframe == word for w in pair.windows)]
+            length: [
+                p for p, pair in enumerate(settings.pairs) if any(w.timeframe == word for w in pair.windows)
+            ]
             for word, length in zip(settings.timeframes, self._lengths.tolist(), strict=True)
         }
         widest = max([len(pair.methods) for pair in settings.pairs], default=1)
         self._method_codes = np.zeros((len(settings.pairs), widest), np.int32)
         for p, pair in enumerate(settings.pairs):
-            self._method_codes[p, : len(pair.methods)] = [self._methods.index(method) for method in pair.methods]
+            self._method_codes[p, : len(pair.methods)] = [
+                self._methods.index(method) for method in pair.methods
+            ]
         self._alerts = settings.alerts
         first = {pair.name: pair.methods[0] for pair in settings.pairs}
-        self._alert_methods = [METRICS[alert.metric].method or first.get(alert.subject) for alert in settings.alerts]
+        self._alert_methods = [
+            METRICS[alert.metric].method or first.get(alert.subject) for alert in settings.alerts
+        ]
 
     def trades(self, trades: Trades) -> Rows:
         side = Symbols(trades.is_buyer_maker.astype(np.int32), TAKERS)
-        return Rows.of("trades", {"ts": trades.ts, "symbol": Symbols(trades.symbol, self._symbols), "side": side}, trades)
+        return Rows.of(
+            "trades", {"ts": trades.ts, "symbol": Symbols(trades.symbol, self._symbols), "side": side}, trades
+        )
 
     def bars(self, bars: Bars) -> Rows:
         timeframe = np.searchsorted(self._lengths, bars.timeframe).astype(np.int32)
         keys = self._symbol_keys(bars.symbol, Symbols(timeframe, self._timeframes), bars.ts)
-        return Rows.of("bars", keys | {"vwap": vwap(bars.quote_volume, bars.volume, bars.low, bars.high)}, bars)
+        return Rows.of(
+            "bars", keys | {"vwap": vwap(bars.quote_volume, bars.volume, bars.low, bars.high)}, bars
+        )
 
     def measures(self, measures: Measures) -> list[Rows]:
-        signals, tests, activity, length = measures.signals, measures.tests, measures.activity, measures.timeframe
+        signals, tests, activity, length = (
+            measures.signals,
+            measures.tests,
+            measures.activity,
+            measures.timeframe,
+        )
         return [
             Rows.of("signals", self._pair_keys(length, signals.pair, signals.method, signals.ts), signals),
             Rows.of("cointegration", self._pair_keys(length, tests.pair, tests.method, tests.ts), tests),
-            Rows.of("activity", self._symbol_keys(activity.symbol, self._timeframe(length, len(activity.ts)), activity.ts), activity),
+            Rows.of(
+                "activity",
+                self._symbol_keys(activity.symbol, self._timeframe(length, len(activity.ts)), activity.ts),
+                activity,
+            ),
         ]
 
     def alerts(self, watched: Watched) -> Rows:
@@ -69,7 +89,9 @@ class Tables:
     def _symbol_keys(self, symbol: np.ndarray, timeframe: Symbols, ts: np.ndarray) -> dict[str, Column]:
         return {"ts": ts, "symbol": Symbols(symbol, self._symbols), "timeframe": timeframe}
 
-    def _pair_keys(self, timeframe: int, pair: np.ndarray, method: np.ndarray, ts: np.ndarray) -> dict[str, Column]:
+    def _pair_keys(
+        self, timeframe: int, pair: np.ndarray, method: np.ndarray, ts: np.ndarray
+    ) -> dict[str, Column]:
         of = np.array(self._on[timeframe], np.int32)[pair]
         return {
             "ts": ts,

@@ -10,7 +10,9 @@ SCHEMA = files("flows.database") / "schema.sql"  # a link to questdb/schema.sql;
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table as schema.sql states it: columns in order with their types, and the keys of its deduplication."""
+    """One table as schema.sql states it: columns in order with their types, and the keys of its
+    deduplication.
+    """
 
     name: str
     columns: dict[str, str]
@@ -35,5 +37,7 @@ def tables() -> dict[str, Table]:
         assert match, statement
         name, columns, keys = match.groups()
         words = [column.split() for column in columns.split(",")]
-        found[name] = Table(name, {column: type_ for column, type_, *_ in words}, tuple(re.split(r",\s*", keys)), statement)
+        found[name] = Table(
+            name, {column: type_ for column, type_, *_ in words}, tuple(re.split(r",\s*", keys)), statement
+        )
     return found

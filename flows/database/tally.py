@@ -28,9 +28,13 @@ class Tally:
         if len(opened):
             self.episodes += len(opened)
             last = int(opened[-1])
-            rule, subject, timeframe = (alerts[name].names[alerts[name].codes[last]] for name in ("rule", "subject", "timeframe"))
+            rule, subject, timeframe = (
+                alerts[name].names[alerts[name].codes[last]] for name in ("rule", "subject", "timeframe")
+            )
             at = np.datetime64(int(alerts["ts"][last]), "us").astype("datetime64[s]")
-            self.last_episode = f", the last: {rule} {subject} {timeframe} {alerts['value'][last]:.2f} at {at}Z"
+            self.last_episode = (
+                f", the last: {rule} {subject} {timeframe} {alerts['value'][last]:.2f} at {at}Z"
+            )
 
     @contextmanager
     def reported(self, say: Callable[[str], None], every_s: float) -> Iterator[None]:
@@ -40,7 +44,9 @@ class Tally:
             before = 0
             while not ended.wait(every_s):
                 trades = self.rows["trades"]
-                say(f"{(trades - before) / every_s:,.0f} trades/s · {self.summary()} · {self.episodes} alert episodes{self.last_episode}")
+                say(
+                    f"{(trades - before) / every_s:,.0f} trades/s · {self.summary()} · {self.episodes} alert episodes{self.last_episode}"
+                )
                 before = trades
 
         thread = threading.Thread(target=report, name="report", daemon=True)
@@ -52,4 +58,7 @@ class Tally:
             thread.join()
 
     def summary(self) -> str:
-        return " · ".join(f"{self.rows[table]:,} {table}" for table in ("trades", "bars", "signals", "cointegration", "gaps"))
+        return " · ".join(
+            f"{self.rows[table]:,} {table}"
+            for table in ("trades", "bars", "signals", "cointegration", "gaps")
+        )

@@ -1,4 +1,6 @@
-"""The tables' write-ahead logs: what is acknowledged but not yet visible to SQL, and tables that are suspended."""
+"""The tables' write-ahead logs: what is acknowledged but not yet visible to SQL, and tables that are
+suspended.
+"""
 
 import time
 from typing import Any
@@ -29,8 +31,14 @@ def suspension(name: str, reason: str) -> str:
 
 
 def _wal(connection: Any) -> list[tuple[str, bool, str, int, int]]:
-    found = connection.execute("SELECT name, suspended, errorTag, errorMessage, writerTxn, sequencerTxn FROM wal_tables()").fetchall()
-    return [(name, is_suspended, tag or error, done, todo) for name, is_suspended, tag, error, done, todo in found if name in tables()]
+    found = connection.execute(
+        "SELECT name, suspended, errorTag, errorMessage, writerTxn, sequencerTxn FROM wal_tables()"
+    ).fetchall()
+    return [
+        (name, is_suspended, tag or error, done, todo)
+        for name, is_suspended, tag, error, done, todo in found
+        if name in tables()
+    ]
 
 
 def settle(endpoint: Endpoint, deadline_s: float = 60.0) -> None:
@@ -48,5 +56,7 @@ def settle(endpoint: Endpoint, deadline_s: float = 60.0) -> None:
             if not late:
                 return
             if time.monotonic() > until:
-                raise UserError(f"table {late[0]}: rows written are not visible after {deadline_s:g} s: see the server's log")
+                raise UserError(
+                    f"table {late[0]}: rows written are not visible after {deadline_s:g} s: see the server's log"
+                )
             time.sleep(SETTLE_POLL_S)

@@ -53,9 +53,10 @@ class _InDoubt(Exception):
 class Writer:
     """Rows to the database, each at least once, so that deduplication makes it once.
 
-    `write` keeps the rows and sends whenever REQUEST_ROWS are together; `flush` returns only when the server has acknowledged all. Both
-    block while the database is away, for as long as it takes: nothing is dropped and nothing grows. Once `stop` is set a failure is not
-    tried again, and a request fails after STOPPING_S; a database that answers still gets everything. Not for use by several threads.
+    `write` keeps the rows and sends whenever REQUEST_ROWS are together; `flush` returns only when the server
+    has acknowledged all. Both block while the database is away, for as long as it takes: nothing is dropped
+    and nothing grows. Once `stop` is set a failure is not tried again, and a request fails after STOPPING_S;
+    a database that answers still gets everything. Not for use by several threads.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ class Writer:
         self._headers = {"Content-Type": "text/plain; charset=utf-8"}
         who = credentials.login("HTTP", endpoint.directory)
         if who.password is not None:
-            self._headers["Authorization"] = "Basic " + base64.b64encode(f"{who.user}:{who.password}".encode()).decode()
+            self._headers["Authorization"] = (
+                "Basic " + base64.b64encode(f"{who.user}:{who.password}".encode()).decode()
+            )
 
     def write(self, many: Sequence[Rows]) -> None:
         """Take the rows; block while more than a request of them waits for the database."""
@@ -93,7 +96,9 @@ class Writer:
             self.flush()
 
     def flush(self, tables: Collection[str] | None = None) -> None:
-        """Return when every row written so far is acknowledged; `tables`: when those of these tables are, while the others wait on."""
+        """Return when every row written so far is acknowledged; `tables`: when those of these tables are,
+        while the others wait on.
+        """
         if tables is None:
             chosen, self._rows = self._rows, []
         else:
@@ -138,12 +143,18 @@ class Writer:
                     self._log(f"{where}: away ({failure}): {count} rows wait, trying again")
                 if self._stop.is_set():
                     away = f"away for {self._now() - self.away_since:.0f} s ({failure})"
-                    raise UserError(f"{where}: {away}: stopped with {self.waiting} rows not written: start again when it answers") from None
-                self._sleep(backoff(failures, FIRST_PAUSE_S, MAX_PAUSE_S) * (0.5 + 0.5 * self._random.random()))
+                    raise UserError(
+                        f"{where}: {away}: stopped with {self.waiting} rows not written: start again when it answers"
+                    ) from None
+                self._sleep(
+                    backoff(failures, FIRST_PAUSE_S, MAX_PAUSE_S) * (0.5 + 0.5 * self._random.random())
+                )
                 failures += 1
             else:
                 if self.away_since is not None:
-                    self._log(f"{where}: back after {self._now() - self.away_since:.0f} s, {count} rows written")
+                    self._log(
+                        f"{where}: back after {self._now() - self.away_since:.0f} s, {count} rows written"
+                    )
                     self.away_since = None
                 return
 
@@ -151,7 +162,9 @@ class Writer:
         reused = self._connection is not None
         if self._connection is None:
             connect_s = min(self._request_s, STOPPING_S)  # nothing can cut it short
-            self._connection = http.client.HTTPConnection(self._endpoint.host, self._endpoint.http_port, timeout=connect_s)
+            self._connection = http.client.HTTPConnection(
+                self._endpoint.host, self._endpoint.http_port, timeout=connect_s
+            )
         try:
             self._send(self._connection, body)
             response = self._connection.getresponse()
@@ -159,9 +172,12 @@ class Writer:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             self._connection = None
-            if reused and isinstance(error, ConnectionError):  # the server may hang up on an idle connection: no failure yet
+            # the server may hang up on an idle connection: no failure yet
+            if reused and isinstance(error, ConnectionError):
                 return self._post(body, request)
-            raise _InDoubt("no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__) from None
+            raise _InDoubt(
+                "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+            ) from None
         if status not in (http.client.OK, http.client.NO_CONTENT):
             self._connection.close()
             self._connection = None
@@ -177,7 +193,9 @@ class Writer:
         until = began + self._request_s
         unsent = memoryview(body)
         while True:
-            readable, writable, _ = select.select([connection.sock], [connection.sock] if unsent else [], [], LOOK_S)
+            readable, writable, _ = select.select(
+                [connection.sock], [connection.sock] if unsent else [], [], LOOK_S
+            )
             if readable:  # also when the server has hung up, or refuses before it has read everything
                 return
             if writable:
@@ -205,7 +223,9 @@ def _refusal(endpoint: Endpoint, status: int, answer: bytes, request: Sequence[R
         for rows in request:
             if line <= len(rows):
                 row = row_text(rows, line - 1)
-                return UserError(f"table {rows.table}: refused by the database: {words}: row {row}: correct the table, then start again")
+                return UserError(
+                    f"table {rows.table}: refused by the database: {words}: row {row}: correct the table, then start again"
+                )
             line -= len(rows)
         return UserError(f"{where}: refused: {words}")
     return _InDoubt(f"HTTP {status} {words}".strip())

@@ -1,6 +1,7 @@
 """What one symbol waits for: its `Backlog`, the `Hole`s in it, and what is asked and answered about them.
 
-A missing id goes through these states (times are the defaults of `Patience`; docs/architecture.md says more of each):
+A missing id goes through these states (times are the defaults of `Patience`; docs/architecture.md says more
+of each):
 
     state     where it shows           what happens                                            next
     unseen    -                        its message comes                                       released
@@ -18,8 +19,8 @@ A missing id goes through these states (times are the defaults of `Patience`; do
               `denials`                other ids are listed, this one is not                   lost
               `refusals`               the exchange refuses to tell                            lost
 
-Behind a filled id the held trades are released; behind an unfillable one they are, too, and the first of them says
-that a hole came before. `Sequencer` moves ids from state to state.
+Behind a filled id the held trades are released; behind an unfillable one they are, too, and the first of them
+says that a hole came before. `Sequencer` moves ids from state to state.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ from flows.feed.frames import Frames
 from operators.columns import Longs
 
 Times = npt.NDArray[np.float64]  # seconds of the caller's clock
-NONE: Final = -2  # the last id of a symbol that has none; -1 is that of one which begins with the id 0, as a new listing does
+# the last id of a symbol that has none; -1 is that of one which begins with the id 0, as a new listing does
+NONE: Final = -2
 LOST, DISCONNECT, RESTART, RECORDING = "lost", "disconnect", "restart", "recording"
 CAUSES: Final = (LOST, DISCONNECT, RESTART, RECORDING)
 OPEN, FILLED, UNFILLABLE = "open", "filled", "unfillable"
@@ -44,17 +46,22 @@ class Patience:
     """How long the sequencer waits for ids; seconds of the caller's clock."""
 
     grace_s: float = 0.2  # before a hole is a hole: messages may come in another order
-    settle_s: float = 1.0  # after a connect, before the exchange is asked about symbols silent since: its database lags its stream
+    # after a connect, before the exchange is asked about symbols silent since: its database lags its stream
+    settle_s: float = 1.0
     backoff_s: float = 0.25  # before the second try; doubled for each one after
     backoff_cap_s: float = 5.0
     tries: int = 6  # answers that skip the missing ids until they count as not existing
     lag_s: float = 300.0  # from then on answers that end before the missing ids count too
-    silence_s: float = 60.0  # of a symbol while others stream, before the exchange is asked about it; doubled each time nothing came
+    # of a symbol while others stream, before the exchange is asked about it; doubled each time nothing came
+    silence_s: float = 60.0
     silence_cap_s: float = 600.0
-    pace_s: float = 1.0  # between such questions: with many quiet symbols they must not use up what holes need
+    # between such questions: with many quiet symbols they must not use up what holes need
+    pace_s: float = 1.0
     overdue_s: float = 5.0  # of market time: a younger trade the socket may be about to bring
-    unknown_s: float = 300.0  # before the exchange is asked again about a symbol that it does not know any more
-    refused_s: float = 30.0  # of refusals, `tries` of them at least, until missing ids are given up: live trades wait behind them
+    # before the exchange is asked again about a symbol that it does not know any more
+    unknown_s: float = 300.0
+    # of refusals, `tries` of them at least, until missing ids are given up: live trades wait behind them
+    refused_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,8 @@ class Request:
 
     symbol: int
     from_id: int
-    to_id: int | None  # an id beyond which nothing is known to be missing; None: the socket has said nothing yet
+    # an id beyond which nothing is known to be missing; None: the socket has said nothing yet
+    to_id: int | None
     connection: int  # how many there had been
     probe: bool = False  # nothing is known to be missing: the socket is silent about this symbol alone
 
@@ -89,12 +97,15 @@ class Page:
     ids: Longs
     full: bool  # there may be more
     unknown: bool = False  # instead of an answer: the exchange does not have the symbol
-    refused: bool = False  # instead of an answer: it will not tell, and asking again may not help (an API key, the country)
+    # instead of an answer: it will not tell, and asking again may not help (an API key, the country)
+    refused: bool = False
 
 
 @dataclass(slots=True)
 class Hole:
-    """Ids that the socket did not bring. `last_id` is None until the first message after a connect tells where they end, if there are any."""
+    """Ids that the socket did not bring. `last_id` is None until the first message after a connect tells
+    where they end, if there are any.
+    """
 
     first_id: int
     last_id: int | None
@@ -124,7 +135,8 @@ class Backlog:
     checked: bool = False  # the exchange has said what came since the last connect
     due: float = np.inf  # when to ask it that; then, when it said so
     known_to: int = NONE  # sparse: ids up to this one that have not come are none
-    fetched: list[Longs] = field(default_factory=list)  # sparse: ids of trades that the exchange gave, behind the last closed hole
+    # sparse: ids of trades that the exchange gave, behind the last closed hole
+    fetched: list[Longs] = field(default_factory=list)
 
     @property
     def unended(self) -> Hole | None:

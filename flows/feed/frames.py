@@ -16,34 +16,46 @@ TRADE: Final = "trade"
 AGG_TRADE: Final = "aggTrade"
 STREAMS: Final = (TRADE, AGG_TRADE)
 
-MICROSECONDS_FROM: Final = 10**14  # a time below it counts milliseconds (until the year 5138), one above it microseconds (since 1973)
+# a time below it counts milliseconds (until the year 5138), one above it microseconds (since 1973)
+MICROSECONDS_FROM: Final = 10**14
 LATEST_US: Final = 10**17
 APART_US: Final = (
-    3_600_000_000  # a trade whose time is further from what it must be near to is none: it would open bars for all the time between
+    # a trade whose time is further from what it must be near to is none: it would open bars for all the time
+    # between
+    3_600_000_000
 )
 LONE_US: Final = 24 * APART_US  # the same at an end, where it may be a pause
 NEIGHBOURS: Final = 5  # so many less one wrong times in a row are found
-PRICE, QUANTITY, TIME, MALFORMED = REASONS = "price", "quantity", "time", "malformed"  # why a trade is rejected
+# why a trade is rejected
+PRICE, QUANTITY, TIME, MALFORMED = REASONS = "price", "quantity", "time", "malformed"
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Trades as columns in the order of their frames, and counts of the frames that are none. All arrays but `rejected` have shape (n,)."""
+    """Trades as columns in the order of their frames, and counts of the frames that are none. All arrays but
+    `rejected` have shape (n,).
+    """
 
     symbol: Codes  # code of the symbol
     id: Longs  # trade id, or aggregate trade id
     ts: Longs  # trade time, µs since the epoch
     price: Floats
     qty: Floats
-    is_buyer_maker: Flags | Sides  # True: the taker sold; or as int8, with UNKNOWN where a recording does not say it
+    # True: the taker sold; or as int8, with UNKNOWN where a recording does not say it
+    is_buyer_maker: Flags | Sides
     count: Longs  # trades in this row: 1, or last - first + 1 of an aggregate trade
     event_ts: Longs  # when the exchange sent it, µs since the epoch (REST and archives: the trade time)
-    rejected: Longs  # (symbols,) trades that cannot be one: malformed, or price or quantity not finite and above 0
-    unreadable: int = 0  # frames that are no message: half a message, bad JSON, an event without a known symbol
+    # (symbols,) trades that cannot be one: malformed, or price or quantity not finite and above 0
+    rejected: Longs
+    # frames that are no message: half a message, bad JSON, an event without a known symbol
+    unreadable: int = 0
     foreign: int = 0  # sound messages that nobody asked for: other symbols, other events
-    off_market: int = 0  # events of known symbols that are no trades of the market: insurance fund, deleveraging (X is not MARKET)
-    controls: list[dict[str, Any]] = field(default_factory=list)  # serverShutdown, answers to subscriptions, errors
-    reasons: Counter[str] = field(default_factory=Counter)  # of `rejected`, all symbols: one of REASONS, or of flows/replay/ids.py
+    # events of known symbols that are no trades of the market: insurance fund, deleveraging (X is not MARKET)
+    off_market: int = 0
+    # serverShutdown, answers to subscriptions, errors
+    controls: list[dict[str, Any]] = field(default_factory=list)
+    # of `rejected`, all symbols: one of REASONS, or of flows/replay/ids.py
+    reasons: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.id)
@@ -53,7 +65,17 @@ class Frames:
         """No frames of a universe of so many symbols."""
         longs = np.empty(0, np.int64)
         floats = np.empty(0)
-        return cls(np.empty(0, np.int32), longs, longs, floats, floats, np.empty(0, np.bool_), longs, longs, np.zeros(symbols, np.int64))
+        return cls(
+            np.empty(0, np.int32),
+            longs,
+            longs,
+            floats,
+            floats,
+            np.empty(0, np.bool_),
+            longs,
+            longs,
+            np.zeros(symbols, np.int64),
+        )
 
     def rows(self, chosen: Any) -> "Frames":
         """The chosen rows (a mask, an index array or a slice) with the same counts."""
@@ -120,7 +142,9 @@ def sound(
             good &= ~fault
     if good.all():
         zero = np.zeros(symbols, np.int64)
-        return Frames(symbol, id, microseconds(ts), price, qty, is_buyer_maker, count, microseconds(event_ts), zero)
+        return Frames(
+            symbol, id, microseconds(ts), price, qty, is_buyer_maker, count, microseconds(event_ts), zero
+        )
     return Frames(
         symbol[good],
         id[good],
@@ -137,11 +161,13 @@ def sound(
 
 
 def plausible(symbol: Codes, ts: Longs, lone_us: int | None = LONE_US) -> Flags:
-    """Which times can be those of trades that come one after the other, each symbol's in the order of its ids.
+    """Which times can be those of trades that come one after the other, each symbol's in the order of its
+    ids.
 
-    A time is none when it is an hour later than each of the NEIGHBOURS trades after it and than one of those before, or earlier than each
-    of those before and than one of those after. Times that never go back all pass, whatever the pauses; but the first and the last one may
-    be `lone_us` away from the next (None: any time).
+    A time is none when it is an hour later than each of the NEIGHBOURS trades after it and than one of those
+    before, or earlier than each of those before and than one of those after. Times that never go back all
+    pass, whatever the pauses; but the first and the last one may be `lone_us` away from the next (None: any
+    time).
     """
     if not len(ts) or int(ts.max()) - int(ts.min()) <= APART_US:
         return np.ones(len(ts), np.bool_)

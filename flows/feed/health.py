@@ -16,7 +16,9 @@ RATED: Final = 60  # newest audited bars of a symbol that its mismatch rate look
 
 
 class Vitals:
-    """The newest numbers that are found beside the pipeline, for the rows of `health`. Any thread may write or read."""
+    """The newest numbers that are found beside the pipeline, for the rows of `health`. Any thread may write
+    or read.
+    """
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self._lock = threading.Lock()
@@ -53,14 +55,20 @@ class Vitals:
                 "suspended": np.full(n, self._suspended),
                 "audited": self._audited[symbols],
                 "mismatched": self._mismatched[symbols],
-                "mismatch_rate": np.array([sum(some) / len(some) if some else np.nan for some in recent], np.float64),
+                "mismatch_rate": np.array(
+                    [sum(some) / len(some) if some else np.nan for some in recent], np.float64
+                ),
             }
 
 
 class Health:
-    """Counts of the source, a row per symbol and second of the wall clock; with `vitals`, what those found who look at it from beside."""
+    """Counts of the source, a row per symbol and second of the wall clock; with `vitals`, what those found
+    who look at it from beside.
+    """
 
-    def __init__(self, symbols: tuple[str, ...], codes: Longs, now_us: Callable[[], int], vitals: Vitals | None = None) -> None:
+    def __init__(
+        self, symbols: tuple[str, ...], codes: Longs, now_us: Callable[[], int], vitals: Vitals | None = None
+    ) -> None:
         self._symbols, self._codes, self._now_us, self._vitals = symbols, codes, now_us, vitals
         self._second = now_us() // SECOND_US
         self._refused = np.zeros(len(symbols), np.int64)  # 1: the exchange refuses to stream it

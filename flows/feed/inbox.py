@@ -16,7 +16,8 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """All streams have been asked for, and all but the `refused` ones come: nothing of these is missed from now on.
+    """All streams have been asked for, and all but the `refused` ones come: nothing of these is missed from
+    now on.
 
     It comes for each connection, those that take over included.
     """

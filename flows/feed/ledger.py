@@ -9,7 +9,9 @@ from operators.columns import NEVER
 
 def gap_rows(gaps: list[Gap], symbols: tuple[str, ...], now_us: int) -> Rows:
     """The ledger's lines as rows."""
-    first_id, last_id = (np.array([getattr(gap, name) for gap in gaps], np.int64) for name in ("first_id", "last_id"))
+    first_id, last_id = (
+        np.array([getattr(gap, name) for gap in gaps], np.int64) for name in ("first_id", "last_id")
+    )
     return Rows(
         "gaps",
         {

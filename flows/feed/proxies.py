@@ -7,9 +7,9 @@
 | `ws://` | WS_PROXY, SOCKS_PROXY, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY |
 | `http://` | SOCKS_PROXY, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY |
 
-In lower case they go before those in upper case. This machine itself is never reached through a proxy, nor is what
-NO_PROXY names: hosts, domains with all below them (`binance.com`, `.binance.com`), either with a port, addresses,
-networks (`10.0.0.0/8`), or `*` for everything.
+In lower case they go before those in upper case. This machine itself is never reached through a proxy, nor is
+what NO_PROXY names: hosts, domains with all below them (`binance.com`, `.binance.com`), either with a port,
+addresses, networks (`10.0.0.0/8`), or `*` for everything.
 """
 
 import ipaddress
@@ -24,13 +24,12 @@ from flows.errors import UserError
 SOCKS: Final = ("socks5h", "socks5", "socks4a", "socks4")
 SCHEMES: Final = ("http", "https", *SOCKS)
 PORTS: Final = {"http": 80, "https": 443} | dict.fromkeys(SOCKS, 1080)  # where the variable gives none
-SHARED: Final = {True: ("socks", "https", "all"), False: ("socks", "http", "https", "all")}  # by: is the connection to be TLS
+# by: is the connection to be TLS
+SHARED: Final = {True: ("socks", "https", "all"), False: ("socks", "http", "https", "all")}
 OWN: Final = {"wss": ("wss",), "ws": ("ws",)}
 TLS: Final = {"wss": 443, "https": 443}
 LOGIN_WANTED: Final = "407"  # HTTP status of a proxy
-EXPECTED: Final = (
-    "expected http://HOST:PORT, https://HOST:PORT or socks5h://HOST:PORT, with USER:PASSWORD@ before HOST where it asks for them"
-)
+EXPECTED: Final = "expected http://HOST:PORT, https://HOST:PORT or socks5h://HOST:PORT, with USER:PASSWORD@ before HOST where it asks for them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,9 @@ def parsed(variable: str, written: str) -> Proxy:
         scheme, host, port = parts.scheme, parts.hostname or "", parts.port
         user, password = (unquote(word or "", errors="strict") for word in (parts.username, parts.password))
         ascii_host = host if host.isascii() else host.encode("idna").decode()
-    except ValueError:  # a bad port, a bracket that is not closed, escapes that are no text, a host that cannot be encoded
+    except (
+        ValueError
+    ):  # a bad port, a bracket that is not closed, escapes that are no text, a host that cannot be encoded
         raise _wrong(variable, written) from None
     scheme = {"socks": "socks5h"}.get(scheme, scheme)
     if scheme == "http" and variable == "SOCKS_PROXY":
@@ -112,19 +113,29 @@ def parsed(variable: str, written: str) -> Proxy:
     if scheme not in SCHEMES or not sound or any(not word.isprintable() for word in (user, password)):
         raise _wrong(variable, written)
     if scheme in SOCKS and not (user + password).isascii():
-        raise UserError(f"environment: {variable}: user and password of a SOCKS proxy must be ASCII here: give it others, or an HTTP proxy")
+        raise UserError(
+            f"environment: {variable}: user and password of a SOCKS proxy must be ASCII here: give it others, or an HTTP proxy"
+        )
     return Proxy(variable, scheme, ascii_host, port or PORTS[scheme], user, password)
 
 
 def _wrong(variable: str, written: str) -> UserError:
-    plain = re.fullmatch(r"(\w{1,10}://)?[\w.-]{0,60}(:\d{0,9})?/?", written)  # anything else may hold a password
-    return UserError(f"environment: {variable}: {EXPECTED}; got {repr(written) if plain else 'something else (not shown)'}")
+    # anything else may hold a password
+    plain = re.fullmatch(r"(\w{1,10}://)?[\w.-]{0,60}(:\d{0,9})?/?", written)
+    return UserError(
+        f"environment: {variable}: {EXPECTED}; got {repr(written) if plain else 'something else (not shown)'}"
+    )
 
 
 def _exempt(host: str, port: int, no_proxy: str) -> bool:
-    if urllib.request.proxy_bypass(f"{bracketed(host)}:{port}"):  # on some systems settings of the system count, too
+    # on some systems settings of the system count, too
+    if urllib.request.proxy_bypass(f"{bracketed(host)}:{port}"):
         return True
-    return any(_names(entry.strip().lower(), host.lower().rstrip("."), port) for entry in re.split(r"[,\s]+", no_proxy) if entry.strip())
+    return any(
+        _names(entry.strip().lower(), host.lower().rstrip("."), port)
+        for entry in re.split(r"[,\s]+", no_proxy)
+        if entry.strip()
+    )
 
 
 def _names(entry: str, host: str, port: int) -> bool:

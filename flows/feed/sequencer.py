@@ -1,4 +1,6 @@
-"""Ids to an unbroken sequence of trades: order, duplicates, holes, watermarks. No sockets and no clock: `now` is passed in."""
+"""Ids to an unbroken sequence of trades: order, duplicates, holes, watermarks. No sockets and no clock: `now`
+is passed in.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +8,21 @@ from typing import Any, Final
 
 import numpy as np
 
-from flows.feed.backlog import DISCONNECT, FILLED, LOST, NONE, OPEN, UNFILLABLE, Backlog, Gap, Hole, Page, Patience, Request, Times
+from flows.feed.backlog import (
+    DISCONNECT,
+    FILLED,
+    LOST,
+    NONE,
+    OPEN,
+    UNFILLABLE,
+    Backlog,
+    Gap,
+    Hole,
+    Page,
+    Patience,
+    Request,
+    Times,
+)
 from flows.feed.frames import COLUMNS, NEIGHBOURS, Frames, join, plausible
 from flows.retrying import backoff
 from operators.columns import NEVER, SECOND_US, Flags, Longs, Trades
@@ -17,18 +33,22 @@ HELD: Final = 1_000_000  # trades held behind holes, of all symbols: about 80 MB
 
 @dataclass(slots=True)
 class Sequencer:
-    """Frames in whatever order, trades out in id order, each id once; a hole holds back everything of its symbol behind it.
+    """Frames in whatever order, trades out in id order, each id once; a hole holds back everything of its
+    symbol behind it.
 
-    A symbol's watermark is the time of its last released trade, and also the newest time seen on any symbol less `quiet_us`, so that a
-    quiet symbol gets its bars; the latter never while the partition is disconnected, while the symbol has a hole, or before the exchange
-    was asked what came since the last connect.
+    A symbol's watermark is the time of its last released trade, and also the newest time seen on any symbol
+    less `quiet_us`, so that a quiet symbol gets its bars; the latter never while the partition is
+    disconnected, while the symbol has a hole, or before the exchange was asked what came since the last
+    connect.
 
-    `contiguous` is the market's policy: each id is the one before + 1, and a jump a hole. Where ids only grow (not contiguous), a jump
-    while connected is none: trades behind one wait `grace_s` for messages in another order, and no longer. What came while the socket was
-    down is asked for until the exchange lists the first id that the socket brought since, or a later one; what it does not list is none.
+    `contiguous` is the market's policy: each id is the one before + 1, and a jump a hole. Where ids only grow
+    (not contiguous), a jump while connected is none: trades behind one wait `grace_s` for messages in another
+    order, and no longer. What came while the socket was down is asked for until the exchange lists the first
+    id that the socket brought since, or a later one; what it does not list is none.
 
-    A symbol whose stream alone is silent is asked about (`Request.probe`). When the exchange has trades of it that are overdue, the stream
-    is dead: `take_dead` names it, and its watermark stands until `subscribed` tells of a new connection.
+    A symbol whose stream alone is silent is asked about (`Request.probe`). When the exchange has trades of it
+    that are overdue, the stream is dead: `take_dead` names it, and its watermark stands until `subscribed`
+    tells of a new connection.
     """
 
     symbols: int
@@ -39,7 +59,8 @@ class Sequencer:
     last_ts: Longs = field(init=False)  # (symbols,) time of the last released trade
     watermark: Longs = field(init=False)  # (symbols,)
     broken: Flags = field(init=False)  # (symbols,) ids before the next trade were given up
-    seen_ts: int = NEVER  # newest time of any message; not of an answer, which may be ahead of a socket that is silent
+    # newest time of any message; not of an answer, which may be ahead of a socket that is silent
+    seen_ts: int = NEVER
     connected: bool = False
     _duplicates: Longs = field(init=False)  # (symbols,) since the last take_duplicates()
     _connections: int = 0
@@ -76,7 +97,9 @@ class Sequencer:
             setattr(self, name, content.copy() if isinstance(content, np.ndarray) else content)
 
     def begin(self, symbol: int, first_id: int, ts: int, *, broken: bool) -> None:
-        """Start a symbol that has released nothing at a known trade; before the first frame. `broken`: what came before was not seen."""
+        """Start a symbol that has released nothing at a known trade; before the first frame. `broken`: what
+        came before was not seen.
+        """
         if self.last[symbol] == NONE:
             self.last[symbol], self.last_ts[symbol], self.broken[symbol] = first_id - 1, ts, broken
 
@@ -117,7 +140,8 @@ class Sequencer:
             for s, backlog in [(s, backlog) for s, backlog in self._backlogs.items() if backlog.size]:
                 self._merge(s, backlog)
                 self._begin(s, backlog)
-                self._doubt(s, now, DISCONNECT)  # what was to come before the newest of its messages comes no more
+                # what was to come before the newest of its messages comes no more
+                self._doubt(s, now, DISCONNECT)
 
     def feed(self, frames: Frames, now: float) -> None:
         """Frames from the socket, in the order in which they came."""
@@ -126,7 +150,8 @@ class Sequencer:
             return
         self.seen_ts = max(self.seen_ts, int(frames.ts.max()))
         if np.any(frames.symbol[1:] < frames.symbol[:-1]):
-            keys = frames.symbol.astype(np.int16) if self.symbols < 2**15 else frames.symbol  # 16 bits are sorted in one pass
+            # 16 bits are sorted in one pass
+            keys = frames.symbol.astype(np.int16) if self.symbols < 2**15 else frames.symbol
             frames = frames.rows(np.argsort(keys, kind="stable"))
         start = np.flatnonzero(np.concatenate(([True], frames.symbol[1:] != frames.symbol[:-1])))
         of = frames.symbol[start]  # (groups,)
@@ -134,7 +159,11 @@ class Sequencer:
         self._silence_s[of], self._probe_at[of] = self.patience.silence_s, now + self.patience.silence_s
         before = np.concatenate(([0], frames.id[:-1]))
         before[start] = self.last[of]
-        smooth = np.logical_and.reduceat(frames.id == before + 1, start) & ~self._waits[of] & (self.last[of] != NONE)
+        smooth = (
+            np.logical_and.reduceat(frames.id == before + 1, start)
+            & ~self._waits[of]
+            & (self.last[of] != NONE)
+        )
         size = np.diff(np.append(start, n))
         if smooth.all():
             self._pass(frames, start, size)
@@ -164,7 +193,11 @@ class Sequencer:
         self._merge(s, backlog)
         backlog.refusals = 0
         self._accept(s, backlog, request, page, now)
-        helped = bool(self.last[s] >= request.from_id or (page.ids == request.from_id).any() or backlog.known_to >= request.from_id)
+        helped = bool(
+            self.last[s] >= request.from_id
+            or (page.ids == request.from_id).any()
+            or backlog.known_to >= request.from_id
+        )
         caught_up = request.to_id is None and not page.full and not request.probe
         if caught_up and request.connection == self._connections:
             backlog.checked, backlog.due = True, now + self.patience.settle_s
@@ -239,7 +272,9 @@ class Sequencer:
         return gaps
 
     def take_dead(self) -> list[int]:
-        """Symbols since the last call whose streams are dead: the exchange has trades that the socket did not bring."""
+        """Symbols since the last call whose streams are dead: the exchange has trades that the socket did not
+        bring.
+        """
         dead, self._dead = self._dead, []
         return dead
 
@@ -255,7 +290,9 @@ class Sequencer:
     # symbols without a hole
 
     def _pass(self, frames: Frames, start: Longs, size: Longs) -> None:
-        """Release rows that go on where their symbols stand; `start` and `size` are those of each symbol's run."""
+        """Release rows that go on where their symbols stand; `start` and `size` are those of each symbol's
+        run.
+        """
         of = frames.symbol[start]
         after_hole = np.zeros(len(frames), np.bool_)
         after_hole[start] = self.broken[of]
@@ -267,7 +304,9 @@ class Sequencer:
     # symbols with one
 
     def _doubt(self, s: int, now: float, cause: str) -> None:
-        """A symbol that has begun may miss what is to come after its newest id; where ids only grow, after those that have waited."""
+        """A symbol that has begun may miss what is to come after its newest id; where ids only grow, after
+        those that have waited.
+        """
         backlog = self._backlog(s)
         self._merge(s, backlog)
         hole = backlog.unended
@@ -303,7 +342,9 @@ class Sequencer:
         new = not backlog.size
         self._append(backlog, frames, now)
         most = self._most() if self.contiguous else REACH
-        if self.last[s] != NONE and (new or backlog.size > 2 * most or bool((frames.id == self.last[s] + 1).any())):
+        if self.last[s] != NONE and (
+            new or backlog.size > 2 * most or bool((frames.id == self.last[s] + 1).any())
+        ):
             self._merge(s, backlog)
             self._advance(s, backlog, now)
 
@@ -376,15 +417,23 @@ class Sequencer:
         return False
 
     def _pass_jumps(self, backlog: Backlog, now: float) -> None:
-        """Of ids that only grow, and while nothing is asked for: what had its time to come in another order has come."""
-        n = int(np.searchsorted(backlog.rows.id, backlog.holes[0].first_id)) if backlog.holes else len(backlog.rows)
+        """Of ids that only grow, and while nothing is asked for: what had its time to come in another order
+        has come.
+        """
+        n = (
+            int(np.searchsorted(backlog.rows.id, backlog.holes[0].first_id))
+            if backlog.holes
+            else len(backlog.rows)
+        )
         aged = np.flatnonzero(backlog.arrived[:n] + self.patience.grace_s <= now)
         newest = max(int(aged[-1]) if len(aged) else -1, n - 1 - REACH)
         if newest >= 0:
             backlog.known_to = max(backlog.known_to, int(backlog.rows.id[newest]))
 
     def _drop_newest(self, backlog: Backlog, now: float) -> None:
-        """Keep the memory bounded while a hole stays open: what is dropped is asked for later, as if the socket had missed it."""
+        """Keep the memory bounded while a hole stays open: what is dropped is asked for later, as if the
+        socket had missed it.
+        """
         most = self._most()
         self._keep(backlog, backlog.rows.rows(slice(0, most)), backlog.arrived[:most])
         newest, ts = int(backlog.rows.id[-1]), int(backlog.rows.ts[-1])
@@ -409,7 +458,9 @@ class Sequencer:
             del backlog.holes[0]
 
     def _note_holes(self, s: int, backlog: Backlog, to_id: int) -> None:
-        """Remember what is missing before `to_id`; the first hole, once asked for in vain, stands in the ledger as open."""
+        """Remember what is missing before `to_id`; the first hole, once asked for in vain, stands in the
+        ledger as open.
+        """
         rows = backlog.rows
         before = np.concatenate(([self.last[s]], rows.id[:-1]))
         ts = np.concatenate(([self.last_ts[s]], rows.ts[:-1]))
@@ -419,7 +470,10 @@ class Sequencer:
         jumps = (rows.id > before + 1) & (before >= backlog.noted_to) & (rows.id <= to_id) & self.contiguous
         for k in np.flatnonzero(jumps).tolist():
             first_id, last_id = int(before[k]) + 1, int(rows.id[k]) - 1
-            if not any(hole.first_id <= first_id and (hole.last_id is None or first_id <= hole.last_id) for hole in backlog.holes):
+            if not any(
+                hole.first_id <= first_id and (hole.last_id is None or first_id <= hole.last_id)
+                for hole in backlog.holes
+            ):
                 backlog.holes.append(Hole(first_id, last_id, int(ts[k]), LOST))
         backlog.noted_to = max(backlog.noted_to, to_id)
         backlog.holes.sort(key=lambda hole: hole.first_id)
@@ -435,7 +489,8 @@ class Sequencer:
         to_id = request.to_id
         if to_id is None and backlog.unended is not None:
             to_id = backlog.unended.stream_id
-        void = np.setdiff1d(page.ids, frames.id)  # told, but no trade: price 0. So there is nothing to wait for
+        # told, but no trade: price 0. So there is nothing to wait for
+        void = np.setdiff1d(page.ids, frames.id)
         if len(void):
             frames = join([frames, self._void(s, void)], self.symbols)
         missing = (frames.id > self.last[s]) & ~np.isin(frames.id, backlog.rows.id)
@@ -450,12 +505,16 @@ class Sequencer:
         self._merge(s, backlog)
 
     def _plausible(self, s: int, backlog: Backlog, frames: Frames) -> Frames:
-        """The exchange's trades without those whose time neither the one before nor those that wait behind confirm: they are told again."""
+        """The exchange's trades without those whose time neither the one before nor those that wait behind
+        confirm: they are told again.
+        """
         before, behind = self.last_ts[s : s + 1], backlog.rows.rows(slice(0, NEIGHBOURS)).ts
         if before[0] == NEVER:
             before = before[:0]
         ts = np.concatenate((before, frames.ts, behind))
-        return frames.rows(plausible(np.zeros(len(ts), np.int32), ts, lone_us=None)[len(before) : len(before) + len(frames)])
+        return frames.rows(
+            plausible(np.zeros(len(ts), np.int32), ts, lone_us=None)[len(before) : len(before) + len(frames)]
+        )
 
     def _void(self, s: int, ids: Longs) -> Frames:
         """Rows that hold the place of ids without a trade."""
@@ -463,11 +522,21 @@ class Sequencer:
         ts = np.full(n, self.last_ts[s])
         nothing = np.full(n, np.nan)
         return Frames(
-            np.full(n, s, np.int32), ids, ts, nothing, nothing, np.zeros(n, np.bool_), zeros, ts, np.zeros(self.symbols, np.int64)
+            np.full(n, s, np.int32),
+            ids,
+            ts,
+            nothing,
+            nothing,
+            np.zeros(n, np.bool_),
+            zeros,
+            ts,
+            np.zeros(self.symbols, np.int64),
         )
 
     def _take_refusal(self, backlog: Backlog, page: Page, now: float) -> None:
-        """The exchange does not tell. While trades wait, it is asked again until they have waited for long; else now and then."""
+        """The exchange does not tell. While trades wait, it is asked again until they have waited for long;
+        else now and then.
+        """
         if backlog.size:
             backlog.refusals += 1
             self._retry_later(backlog, now)
@@ -478,16 +547,24 @@ class Sequencer:
             backlog.due = now + self.patience.refused_s
 
     def _is_vain(self, backlog: Backlog, now: float) -> bool:
-        """Whether the missing ids have been asked for often enough: the exchange says that they do not exist, or refuses to tell."""
-        refused = backlog.refusals >= self.patience.tries and now - backlog.asking_since >= self.patience.refused_s
+        """Whether the missing ids have been asked for often enough: the exchange says that they do not exist,
+        or refuses to tell.
+        """
+        refused = (
+            backlog.refusals >= self.patience.tries and now - backlog.asking_since >= self.patience.refused_s
+        )
         return refused or backlog.denials >= self.patience.tries
 
     def _retry_later(self, backlog: Backlog, now: float) -> None:
-        backlog.next_try = now + backoff(backlog.attempts, self.patience.backoff_s, self.patience.backoff_cap_s)
+        backlog.next_try = now + backoff(
+            backlog.attempts, self.patience.backoff_s, self.patience.backoff_cap_s
+        )
         backlog.attempts += 1
 
     def _conclude(self, s: int, backlog: Backlog) -> None:
-        """The exchange gave what came while the socket was down, and the socket is still silent: that was all."""
+        """The exchange gave what came while the socket was down, and the socket is still silent: that was
+        all.
+        """
         hole = backlog.unended
         assert hole is not None
         if self.last[s] >= hole.first_id:
@@ -523,8 +600,15 @@ class Sequencer:
     # streams that are silent alone
 
     def _probes(self, now: float) -> list[Request]:
-        """What to ask about the symbol that has been silent for longest, if it is time and others stream; one at a time."""
-        if self._probing or not self.connected or now < self._next_probe or now - self._heard >= self.patience.silence_s:
+        """What to ask about the symbol that has been silent for longest, if it is time and others stream; one
+        at a time.
+        """
+        if (
+            self._probing
+            or not self.connected
+            or now < self._next_probe
+            or now - self._heard >= self.patience.silence_s
+        ):
             return []
         s = int(np.argmin(self._probe_at))
         if self._probe_at[s] > now:
@@ -562,7 +646,8 @@ class Sequencer:
             self._dead.append(s)
             if not self.contiguous:
                 for other in np.flatnonzero(self.last != NONE).tolist():
-                    self._doubt(other, now, LOST)  # its stream may have died with this one, and no jump will tell
+                    # its stream may have died with this one, and no jump will tell
+                    self._doubt(other, now, LOST)
         return True
 
     # watermarks

@@ -1,4 +1,6 @@
-"""Where a pipeline without a recovery store begins: the bars before that time, from the database or the exchange, and each symbol's next id."""
+"""Where a pipeline without a recovery store begins: the bars before that time, from the database or the
+exchange, and each symbol's next id.
+"""
 
 import logging
 import threading
@@ -31,7 +33,9 @@ SECOND: Final = "1s"
 SETTLED_S: Final = 5  # the exchange's newest candles may still miss trades that its stream has told
 SETTLE_S: Final = 10.0
 REMADE_S: Final = 30  # of what the database has, before its newest bars
-RESUMABLE_S: Final = 3_600  # a database whose newest bars are older is not gone on with: their trades would take minutes of request budget
+# a database whose newest bars are older is not gone on with: their trades would take minutes of request
+# budget
+RESUMABLE_S: Final = 3_600
 SAY_EVERY: Final = 10  # symbols
 TRIES: Final = 5
 MOST: Final = 1_000_000_000  # bars: all of them
@@ -39,16 +43,18 @@ PAUSE_S: Final = 1.0  # doubled for each try after
 LOOK_S: Final = 0.05  # how often a search looks whether it is to end
 
 Say = Callable[[str], None]
-States = Mapping[tuple[str, str, str], tuple[bool, int, float]]  # (rule, subject, timeframe) to active, episode, value
+# (rule, subject, timeframe) to active, episode, value
+States = Mapping[tuple[str, str, str], tuple[bool, int, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """What a pipeline begins with.
 
-    `resumed`: the database goes up to there. `until` is a whole second (µs since the epoch); `first` has for each symbol the id of its first trade from then on; `seconds` are 1 s
-    bars that end there and reach back to the opening of every bar in progress; `bars` all the closed ones of the settings' timeframes,
-    stage by stage; `states` those of the alerts, where the database's rows end there.
+    `resumed`: the database goes up to there. `until` is a whole second (µs since the epoch); `first` has for
+    each symbol the id of its first trade from then on; `seconds` are 1 s bars that end there and reach back
+    to the opening of every bar in progress; `bars` all the closed ones of the settings' timeframes, stage by
+    stage; `states` those of the alerts, where the database's rows end there.
     """
 
     until: int = 0
@@ -60,10 +66,18 @@ class Start:
 
 
 def rows_needed(settings: Settings, timeframe: str) -> int:
-    """Bars of the timeframe that everything measured on it looks back to, the tests behind `coint_share` included."""
+    """Bars of the timeframe that everything measured on it looks back to, the tests behind `coint_share`
+    included.
+    """
     windows = [window for pair in settings.pairs for window in pair.windows if window.timeframe == timeframe]
     known_stale = stale_after(settings, timeframe) + 1
-    return max([LONG_WINDOW + 1, known_stale, *(max(w.hedge, w.zscore, w.correlation + 1, w.adf + TESTS * w.adf_every) for w in windows)])
+    return max(
+        [
+            LONG_WINDOW + 1,
+            known_stale,
+            *(max(w.hedge, w.zscore, w.correlation + 1, w.adf + TESTS * w.adf_every) for w in windows),
+        ]
+    )
 
 
 def left_open(settings: Settings, endpoint: Endpoint) -> tuple[Gap, ...]:
@@ -71,7 +85,8 @@ def left_open(settings: Settings, endpoint: Endpoint) -> tuple[Gap, ...]:
     codes = {symbol: code for code, symbol in enumerate(settings.symbols)}
     with connect(endpoint) as connection:
         found = connection.execute(
-            "SELECT ts::LONG, symbol, first_id, last_id, cause, trades FROM gaps WHERE status = %s ORDER BY ts", (OPEN,)
+            "SELECT ts::LONG, symbol, first_id, last_id, cause, trades FROM gaps WHERE status = %s ORDER BY ts",
+            (OPEN,),
         ).fetchall()
     return tuple(
         Gap(ts, codes[symbol], first_id, last_id, cause, OPEN, trades)
@@ -83,8 +98,16 @@ def left_open(settings: Settings, endpoint: Endpoint) -> tuple[Gap, ...]:
 class Beginning:
     """Finds the start once, however many partitions ask for it; `stopping`: whether the search is to end."""
 
-    def __init__(self, settings: Settings, endpoint: Endpoint, api: Api, say: Say, stopping: Callable[[], bool] = bool) -> None:
-        self._settings, self._endpoint, self._api, self._say, self._stopping = settings, endpoint, api, say, stopping
+    def __init__(
+        self, settings: Settings, endpoint: Endpoint, api: Api, say: Say, stopping: Callable[[], bool] = bool
+    ) -> None:
+        self._settings, self._endpoint, self._api, self._say, self._stopping = (
+            settings,
+            endpoint,
+            api,
+            say,
+            stopping,
+        )
         self._start: Start | None = None
 
     @property
@@ -98,11 +121,15 @@ class Beginning:
             try:
                 self._start = self._searched(decided)
             except Failed as error:
-                raise UserError(f"exchange: {self._api.base_url}: no history to begin with: {error}; {error.advice}") from None
+                raise UserError(
+                    f"exchange: {self._api.base_url}: no history to begin with: {error}; {error.advice}"
+                ) from None
         return self._start
 
     def _searched(self, decided: tuple[int, bool] | None) -> Start:
-        """The start, found on a thread of its own: no request and no query that is under way keeps a signal waiting."""
+        """The start, found on a thread of its own: no request and no query that is under way keeps a signal
+        waiting.
+        """
         found: list[Start | BaseException] = []
 
         def search() -> None:
@@ -130,24 +157,39 @@ class Beginning:
         if not known:
             return Start()
         at = np.datetime64(until, "us").astype("datetime64[s]")
-        self._say(f"history: {'going on where the database ends,' if resumed else 'from the exchange, up to'} {at}Z")
+        self._say(
+            f"history: {'going on where the database ends,' if resumed else 'from the exchange, up to'} {at}Z"
+        )
         seconds: list[Bars] = []
         stages: tuple[list[Bars], list[Bars]] = [], []
         for number, symbol in enumerate(known, start=1):
             self._assemble(symbol, until, seconds, stages)
             if number % SAY_EVERY == 0 or number == len(known):
                 self._say(f"history: bars of {number} of {len(known)} symbols")
-        bars = tuple(self._joined(found, stage) for found, stage in zip(stages, (WARMING, RESUMED if resumed else WARM), strict=True))
-        return Start(until, resumed, known, self._joined(seconds, WARMING), bars, self._alert_states(until) if resumed else {})
+        bars = tuple(
+            self._joined(found, stage)
+            for found, stage in zip(stages, (WARMING, RESUMED if resumed else WARM), strict=True)
+        )
+        return Start(
+            until,
+            resumed,
+            known,
+            self._joined(seconds, WARMING),
+            bars,
+            self._alert_states(until) if resumed else {},
+        )
 
     # the beginning
 
     def _beginning(self) -> tuple[int, bool]:
-        """A while before the database's newest bars end, if that is not long ago; else a time that the exchange's candles have reached."""
+        """A while before the database's newest bars end, if that is not long ago; else a time that the
+        exchange's candles have reached.
+        """
         now = self._ask(partial(server_time_us, self._api))
         shortest = self._settings.timeframes[0]
         with suppress(UserError):  # a suspended table shows what it shows
-            settle(self._endpoint, SETTLE_S)  # an earlier run's last rows may be acknowledged, but not visible yet
+            # an earlier run's last rows may be acknowledged, but not visible yet
+            settle(self._endpoint, SETTLE_S)
         with connect(self._endpoint) as connection:
             found = connection.execute(
                 "SELECT symbol, min(ts)::LONG, max(ts)::LONG FROM bars WHERE timeframe = %s AND ts >= %s::LONG::TIMESTAMP AND ts < %s::LONG::TIMESTAMP",
@@ -156,7 +198,8 @@ class Beginning:
         known = [(first, last) for symbol, first, last in found if symbol in self._settings.symbols]
         if not known:
             return (now // SECOND_US - SETTLED_S) * SECOND_US, False
-        # What was measured on the newest bars may not have been written when the run before ended: all of it is made again.
+        # What was measured on the newest bars may not have been written when the run before ended: all of it
+        # is made again.
         begun, end = max(first for first, _ in known), min(last for _, last in known)
         return max(end - REMADE_S * SECOND_US, min(begun, end)) + timeframe_us(shortest), True
 
@@ -197,7 +240,9 @@ class Beginning:
 
     # its bars
 
-    def _assemble(self, symbol: str, until: int, seconds: list[Bars], stages: tuple[list[Bars], list[Bars]]) -> None:
+    def _assemble(
+        self, symbol: str, until: int, seconds: list[Bars], stages: tuple[list[Bars], list[Bars]]
+    ) -> None:
         """Add the symbol's bars: of each timeframe twice what its windows need, the first half to fill them."""
         code = self._settings.symbols.index(symbol)
         lengths = {word: timeframe_us(word) for word in self._settings.timeframes}
@@ -209,9 +254,14 @@ class Beginning:
         starts[SECOND] = min(starts.get(SECOND, seeds_from), seeds_from)
         ends[SECOND] = until
         with connect(self._endpoint) as connection:
-            stored = {word: stored_bars(connection, symbol, word, starts[word], ends[word]) for word in lengths}
-        lacking = [word for word, us in lengths.items() if len(stored[word]["ts"]) * us < ends[word] - starts[word]]
-        told: dict[int, Candles] = {}  # the exchange's candles by their length, each as far back as any timeframe lacks bars
+            stored = {
+                word: stored_bars(connection, symbol, word, starts[word], ends[word]) for word in lengths
+            }
+        lacking = [
+            word for word, us in lengths.items() if len(stored[word]["ts"]) * us < ends[word] - starts[word]
+        ]
+        # the exchange's candles by their length, each as far back as any timeframe lacks bars
+        told: dict[int, Candles] = {}
         for base in {interval_us(lengths[word]) for word in lacking}:
             earliest = min(starts[word] for word in lacking if interval_us(lengths[word]) == base)
             told[base] = self._ask(partial(klines, self._api, symbol, base, earliest, until))
@@ -222,7 +272,11 @@ class Beginning:
                 found = merged(resampled(told[base], base, us, starts[word], ends[word]), found)
             found = without_holes(found, us, ends[word])
             if us == SECOND_US:
-                seconds.append(_bars(code, us, {name: column[found["ts"] >= seeds_from] for name, column in found.items()}))
+                seconds.append(
+                    _bars(
+                        code, us, {name: column[found["ts"] >= seeds_from] for name, column in found.items()}
+                    )
+                )
             if word in needed:
                 split = int(np.searchsorted(found["ts"], ends[word] - needed[word] * us))
                 stages[0].append(_bars(code, us, {name: column[:split] for name, column in found.items()}))
@@ -234,8 +288,12 @@ class Beginning:
         return Bars(**columns, watermark=np.zeros(len(self._settings.symbols), np.int64), stage=stage)
 
 
-def stored_bars(connection: Any, symbol: str, timeframe: str, start: int, end: int, most: int = MOST) -> Candles:
-    """The database's bars that open within [start, end) and whether each is `complete`, the first `most` of them."""
+def stored_bars(
+    connection: Any, symbol: str, timeframe: str, start: int, end: int, most: int = MOST
+) -> Candles:
+    """The database's bars that open within [start, end) and whether each is `complete`, the first `most` of
+    them.
+    """
     rows = connection.execute(
         f"SELECT ts::LONG, {', '.join(FIELDS)}, complete FROM bars WHERE symbol = %s AND timeframe = %s "
         "AND ts >= %s::LONG::TIMESTAMP AND ts < %s::LONG::TIMESTAMP ORDER BY ts LIMIT %s",
@@ -243,9 +301,13 @@ def stored_bars(connection: Any, symbol: str, timeframe: str, start: int, end: i
     ).fetchall()
     columns = list(zip(*rows, strict=True)) if rows else [()] * (len(FIELDS) + 2)
     types = [np.int64, *(np.int64 if name == "trades" else np.float64 for name in FIELDS), np.bool_]
-    return {name: np.array(column, kind) for name, column, kind in zip(("ts", *FIELDS, "complete"), columns, types, strict=True)}
+    return {
+        name: np.array(column, kind)
+        for name, column, kind in zip(("ts", *FIELDS, "complete"), columns, types, strict=True)
+    }
 
 
 def _bars(code: int, timeframe: int, columns: Candles) -> Bars:
     n = len(columns["ts"])
-    return Bars(symbol=np.full(n, code, np.int32), timeframe=np.full(n, timeframe), **columns, watermark=np.zeros(0, np.int64))  # type: ignore[arg-type]
+    named: dict[str, Any] = {**columns}
+    return Bars(np.full(n, code, np.int32), np.full(n, timeframe), **named, watermark=np.zeros(0, np.int64))

@@ -1,4 +1,6 @@
-"""Where live trades come from: the exchange. A recording (flows/replay/source.py) gives the dataflow the same batches."""
+"""Where live trades come from: the exchange. A recording (flows/replay/source.py) gives the dataflow the same
+batches.
+"""
 
 import json
 import logging
@@ -36,14 +38,18 @@ log = logging.getLogger(__name__)
 
 MOST: Final = 20_000  # messages in a batch
 QUEUE: Final = 200_000  # messages between the socket and the dataflow
-SPACING_S: Final = 0.025  # between two batches: one through the dataflow costs about as much for a trade as for a hundred
+# between two batches: one through the dataflow costs about as much for a trade as for a hundred
+SPACING_S: Final = 0.025
 TRADE_SEEN, DATABASE, EXCHANGE = "trade", "database", "exchange"
-FirstId = tuple[int, int, str]  # id; time, µs: that of the trade, or where the history of the database or the exchange ends
+# id; time, µs: that of the trade, or where the history of the database or the exchange ends
+FirstId = tuple[int, int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What tests scale, what simulations replace (clocks, chance, sockets and REST), and what is shared with those who work beside a source."""
+    """What tests scale, what simulations replace (clocks, chance, sockets and REST), and what is shared with
+    those who work beside a source.
+    """
 
     patience: Patience = field(default_factory=Patience)
     timing: Timing = field(default_factory=Timing)
@@ -78,7 +84,9 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         symbols, source = settings.symbols, settings.source
         self._codes = {symbol: code for code, symbol in enumerate(symbols)}
         self._sequencer = Sequencer(len(symbols), source.quiet_us, options.patience, source.ids == CONTIGUOUS)
-        self._first_ids = settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None
+        self._first_ids = (
+            settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None
+        )
         self._health = Health(symbols, np.array(codes, np.int64), options.wall_us, options.vitals)
         self._first = read_first_ids(self._first_ids)
         self._left_open = [gap for gap in options.left_open if gap.symbol in codes]
@@ -87,17 +95,26 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
             self._sequencer.resume(state)
         elif beginning is not None:
             self._open(codes, beginning)
-        for symbol, (first_id, ts, origin) in self._first.items():  # one that began after the snapshot is only here
+        # one that began after the snapshot is only here
+        for symbol, (first_id, ts, origin) in self._first.items():
             if symbol in self._codes:
                 self._sequencer.begin(self._codes[symbol], first_id, ts, broken=origin == TRADE_SEEN)
         self._inbox = Inbox(options.queue)
         self._rest = options.rest(
-            source.rest_url, source.stream, symbols, lambda *answer: self._inbox.put(answer), options.limits, options.budget
+            source.rest_url,
+            source.stream,
+            symbols,
+            lambda *answer: self._inbox.put(answer),
+            options.limits,
+            options.budget,
         )
         self._streams = {stream_name(symbols[code], source.stream): code for code in codes}
-        self._stream = options.stream(source.ws_url, list(self._streams), self._inbox, options.chance(), options.timing)
+        self._stream = options.stream(
+            source.ws_url, list(self._streams), self._inbox, options.chance(), options.timing
+        )
         self._told = dict.fromkeys(("unreadable", "off_market", "unfillable"), 0)
-        self._drained = -options.spacing_s  # when the last batch was taken that was not empty, s of the monotonic clock
+        # when the last batch was taken that was not empty, s of the monotonic clock
+        self._drained = -options.spacing_s
         self._rest.start()
         self._stream.start()
 
@@ -130,7 +147,11 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         self._health.released(trades, self._sequencer.take_duplicates())
         ledger = [*self._sequencer.take_gaps(), *self._ended()]
         lost = sum(gap.trades for gap in ledger if gap.status == UNFILLABLE)
-        self._tell("unfillable", lost, "trades that the exchange does not give: their bars are not complete, table gaps has their ids;")
+        self._tell(
+            "unfillable",
+            lost,
+            "trades that the exchange does not give: their bars are not complete, table gaps has their ids;",
+        )
         gaps = gap_rows(ledger, self._settings.symbols, self._options.wall_us())
         health = self._health.rows(len(self._inbox))
         if not (len(trades) or len(gaps) or len(health) or (trades.watermark != before).any()):
@@ -138,7 +159,9 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         return [(self._name, Feed(trades, gaps, health))]
 
     def _drain(self) -> list[Any]:
-        """What has come. What comes soon after the last batch is gathered, what comes after a silence is taken at once."""
+        """What has come. What comes soon after the last batch is gathered, what comes after a silence is
+        taken at once.
+        """
         time.sleep(max(0.0, self._drained + self._options.spacing_s - time.monotonic()))
         entries = self._inbox.drain(self._options.wait_s, MOST)
         if entries:
@@ -146,12 +169,19 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         return entries
 
     def _ended(self) -> list[Gap]:
-        """How holes ended that an earlier run left open: by now they are filled, unless this run began behind them."""
+        """How holes ended that an earlier run left open: by now they are filled, unless this run began behind
+        them.
+        """
         ended = [gap for gap in self._left_open if self._sequencer.last[gap.symbol] >= gap.last_id]
         self._left_open = [gap for gap in self._left_open if self._sequencer.last[gap.symbol] < gap.last_id]
-        behind = {symbol: first_id for symbol, (first_id, _, origin) in self._first.items() if origin == EXCHANGE}
+        behind = {
+            symbol: first_id for symbol, (first_id, _, origin) in self._first.items() if origin == EXCHANGE
+        }
         lost = [gap.last_id < behind.get(self._settings.symbols[gap.symbol], 0) for gap in ended]
-        return [replace(gap, status=UNFILLABLE if is_lost else FILLED) for gap, is_lost in zip(ended, lost, strict=True)]
+        return [
+            replace(gap, status=UNFILLABLE if is_lost else FILLED)
+            for gap, is_lost in zip(ended, lost, strict=True)
+        ]
 
     def snapshot(self) -> dict[str, Any]:
         return {**self._sequencer.snapshot(), "opened": not self._opening}
@@ -171,7 +201,11 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
                 log.warning("%s: the exchange is about to close this connection; opening another", self._name)
                 self._stream.renew()
         self._tell("unreadable", frames.unreadable, "messages that cannot be read")
-        self._tell("off_market", frames.off_market, "messages that are no trades of the market (their X is not MARKET)")
+        self._tell(
+            "off_market",
+            frames.off_market,
+            "messages that are no trades of the market (their X is not MARKET)",
+        )
 
     def _tell(self, what: str, more: int, words: str) -> None:
         """Say how many there have been so far at the 1st, 2nd, 4th, 8th …: one line each, not a flood."""
@@ -182,16 +216,29 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
     def _replace_dead_streams(self) -> None:
         if dead := self._sequencer.take_dead():
             names = ", ".join(self._settings.symbols[code] for code in dead)
-            log.warning("%s: the exchange has trades of %s that this connection did not bring; opening another", self._name, names)
+            log.warning(
+                "%s: the exchange has trades of %s that this connection did not bring; opening another",
+                self._name,
+                names,
+            )
             self._stream.renew()
 
-    def _heed(self, entry: Connected | Subscribed | Joined | Disconnected | Broken | tuple[Request, Page | None], now: float) -> None:
+    def _heed(
+        self,
+        entry: Connected | Subscribed | Joined | Disconnected | Broken | tuple[Request, Page | None],
+        now: float,
+    ) -> None:
         match entry:
             case Connected(again):
                 self._sequencer.connect(now, DISCONNECT if again else RESTART)
                 if again:
                     self._health.reconnected()
-                log.info("%s: %s to %s", self._name, "connected again" if again else "connected", self._settings.source.ws_url)
+                log.info(
+                    "%s: %s to %s",
+                    self._name,
+                    "connected again" if again else "connected",
+                    self._settings.source.ws_url,
+                )
             case Subscribed(refused):
                 codes = [self._streams[stream] for stream in refused]
                 self._health.subscribed(codes)
@@ -211,14 +258,18 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
                 self._sequencer.answer(request, page, now)
 
     def _open(self, codes: list[int], beginning: Beginning) -> None:
-        """Begin behind the history that fills the windows, unless an earlier run has begun without one and left no snapshot."""
+        """Begin behind the history that fills the windows, unless an earlier run has begun without one and
+        left no snapshot.
+        """
         decided = {(ts, origin == DATABASE) for _, ts, origin in self._first.values() if origin != TRADE_SEEN}
         if self._first and not decided:
             return
         start = beginning.find(max(decided, default=None))
         own = {self._settings.symbols[code] for code in codes}
         for symbol in own & start.first.keys():
-            self._first.setdefault(symbol, (start.first[symbol], start.until, DATABASE if start.resumed else EXCHANGE))
+            self._first.setdefault(
+                symbol, (start.first[symbol], start.until, DATABASE if start.resumed else EXCHANGE)
+            )
         self._write_first_ids()
         nothing = self._sequencer.release(0.0), gap_rows([], self._settings.symbols, 0), self._health.rows(0)
         feeds = [Feed(*nothing, bars=bars.rows(np.isin(bars.symbol, codes))) for bars in start.bars]
@@ -232,20 +283,29 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         try:
             write_durably(self._first_ids, json.dumps(self._first))
         except OSError as error:
-            raise UserError(f"recovery: {self._first_ids}: {error.strerror}; give recovery.dir a directory that can be written") from error
+            raise UserError(
+                f"recovery: {self._first_ids}: {error.strerror}; give recovery.dir a directory that can be written"
+            ) from error
 
     def _note_first_ids(self, trades: Trades, begun: Flags) -> None:
-        """Before a symbol's first trade is released, its id is on disk: a restart before the first snapshot resumes there."""
+        """Before a symbol's first trade is released, its id is on disk: a restart before the first snapshot
+        resumes there.
+        """
         new = np.flatnonzero(~begun[trades.symbol])
         if not len(new):
             return
         for row in new.tolist():
-            self._first.setdefault(self._settings.symbols[trades.symbol[row]], (int(trades.id[row]), int(trades.ts[row]), TRADE_SEEN))
+            self._first.setdefault(
+                self._settings.symbols[trades.symbol[row]],
+                (int(trades.id[row]), int(trades.ts[row]), TRADE_SEEN),
+            )
         self._write_first_ids()
 
 
 class NotBegun(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]]):
-    """A partition that was interrupted while it looked for its beginning: it ends, and the next run finds what this one did."""
+    """A partition that was interrupted while it looked for its beginning: it ends, and the next run finds
+    what this one did.
+    """
 
     def __init__(self, state: Any) -> None:  # None: there was none
         self._state = state
@@ -261,16 +321,31 @@ def read_first_ids(path: Path | None) -> dict[str, FirstId]:
     """Where each symbol began, as an earlier run left it."""
     try:
         first = {} if path is None or not path.exists() else json.loads(path.read_text())
-        return {symbol: (int(first_id), int(ts), str(origin)) for symbol, (first_id, ts, origin) in first.items()}
+        return {
+            symbol: (int(first_id), int(ts), str(origin)) for symbol, (first_id, ts, origin) in first.items()
+        }
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"recovery: {path}: cannot be read ({error}); start anew with `pairflow run --fresh`") from None
+        raise UserError(
+            f"recovery: {path}: cannot be read ({error}); start anew with `pairflow run --fresh`"
+        ) from None
 
 
 class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
     """The exchange's live trades; one partition per connection."""
 
-    def __init__(self, settings: Settings, stop: Stop, options: Options | None = None, beginning: Beginning | None = None) -> None:
-        self._settings, self._stop, self._options, self._beginning = settings, stop, options or Options(), beginning
+    def __init__(
+        self,
+        settings: Settings,
+        stop: Stop,
+        options: Options | None = None,
+        beginning: Beginning | None = None,
+    ) -> None:
+        self._settings, self._stop, self._options, self._beginning = (
+            settings,
+            stop,
+            options or Options(),
+            beginning,
+        )
 
     def list_parts(self) -> list[str]:
         connections = -(-len(self._settings.symbols) // STREAMS_PER_CONNECTION)
@@ -284,6 +359,8 @@ class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
         codes = list(range(len(self._settings.symbols)))[start : start + STREAMS_PER_CONNECTION]
         before = None if resume_state is None else dict(resume_state)
         try:
-            return ExchangePartition(for_part, self._settings, codes, resume_state, self._stop, self._options, self._beginning)
+            return ExchangePartition(
+                for_part, self._settings, codes, resume_state, self._stop, self._options, self._beginning
+            )
         except Interrupted:
             return NotBegun(before)

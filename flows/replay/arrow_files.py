@@ -40,7 +40,9 @@ def kind_of(start: bytes) -> str | None:
 
 
 def peek_arrow(path: Path, kind: str, packed: bool) -> File:
-    """The table that a file is, by its schema. `packed`: it lies in an archive, in which only the stream can be read."""
+    """The table that a file is, by its schema. `packed`: it lies in an archive, in which only the stream can
+    be read.
+    """
     if kind == _OLD:
         raise UserError(f"{path}: is {_OLD}: save it as version 2, or as Parquet")
     if packed and kind != _STREAM:
@@ -52,7 +54,14 @@ def peek_arrow(path: Path, kind: str, packed: bool) -> File:
     names = columns_of(str(path), columns)
     aggregate = "first" in names
     symbol = None if "symbol" in names else symbol_of(path, aggregate)
-    return File(path, Arrow(kind, names), (AGG_TRADE if aggregate else TRADE,), symbol, "id" in names, with_sides(names))
+    return File(
+        path,
+        Arrow(kind, names),
+        (AGG_TRADE if aggregate else TRADE,),
+        symbol,
+        "id" in names,
+        with_sides(names),
+    )
 
 
 def _damaged(path: Path, kind: str) -> UserError:
@@ -103,7 +112,9 @@ def _parquet(file: File, layout: Arrow) -> Iterator[tuple[pa.RecordBatch, int]]:
 def _feather(file: File, layout: Arrow) -> Iterator[tuple[pa.RecordBatch, int]]:
     with pa.memory_map(str(file.path)) as mapped:
         columns = pa.ipc.open_file(mapped).schema.names
-        wanted = pa.ipc.IpcReadOptions(included_fields=sorted(columns.index(name) for name in layout.names.values()))
+        wanted = pa.ipc.IpcReadOptions(
+            included_fields=sorted(columns.index(name) for name in layout.names.values())
+        )
         with pa.ipc.open_file(mapped, options=wanted) as reader:
             for number in range(reader.num_record_batches):
                 for batch in _cut(reader.get_batch(number)):

@@ -1,8 +1,8 @@
 """The cells of a column, as any format holds them, to numpy: one rule for CSV, Parquet, Feather and JSON.
 
-A column is an Arrow array of any type: text, whole or broken numbers, decimals, booleans, timestamps, dictionaries of these. What a cell
-cannot mean raises `CellError`, which knows its row and value; an empty price, quantity or time is undefined, and its row is rejected and
-counted later.
+A column is an Arrow array of any type: text, whole or broken numbers, decimals, booleans, timestamps,
+dictionaries of these. What a cell cannot mean raises `CellError`, which knows its row and value; an empty
+price, quantity or time is undefined, and its row is rejected and counted later.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from operators.columns import Flags, Floats, Longs
 
-MILLISECONDS_FROM: Final = 10**11  # a time below it counts seconds (until the year 5138), one from here on milliseconds (since 1973),
+# a time below it counts seconds (until the year 5138), one from here on milliseconds (since 1973),
+MILLISECONDS_FROM: Final = 10**11
 MICROSECONDS_FROM: Final = 10**14  # microseconds,
 NANOSECONDS_FROM: Final = 10**17  # or nanoseconds
 WHOLE: Final = 2**53  # whole numbers from here on are not exact as floats
@@ -34,7 +35,11 @@ class CellError(ValueError):
     """The cell of a row (from 0) that cannot mean what its column holds."""
 
     def __init__(self, row: int, value: object, expected: str) -> None:
-        shown = "nothing" if value is None or value == "" else repr(value if isinstance(value, int | float) else str(value)[:40])
+        shown = (
+            "nothing"
+            if value is None or value == ""
+            else repr(value if isinstance(value, int | float) else str(value)[:40])
+        )
         super().__init__(f"expected {expected}, got {shown}")
         self.row = row
 
@@ -48,7 +53,12 @@ def plain(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_null(kind):
         return column.cast(pa.string())
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind) or _is_text(kind):
+    if (
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or _is_text(kind)
+    ):
         try:
             return pc.utf8_trim_whitespace(column.cast(pa.string()))
         except pa.ArrowException:
@@ -76,7 +86,9 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _present(column: pa.Array) -> pa.Array:
     """Text, and null where it says that nothing is there."""
-    return pc.if_else(pc.is_in(pc.utf8_lower(column), value_set=_NO_NUMBER), pa.scalar(None, pa.string()), column)
+    return pc.if_else(
+        pc.is_in(pc.utf8_lower(column), value_set=_NO_NUMBER), pa.scalar(None, pa.string()), column
+    )
 
 
 def _first(column: pa.Array, expected: str, good: Callable[[Any], object]) -> CellError:
@@ -108,7 +120,8 @@ def whole_numbers(column: pa.Array) -> Longs:
         try:
             whole = column.cast(pa.int64())
         except pa.ArrowException:
-            bare = pc.replace_substring_regex(column, r"\.0*$", "")  # what a table program makes of a column with a gap
+            # what a table program makes of a column with a gap
+            bare = pc.replace_substring_regex(column, r"\.0*$", "")
             try:
                 whole = bare.cast(pa.int64())
             except pa.ArrowException:
@@ -133,7 +146,8 @@ def numbers(column: pa.Array) -> Floats:
     expected = "a number such as 0.25"
     column = plain(column)
     if pa.types.is_decimal(column.type):
-        column = column.cast(pa.string())  # Arrow's own conversion multiplies by a power of ten, which rounds twice
+        # Arrow's own conversion multiplies by a power of ten, which rounds twice
+        column = column.cast(pa.string())
     if _is_text(column.type):
         try:
             column = column.cast(pa.float64())
@@ -193,8 +207,9 @@ def words(column: pa.Array, expected: str) -> tuple[npt.NDArray[np.int32], list[
 def times(column: pa.Array) -> Longs:
     """Times in µs since the epoch, and -1 where none is or where it is before 1973.
 
-    Numbers are seconds, milliseconds, microseconds or nanoseconds, told apart by their magnitude; broken ones are rounded to the nearest
-    microsecond. Text is a number or a date and time (ISO 8601; UTC where it names no zone). What is finer than a microsecond is cut off.
+    Numbers are seconds, milliseconds, microseconds or nanoseconds, told apart by their magnitude; broken ones
+    are rounded to the nearest microsecond. Text is a number or a date and time (ISO 8601; UTC where it names
+    no zone). What is finer than a microsecond is cut off.
     """
     column = plain(column)
     kind = column.type
@@ -204,7 +219,9 @@ def times(column: pa.Array) -> Longs:
     elif pa.types.is_integer(kind):
         found = _of_whole(column.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False))
     elif _is_number(kind):
-        found = _of_broken(column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False))
+        found = _of_broken(
+            column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
+        )
     elif _is_text(kind):
         found = _of_text(_present(column))
     else:
@@ -215,13 +232,17 @@ def times(column: pa.Array) -> Longs:
 def _of_whole(numbers: Longs) -> Longs:
     with np.errstate(over="ignore"):
         seconds = np.where(numbers < MILLISECONDS_FROM, np.maximum(numbers, 0) * 1_000_000, numbers * 1_000)
-    return np.where(numbers < MICROSECONDS_FROM, seconds, np.where(numbers < NANOSECONDS_FROM, numbers, numbers // 1_000))
+    return np.where(
+        numbers < MICROSECONDS_FROM, seconds, np.where(numbers < NANOSECONDS_FROM, numbers, numbers // 1_000)
+    )
 
 
 def _of_broken(numbers: Floats) -> Longs:
     numbers = np.where(np.isfinite(numbers) & (numbers > 0) & (numbers < 2.0**63), numbers, -1.0)
     scale = np.where(numbers < MILLISECONDS_FROM, 1e6, np.where(numbers < MICROSECONDS_FROM, 1e3, 1.0))
-    return np.where(numbers < NANOSECONDS_FROM, np.rint(numbers * scale), np.floor(numbers / 1e3)).astype(np.int64)
+    return np.where(numbers < NANOSECONDS_FROM, np.rint(numbers * scale), np.floor(numbers / 1e3)).astype(
+        np.int64
+    )
 
 
 _NUMBER: Final = r"^[0-9]+(\.[0-9]*)?([eE]\+?[0-9]+)?$"
@@ -239,7 +260,9 @@ def _of_text(column: pa.Array) -> Longs:
     if whole.any():
         found[whole] = _of_digits(column.filter(pa.array(whole)))
     if (broken := number & ~whole).any():
-        found[broken] = _of_broken(column.filter(pa.array(broken)).cast(pa.float64()).to_numpy(zero_copy_only=False))
+        found[broken] = _of_broken(
+            column.filter(pa.array(broken)).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        )
     rest = ~(number | null)
     if rest.any():
         rows = np.flatnonzero(rest)
@@ -279,7 +302,9 @@ def _of_dates(text: pa.Array) -> Longs:
             us = part.cast(kind)
         except pa.ArrowException:
             row = int(np.flatnonzero(chosen)[_first(part, "", partial(_cast, kind)).row])
-            raise CellError(row, written[row].as_py(), "a time such as 2024-08-09T00:00:00.5Z or 1723161600500") from None
+            raise CellError(
+                row, written[row].as_py(), "a time such as 2024-08-09T00:00:00.5Z or 1723161600500"
+            ) from None
         found[chosen] = us.cast(pa.int64()).to_numpy(zero_copy_only=False)
     return found
 

@@ -1,4 +1,6 @@
-"""Tables of trades as text: the exchange's archives without a header, and any table with one; commas, semicolons, tabs or bars."""
+"""Tables of trades as text: the exchange's archives without a header, and any table with one; commas,
+semicolons, tabs or bars.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +18,24 @@ from flows.replay.names import columns_of, known_columns, symbol_of, with_sides
 from flows.replay.unpack import BLOCK, BOM, LONGEST_LINE, blocks, line_at
 
 DELIMITERS: Final = (b",", b";", b"\t", b"|")
-HEADERLESS: Final = {  # of Binance's archives: the place of their first flag to their columns, of which the last may be missing
+# of Binance's archives: the place of their first flag to their columns, of which the last may be missing
+HEADERLESS: Final = {
     5: ("id", "price", "qty", "quote_qty", "time", "is_buyer_maker", "is_best_match"),
-    6: ("agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id", "transact_time", "is_buyer_maker", "is_best_match"),
+    6: (
+        "agg_trade_id",
+        "price",
+        "quantity",
+        "first_trade_id",
+        "last_trade_id",
+        "transact_time",
+        "is_buyer_maker",
+        "is_best_match",
+    ),
 }
 LONGEST_HEADER: Final = 1 << 16  # bytes
 
-_PREAMBLE = re.compile(rb"\s*(?:#|//|https?:|sep=)", re.IGNORECASE)  # a comment, a URL, or Excel's word on the delimiter
+# a comment, a URL, or Excel's word on the delimiter
+_PREAMBLE = re.compile(rb"\s*(?:#|//|https?:|sep=)", re.IGNORECASE)
 _NUMBER = re.compile(rb"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}.*")
 _PLAIN: Final = {
     "id": pa.int64(),
@@ -47,20 +60,26 @@ class Csv(Layout):
     delimiter: bytes
     skip: int  # lines before the first row
     newline: bytes = b"\n"
-    header: bytes = b""  # the line that names the columns: it may come again where files were put behind each other
+    # the line that names the columns: it may come again where files were put behind each other
+    header: bytes = b""
 
 
 def preamble(start: bytes) -> int:
     """How many lines at the beginning are comments, URLs or blank."""
     lines = start.splitlines()
-    return next((number for number, line in enumerate(lines) if line.strip() and not _PREAMBLE.match(line)), len(lines))
+    return next(
+        (number for number, line in enumerate(lines) if line.strip() and not _PREAMBLE.match(line)),
+        len(lines),
+    )
 
 
 def is_table(line: bytes) -> bool:
     """Whether a line can be the first of a table."""
     if len(line) > LONGEST_HEADER:
         return False
-    return bool(_headerless(line, 0)) or any(len(known_columns(_cells(line, delimiter))) > 1 for delimiter in DELIMITERS)
+    return bool(_headerless(line, 0)) or any(
+        len(known_columns(_cells(line, delimiter))) > 1 for delimiter in DELIMITERS
+    )
 
 
 def peek_csv(path: Path, start: bytes) -> File:
@@ -77,7 +96,14 @@ def peek_csv(path: Path, start: bytes) -> File:
     layout = replace(layout, newline=b"\n" if b"\n" in start else b"\r")
     aggregate = "first" in layout.names
     symbol = None if "symbol" in layout.names else symbol_of(path, aggregate)
-    return File(path, layout, (AGG_TRADE if aggregate else TRADE,), symbol, "id" in layout.names, with_sides(layout.names))
+    return File(
+        path,
+        layout,
+        (AGG_TRADE if aggregate else TRADE,),
+        symbol,
+        "id" in layout.names,
+        with_sides(layout.names),
+    )
 
 
 def _cells(line: bytes, delimiter: bytes) -> list[str]:
@@ -105,20 +131,30 @@ def _with_header(path: Path, line: bytes, skip: int) -> Csv:
 
 
 def _table(columns: Sequence[str], names: dict[str, str], delimiter: bytes, skip: int) -> Csv:
-    return Csv(names, {ours: columns.index(theirs) for ours, theirs in names.items()}, len(columns), delimiter, skip)
+    return Csv(
+        names, {ours: columns.index(theirs) for ours, theirs in names.items()}, len(columns), delimiter, skip
+    )
 
 
 def csv_parts(file: File, layout: Csv) -> Iterator[Part]:
-    """The rows of a table, a block at a time: numbers as numbers where they are plainly written, every cell as text where not."""
+    """The rows of a table, a block at a time: numbers as numbers where they are plainly written, every cell
+    as text where not.
+    """
     plainly = True
     for number, (block, before, position) in enumerate(blocks(file.path, layout.newline, layout.skip)):
         lines = _Lines(file.path, layout, block, before)
         table = lines.parsed(_PLAIN) if plainly else None
         if table is None:
-            plainly = plainly and number > 0  # a block that is odd, or a file that is written otherwise throughout
+            # a block that is odd, or a file that is written otherwise throughout
+            plainly = plainly and number > 0
             table = lines.parsed_as_text()
         if table is not None:
-            yield Part({ours: table.column(str(place)) for ours, place in layout.places.items()}, position, lines.where, layout.names)
+            yield Part(
+                {ours: table.column(str(place)) for ours, place in layout.places.items()},
+                position,
+                lines.where,
+                layout.names,
+            )
 
 
 class _Lines:
@@ -137,9 +173,15 @@ class _Lines:
         return line_at(self._path, self._before, self._layout.newline)
 
     def _rows(self) -> list[tuple[int, bytes]]:
-        """The lines that are rows, counted from 0: no blank ones, no comments, no header that comes again between joined files."""
+        """The lines that are rows, counted from 0: no blank ones, no comments, no header that comes again
+        between joined files.
+        """
         lines = ((number, line.removeprefix(BOM)) for number, line in enumerate(self._block.splitlines()))
-        return [(number, line) for number, line in lines if (text := line.strip()) and text[:1] != b"#" and text != self._layout.header]
+        return [
+            (number, line)
+            for number, line in lines
+            if (text := line.strip()) and text[:1] != b"#" and text != self._layout.header
+        ]
 
     def parsed_as_text(self) -> pa.Table | None:
         """The table with every cell as it is written, or None where no row is."""
@@ -154,13 +196,17 @@ class _Lines:
     def parsed(self, types: Mapping[str, pa.DataType], block: bytes | None = None) -> pa.Table | None:
         """The table, or None where a cell is of another type or a row of another width."""
         layout = self._layout
-        kinds = {ours: types.get(ours, _WORDS if ours in _FEW_WORDS else pa.string()) for ours in layout.places}
+        kinds = {
+            ours: types.get(ours, _WORDS if ours in _FEW_WORDS else pa.string()) for ours in layout.places
+        }
         block = self._block if block is None else block
         try:
             table = pa.csv.read_csv(
                 pa.BufferReader(block),
                 read_options=pa.csv.ReadOptions(
-                    column_names=[str(place) for place in range(layout.width)], use_threads=False, block_size=LONGEST_LINE + BLOCK
+                    column_names=[str(place) for place in range(layout.width)],
+                    use_threads=False,
+                    block_size=LONGEST_LINE + BLOCK,
                 ),
                 parse_options=pa.csv.ParseOptions(delimiter=layout.delimiter.decode()),
                 convert_options=pa.csv.ConvertOptions(
@@ -170,7 +216,8 @@ class _Lines:
             )
         except pa.ArrowException:
             return None
-        if b'"' in block and len(table) != len(self._rows()):  # one that is not closed takes the lines behind it into its cell
+        # one that is not closed takes the lines behind it into its cell
+        if b'"' in block and len(table) != len(self._rows()):
             return None
         return table
 
@@ -186,4 +233,6 @@ class _Lines:
                 return UserError(f"{where}: a quotation mark is not closed: {text[:60]!r}")
             if (cells := len(re.sub(r'"[^"]*"', "", text).split(delimiter))) != width:
                 return UserError(f"{where}: expected {width} columns, got {cells}: {text[:60]!r}")
-        return UserError(f"{self._path}: line {first + rows[0][0]} and what follows cannot be read as a table of {width} columns")
+        return UserError(
+            f"{self._path}: line {first + rows[0][0]} and what follows cannot be read as a table of {width} columns"
+        )

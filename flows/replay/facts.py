@@ -1,4 +1,6 @@
-"""What the first look learns about the order of a recording: whether its trades can be read as they stand, or are sorted first."""
+"""What the first look learns about the order of a recording: whether its trades can be read as they stand, or
+are sorted first.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +14,8 @@ from flows.feed.frames import TIME, Frames
 from flows.replay.packed import grouped
 from operators.columns import NEVER, Flags
 
-SLACK_US: Final = 2_000_000  # so far may the times of a recording go back: streams of several symbols do that by less than a second
+# so far may the times of a recording go back: streams of several symbols do that by less than a second
+SLACK_US: Final = 2_000_000
 MOST_OPEN: Final = 64  # files read at once
 EARLIEST_US: Final = 1_230_768_000_000_000  # 2009-01-01: no market of coins is older than Bitcoin
 AHEAD_US: Final = 86_400_000_000  # a clock that is a day ahead is possible, a trade of next week is not
@@ -67,7 +70,9 @@ class Facts:
 
 
 def disorder(files: Mapping[str, Facts], symbols: Sequence[str]) -> str | None:
-    """Why the files (by name) cannot be read as they stand, in words; None: they can, each from its beginning, merged by time."""
+    """Why the files (by name) cannot be read as they stand, in words; None: they can, each from its
+    beginning, merged by time.
+    """
     for name, facts in files.items():
         for symbol, span in facts.of(symbols).items():
             if not span.rising:
@@ -76,7 +81,8 @@ def disorder(files: Mapping[str, Facts], symbols: Sequence[str]) -> str | None:
             return f"{name}: times go back by {facts.back_us / 1e6:,.0f} s"
     for symbol in symbols:
         spans = sorted(
-            ((facts.spans[symbol], name) for name, facts in files.items() if symbol in facts.spans), key=lambda each: each[0].first_id
+            ((facts.spans[symbol], name) for name, facts in files.items() if symbol in facts.spans),
+            key=lambda each: each[0].first_id,
         )
         for (before, a), (after, b) in pairwise(spans):
             if before.last_id >= after.first_id or before.last_us > after.first_us:
@@ -91,12 +97,17 @@ def open_at_once(files: Mapping[str, Facts], symbols: Sequence[str]) -> int:
     ends = []
     for facts in files.values():
         if spans := facts.of(symbols).values():
-            ends += [(min(span.first_us for span in spans), 1), (max(span.last_us for span in spans) + SLACK_US + 1, -1)]
+            ends += [
+                (min(span.first_us for span in spans), 1),
+                (max(span.last_us for span in spans) + SLACK_US + 1, -1),
+            ]
     return int(np.cumsum([step for _, step in sorted(ends)]).max(initial=0))
 
 
 def possible(parts: Iterator[tuple[Frames, int]], latest_us: int) -> Iterator[tuple[Frames, int]]:
-    """The parts without trades of before 2009 or after `latest_us`: those are counted as rejected for their time."""
+    """The parts without trades of before 2009 or after `latest_us`: those are counted as rejected for their
+    time.
+    """
     for frames, position in parts:
         wrong = (frames.ts < EARLIEST_US) | (frames.ts > latest_us)
         yield without(frames, wrong, TIME) if wrong.any() else frames, position
@@ -105,4 +116,8 @@ def possible(parts: Iterator[tuple[Frames, int]], latest_us: int) -> Iterator[tu
 def without(frames: Frames, wrong: Flags, reason: str) -> Frames:
     """The frames without the rows that are wrong, (n,), which are counted as rejected for that reason."""
     rejected = frames.rejected + np.bincount(frames.symbol[wrong], minlength=len(frames.rejected))
-    return replace(frames.rows(~wrong), rejected=rejected, reasons=frames.reasons + Counter({reason: int(np.count_nonzero(wrong))}))
+    return replace(
+        frames.rows(~wrong),
+        rejected=rejected,
+        reasons=frames.reasons + Counter({reason: int(np.count_nonzero(wrong))}),
+    )

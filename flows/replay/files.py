@@ -22,7 +22,8 @@ class File:
     layout: Layout
     streams: tuple[str, ...]  # what its beginning holds of trade, aggTrade
     symbol: str | None = None  # of a table without a symbol column
-    ids: bool = True  # False: it has no column of ids, and the ids in its frames count its rows in the order of the file
+    # False: it has no column of ids, and the ids in its frames count its rows in the order of the file
+    ids: bool = True
     sides: bool = True  # False: nothing in it says who took a trade
     first_us: int = 0  # the earliest trade at its beginning
 

@@ -1,4 +1,5 @@
-"""A recording in any shape that people have, as Frames: which one it is, told by its content, and its trades in batches.
+"""A recording in any shape that people have, as Frames: which one it is, told by its content, and its trades
+in batches.
 
     format         a file a subject                                what it brings
     frame_files    websocket frames, one a line or in arrays       Frames, by the decoder that the live feed has
@@ -6,7 +7,8 @@
     json_tables    objects with keys of their own                  whose cells mean the same in every format (cells.py)
     arrow_files    Parquet, Feather                                and become Frames in tables.py
 
-All of them may be packed (unpack.py). `peek` finds the format, `looked` goes through a file for the first look, `frames_of` reads it.
+All of them may be packed (unpack.py). `peek` finds the format, `looked` goes through a file for the first
+look, `frames_of` reads it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +28,9 @@ from flows.replay.unpack import BLOCK, one_line, opened, take
 
 
 def peek(path: Path) -> File:
-    """What a recording is, by its beginning. A file that holds no trades is refused in a line that says what it holds."""
+    """What a recording is, by its beginning. A file that holds no trades is refused in a line that says what
+    it holds.
+    """
     file = _format(path)
     firsts = []
     for stream in file.streams:
@@ -34,7 +38,9 @@ def peek(path: Path) -> File:
         if first is not None:
             firsts.append(int(first.ts[:PEEKED].min()))
     if not firsts:
-        raise UserError(f"{path}: holds no trade: every one has a price, a quantity or a time that cannot be one")
+        raise UserError(
+            f"{path}: holds no trade: every one has a price, a quantity or a time that cannot be one"
+        )
     return replace(file, first_us=min(firsts))
 
 
@@ -42,7 +48,9 @@ def _format(path: Path) -> File:
     try:
         regular = path.is_file() or not path.exists()
     except (OSError, ValueError) as e:
-        raise UserError(f"{one_line(path)}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
+        raise UserError(
+            f"{one_line(path)}: cannot be read: {e.strerror if isinstance(e, OSError) else e}"
+        ) from e
     if not regular and not path.is_dir():
         raise UserError(f"{path}: is no regular file: save what it brings first")
     with opened(path) as (stream, raw):
@@ -59,7 +67,8 @@ def _format(path: Path) -> File:
 
 
 def looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
-    """Trades of a part after the other, and the position in the file, for a first look: symbols are entered into `codes`.
+    """Trades of a part after the other, and the position in the file, for a first look: symbols are entered
+    into `codes`.
 
     Of frames each block's first or last ones, of tables all.
     """

@@ -16,11 +16,13 @@ from flows.venues.binance.messages import decode
 
 PEEKED: Final = 1_000  # frames that say when a recording begins: its first lines may be out of order
 
-_NAME: Final = rb'"s"\s*:\s*"((?:[^"\\]{1,160}+|\\u[0-9a-fA-F]{4}){1,40})"'  # JSON may write letters beyond ASCII as \uXXXX
+# JSON may write letters beyond ASCII as \uXXXX
+_NAME: Final = rb'"s"\s*:\s*"((?:[^"\\]{1,160}+|\\u[0-9a-fA-F]{4}){1,40})"'
 _EVENT = re.compile(rb'"e"\s*:\s*"(trade|aggTrade)"[^{}]*?' + _NAME)
 _EVENT_BEHIND = re.compile(_NAME + rb'[^{}]*?"e"\s*:\s*"(trade|aggTrade)"')  # another order of keys
 _WRITTEN = re.compile(_NAME)
-# What a logger writes before a message: a time, its brackets and separators, a level; also the mark of a file that was put behind another.
+# What a logger writes before a message: a time, its brackets and separators, a level; also the mark of a file
+# that was put behind another.
 STAMP: Final = re.compile(rb'^(?:\[[^\[\]{}"]{1,60}\]|[^\[\]{}"]){1,100}?(?=[\[{])')
 
 
@@ -41,7 +43,9 @@ class FrameObjects(Layout):
 
 
 class Spellings(dict[str, int]):
-    """Codes of symbols by every spelling met: `btcusdt` and `BTCUSDT` are one. Its length is the number of symbols."""
+    """Codes of symbols by every spelling met: `btcusdt` and `BTCUSDT` are one. Its length is the number of
+    symbols.
+    """
 
     def __init__(self, codes: Mapping[str, int]) -> None:
         super().__init__(codes)
@@ -79,20 +83,27 @@ def _unescaped(raw: bytes) -> str:
         return ""
 
 
-def look_at_frames(file: File, layout: FrameLines | FrameObjects, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
+def look_at_frames(
+    file: File, layout: FrameLines | FrameObjects, stream: str, codes: dict[str, int]
+) -> Iterator[tuple[Frames, int]]:
     """The same as `read_frames` for a first look: symbols are entered into `codes` as they come."""
     for lines, position in _whole(file, layout):
         frames = _decoded(lines, Spellings(codes), stream)
         if frames.foreign:
             needle = f'"{stream}"'.encode()
-            names = {symbol_name(name) or name for name in names_in(b"\n".join([line for line in lines if needle in line]), stream)}
+            names = {
+                symbol_name(name) or name
+                for name in names_in(b"\n".join([line for line in lines if needle in line]), stream)
+            }
             if new := sorted(names - codes.keys()):
                 codes.update({name: len(codes) + k for k, name in enumerate(new)})
                 frames = _decoded(lines, Spellings(codes), stream)
         yield frames, position
 
 
-def read_frames(file: File, layout: FrameLines | FrameObjects, codes: Mapping[str, int], stream: str) -> Iterator[tuple[Frames, int]]:
+def read_frames(
+    file: File, layout: FrameLines | FrameObjects, codes: Mapping[str, int], stream: str
+) -> Iterator[tuple[Frames, int]]:
     """The trades of a stream, and counts of all other messages and lines."""
     spellings = Spellings(codes)
     for frames, position in _whole(file, layout):
@@ -112,11 +123,15 @@ def _decoded(lines: Sequence[bytes], spellings: Spellings, stream: str) -> Frame
     needle = f'"{stream}"'.encode()
     ours = [line if line[0] == 123 else STAMP.sub(b"", line) for line in lines if needle in line]
     frames = decode(ours, spellings, stream)
-    if frames.foreign and spellings.learn({_unescaped(raw) for line in ours for raw in _WRITTEN.findall(line)}):
+    if frames.foreign and spellings.learn(
+        {_unescaped(raw) for line in ours for raw in _WRITTEN.findall(line)}
+    ):
         frames = decode(ours, spellings, stream)
     if len(ours) != len(lines):
         others = [line.strip() for line in lines if needle not in line]
-        sound_others = sum(line.endswith(b"}") and (line.startswith(b"{") or bool(STAMP.match(line))) for line in others)
+        sound_others = sum(
+            line.endswith(b"}") and (line.startswith(b"{") or bool(STAMP.match(line))) for line in others
+        )
         junk = sum(1 for line in others if line) - sound_others
         frames = replace(frames, foreign=frames.foreign + sound_others, unreadable=frames.unreadable + junk)
     return frames

@@ -1,7 +1,8 @@
 """One symbol's trades in the order of their ids: each once, and without those whose time cannot be theirs.
 
-Ids are the order of trades; times confirm them. In the order of ids the time of a trade may go back a little (exchanges do that by
-milliseconds); what goes back further is wrong, in its time or in its id, and is left out with its reason:
+Ids are the order of trades; times confirm them. In the order of ids the time of a trade may go back a little
+(exchanges do that by milliseconds); what goes back further is wrong, in its time or in its id, and is left
+out with its reason:
 
 | reason | what |
 |---|---|
@@ -27,7 +28,8 @@ from operators.columns import UNKNOWN, Flags, Longs
 DUPLICATE, CONFLICT, ORDER = "duplicate", "conflict", "order"  # reasons, beside those of feed/frames.py
 BACK_US: Final = 10_000_000  # a time that is this much before an earlier id's contradicts it
 AROUND: Final = 9  # trades on each side that a time is compared with: four wrong ones in a row are a minority
-MOST_CONTRADICTED: Final = 0.05  # share of trades whose time contradicts the ids; from then on the ids are no order of these trades
+# share of trades whose time contradicts the ids; from then on the ids are no order of these trades
+MOST_CONTRADICTED: Final = 0.05
 FEW: Final = 10  # contradictions that say nothing about all ids
 
 
@@ -44,7 +46,9 @@ class ById:
         self._example = ""
 
     def checked(self, parts: Iterator[Packed]) -> Iterator[Packed]:
-        """The rows that stay. `parts` are by id and content, all rows of one id in one part; what comes out does not depend on the parts."""
+        """The rows that stay. `parts` are by id and content, all rows of one id in one part; what comes out
+        does not depend on the parts.
+        """
         before, held = np.empty(0, ROW), np.empty(0, ROW)
         for part in parts:
             rows = join((held, self._once(part)))
@@ -60,7 +64,8 @@ class ById:
         """The rows without those that are the one before once more."""
         again = np.zeros(len(rows), np.bool_)
         equal = {name: rows[name][1:] == rows[name][:-1] for name in ("id", *CONTENT)}
-        equal["is_buyer_maker"] |= rows["is_buyer_maker"][1:] == UNKNOWN  # of a recording without sides; these come last
+        # of a recording without sides; these come last
+        equal["is_buyer_maker"] |= rows["is_buyer_maker"][1:] == UNKNOWN
         again[1:] = np.logical_and.reduce(list(equal.values()))
         self.left_out[DUPLICATE] += int(np.count_nonzero(again))
         return select(rows, ~again)
@@ -84,7 +89,8 @@ class ById:
             late = reached - APART_US > rows["ts"]
             self.left_out[TIME] += int(np.count_nonzero(late))
             rows = select(rows, ~late)
-        other = rows["id"] == np.concatenate(([self._last_id], rows["id"][:-1]))  # all differ: identical ones have gone
+        # all differ: identical ones have gone
+        other = rows["id"] == np.concatenate(([self._last_id], rows["id"][:-1]))
         if other.any():
             self.left_out[CONFLICT] += int(np.count_nonzero(other))
             apart = other & (rows["ts"] - np.concatenate((rows["ts"][:1], rows["ts"][:-1])) > BACK_US)
@@ -99,7 +105,9 @@ class ById:
     def _note(self, rows: Packed, reached: Longs, contradicted: Flags) -> None:
         if not self._contradicted:
             k = int(np.flatnonzero(contradicted)[0])
-            self._example = f"id {rows['id'][k]} is of {utc(int(rows['ts'][k]))}, an id near it of {utc(int(reached[k]))}"
+            self._example = (
+                f"id {rows['id'][k]} is of {utc(int(rows['ts'][k]))}, an id near it of {utc(int(reached[k]))}"
+            )
         self._contradicted += int(np.count_nonzero(contradicted))
 
     def _refuse_contradicted(self) -> None:
@@ -111,7 +119,8 @@ class ById:
 
 
 def out_of_line(ids: Longs, ts: Longs) -> tuple[Flags, Flags]:
-    """Which rows, by id, have a time that contradicts the AROUND before and behind: by an hour, and by 10 s where ids do not follow on.
+    """Which rows, by id, have a time that contradicts the AROUND before and behind: by an hour, and by 10 s
+    where ids do not follow on.
 
     Shapes (n,). Times that never go back are all in line, also those at the ends.
     """
@@ -125,7 +134,8 @@ def out_of_line(ids: Longs, ts: Longs) -> tuple[Flags, Flags]:
 
 
 def _contradicted(ts: Longs, apart_us: int) -> Flags:
-    """Times that are later than half of those behind, and less than half of those before agree; and the mirror image of that.
+    """Times that are later than half of those behind, and less than half of those before agree; and the
+    mirror image of that.
 
     Earlier, later: by more than `apart_us`.
     """

@@ -22,7 +22,9 @@ _BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def peek_json(path: Path, start: bytes, skip: int, stream: IO[bytes]) -> File:
-    """The recording that a file is. `start` is its beginning, of which `skip` lines are no JSON; `stream` brings what follows."""
+    """The recording that a file is. `start` is its beginning, of which `skip` lines are no JSON; `stream`
+    brings what follows.
+    """
     newline = b"\n" if b"\n" in start else b"\r"
     before = sum(map(len, start.splitlines(keepends=True)[:skip]))
     near: list[str] = []  # the keys of an object that lacks little of a trade
@@ -71,7 +73,9 @@ def _by_brackets(path: Path, text: bytes, before: int, near: list[str]) -> File 
 
 
 def _trade(text: bytes, near: list[str]) -> bool | dict[str, str]:
-    """True for a frame of a trade, the keys of an object that is a trade (ours to its own), False for anything else."""
+    """True for a frame of a trade, the keys of an object that is a trade (ours to its own), False for
+    anything else.
+    """
     try:
         value: Any = msgspec.json.decode(text)
     except _BROKEN:

@@ -1,4 +1,6 @@
-"""Where the objects lie in JSON that is not one object a line: arrays, pages of them, objects around them; a block at a time."""
+"""Where the objects lie in JSON that is not one object a line: arrays, pages of them, objects around them; a
+block at a time.
+"""
 
 import re
 from collections.abc import Iterator
@@ -68,7 +70,9 @@ class Found:
 
 
 def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
-    """The objects of a file within exactly `depth` brackets, and what lies between them. `skip`: bytes before the JSON begins."""
+    """The objects of a file within exactly `depth` brackets, and what lies between them. `skip`: bytes before
+    the JSON begins.
+    """
     with opened(path) as (stream, raw):
         take(path, stream, skip)
         rest, within, count = b"", 0, 0
@@ -76,7 +80,9 @@ def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
             text = rest + block
             found = brackets(text, within)
             if len(found.depth) and found.depth.min() < 0:
-                raise UserError(f"{path}: the JSON is damaged after trade {count:,}: a bracket is closed that none opens: repair it")
+                raise UserError(
+                    f"{path}: the JSON is damaged after trade {count:,}: a bracket is closed that none opens: repair it"
+                )
             starts, ends = objects(text, found, depth)
             if len(starts):
                 bounds = np.concatenate(([0], ends[:-1]))
@@ -94,4 +100,6 @@ def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
         left = brackets(rest, within)
         open_at_end = within + int(np.where(left.opening, 1, -1).sum())
         if open_at_end:
-            raise UserError(f"{path}: the JSON is cut off or damaged after trade {count:,}: its brackets do not close: fetch or repair it")
+            raise UserError(
+                f"{path}: the JSON is cut off or damaged after trade {count:,}: its brackets do not close: fetch or repair it"
+            )

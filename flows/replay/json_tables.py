@@ -1,4 +1,6 @@
-"""Trades as JSON objects with keys of their own, as REST clients and loggers save them: one a line, in arrays, in objects around these."""
+"""Trades as JSON objects with keys of their own, as REST clients and loggers save them: one a line, in
+arrays, in objects around these.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +23,9 @@ _BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 _STRUCTURE: Final = b" \t\r\n,[]"
 
 # The symbol of all trades in an object around them: `{"symbol":"BTCUSDT","trades":[…]}`
-_SYMBOL = re.compile(rb'"(?:' + "|".join(NAMES["symbol"]).encode() + rb')"\s*:\s*("(?:[^"\\]|\\.){1,80}")', re.IGNORECASE)
+_SYMBOL = re.compile(
+    rb'"(?:' + "|".join(NAMES["symbol"]).encode() + rb')"\s*:\s*("(?:[^"\\]|\\.){1,80}")', re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,10 @@ def _array(values: list[Any]) -> pa.Array:
             return pa.array(values)
         except pa.ArrowException:  # a whole number beyond 64 bits
             pass
-    return pa.array([None if value is None else value if isinstance(value, str) else repr(value) for value in values], pa.string())
+    return pa.array(
+        [None if value is None else value if isinstance(value, str) else repr(value) for value in values],
+        pa.string(),
+    )
 
 
 def is_other(row: Any) -> bool:
@@ -90,7 +97,9 @@ def is_other(row: Any) -> bool:
 
 
 def json_line_parts(file: File, layout: JsonLines) -> Iterator[Part]:
-    """The trades of a file of one object a line. Lines that are no JSON are counted as unreadable, other messages as foreign."""
+    """The trades of a file of one object a line. Lines that are no JSON are counted as unreadable, other
+    messages as foreign.
+    """
     decoder = _Rows(layout.names)
     for block, before, position in blocks(file.path, layout.newline, layout.skip):
         numbers, texts = [], []
@@ -118,7 +127,9 @@ def json_object_parts(file: File, layout: JsonObjects) -> Iterator[Part]:
         decoded = decoder.decode(found.rows)
         if None in decoded:
             k = decoded.index(None)
-            raise UserError(f"{file.path}: trade {found.first + k + 1:,}: is not JSON: {found.rows[k][:60].decode('utf-8', 'replace')!r}")
+            raise UserError(
+                f"{file.path}: trade {found.first + k + 1:,}: is not JSON: {found.rows[k][:60].decode('utf-8', 'replace')!r}"
+            )
         good = [k for k, row in enumerate(decoded) if not is_other(row)]
         columns = decoder.columns([decoded[k] for k in good])
         if layout.around:
@@ -128,7 +139,8 @@ def json_object_parts(file: File, layout: JsonObjects) -> Iterator[Part]:
                     symbol = _symbol_around(before)
                 around.append(symbol)
             columns["symbol"] = pa.array([around[k] for k in good], pa.string())
-        others = 0 if layout.depth > 1 else sum(b"{" in before for before in found.before)  # an error between two pages
+        # an error between two pages
+        others = 0 if layout.depth > 1 else sum(b"{" in before for before in found.before)
         where = partial(_trade, [found.first + k for k in good])
         yield Part(columns, found.position, where, layout.names, len(decoded) - len(good) + others)
 

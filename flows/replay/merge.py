@@ -23,7 +23,9 @@ class Kind(NamedTuple, Generic[R]):
 
 @dataclass(slots=True)
 class Stream(Generic[R]):
-    """Rows and their keys, (n,), in batches by rising keys. Within `slack` a key may be below one that came before, also in another batch."""
+    """Rows and their keys, (n,), in batches by rising keys. Within `slack` a key may be below one that came
+    before, also in another batch.
+    """
 
     opens_at: int  # no key is below; the first batch is not read before the others have come to it
     batches: Generator[tuple[R, Longs], None, None]
@@ -61,7 +63,8 @@ class Stream(Generic[R]):
 
 
 def merged(streams: Sequence[Stream[R]], kind: Kind[R]) -> Iterator[tuple[R, Longs]]:
-    """The rows of all streams in parts: each part's keys are above those of the part before; within a part they come stream by stream.
+    """The rows of all streams in parts: each part's keys are above those of the part before; within a part
+    they come stream by stream.
 
     So all rows of one key are in one part, and who wants an order among them sorts the part.
     """
@@ -74,7 +77,11 @@ def merged(streams: Sequence[Stream[R]], kind: Kind[R]) -> Iterator[tuple[R, Lon
             if bound is not None:
                 heapq.heappush(waiting, (bound, k))
             horizon = waiting[0][0] if waiting else None
-            due = [stream for stream in streams if (len(stream.keys) if horizon is None else stream.first < horizon)]
+            due = [
+                stream
+                for stream in streams
+                if (len(stream.keys) if horizon is None else stream.first < horizon)
+            ]
             parts = [stream.give(kind, horizon) for stream in due]
             if len(parts) == 1:
                 yield parts[0]

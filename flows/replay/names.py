@@ -22,15 +22,46 @@ _TIMES: Final = (
 )
 _UNITS: Final = ("", "_s", "_ms", "_us", "_ns", "_utc")
 
-# Our column to the names that people, exchanges and libraries give it, the better one first where a table has several. Case, blanks and
-# punctuation do not matter (`tradeId`, `Trade ID` and `trade_id` are one name), except for names of one letter: `t` is an id and `T` a time.
+# Our column to the names that people, exchanges and libraries give it, the better one first where a table has
+# several. Case, blanks and punctuation do not matter (`tradeId`, `Trade ID` and `trade_id` are one name),
+# except for names of one letter: `t` is an id and `T` a time.
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "id": ("trade_id", "id", "agg_trade_id", "aggregate_trade_id", "tid", "trade_no", "a", "t"),
     "time": (*(name + unit for name in _TIMES for unit in _UNITS), "T", "E"),
-    "symbol": ("symbol", "pair", "currency_pair", "market", "instrument", "inst_id", "product_id", "ticker", "s"),
+    "symbol": (
+        "symbol",
+        "pair",
+        "currency_pair",
+        "market",
+        "instrument",
+        "inst_id",
+        "product_id",
+        "ticker",
+        "s",
+    ),
     "price": ("price", "trade_price", "px", "p"),
-    "qty": ("qty", "quantity", "q", "amount", "size", "volume", "vol", "base_qty", "base_volume", "trade_size", "sz", "v"),
-    "is_buyer_maker": ("is_buyer_maker", "buyer_maker", "buyer_is_maker", "is_buyer_the_maker", "is_maker_buyer", "m"),
+    "qty": (
+        "qty",
+        "quantity",
+        "q",
+        "amount",
+        "size",
+        "volume",
+        "vol",
+        "base_qty",
+        "base_volume",
+        "trade_size",
+        "sz",
+        "v",
+    ),
+    "is_buyer_maker": (
+        "is_buyer_maker",
+        "buyer_maker",
+        "buyer_is_maker",
+        "is_buyer_the_maker",
+        "is_maker_buyer",
+        "m",
+    ),
     "side": ("side", "taker_side", "aggressor_side", "aggressor", "taker", "direction", "type", "S"),
     "first": ("first_trade_id", "first_id", "first", "f"),
     "last": ("last_trade_id", "last_id", "last", "l"),
@@ -46,11 +77,28 @@ MEANINGS: Final[Mapping[str, str]] = {
     "first": "the first id of an aggregate trade",
     "last": "the last id of an aggregate trade",
 }
-# Exchanges use these for the quantity of the base currency, and some for the turnover: two of them in one table leave it open which is which.
+# Exchanges use these for the quantity of the base currency, and some for the turnover: two of them in one
+# table leave it open which is which.
 _EITHER: Final = ("amount", "size", "volume", "vol", "sz", "v")
 
 SHORTEST_ALONE: Final = 5  # characters of a symbol that is a whole name
-QUOTES: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "BTC", "ETH", "BNB", "EUR", "GBP", "TRY", "JPY", "BRL", "DAI")
+QUOTES: Final = (
+    "USDT",
+    "USDC",
+    "FDUSD",
+    "TUSD",
+    "BUSD",
+    "USD",
+    "BTC",
+    "ETH",
+    "BNB",
+    "EUR",
+    "GBP",
+    "TRY",
+    "JPY",
+    "BRL",
+    "DAI",
+)
 _SUFFIXES: Final = r"(?:\.(?:csv|tsv|txt|log|dat|json|jsonl|ndjson|parquet|pq|feather|arrow|ipc|gz|gzip|bz2|xz|lzma|zst|zstd|lz4|zip))+$"
 _KIND: Final = r"(?:agg_?trades?|trades?)"
 _KIND_BEHIND = re.compile(rf"^(.+?)[-_. ]{_KIND}(?![^\W\d_])", re.IGNORECASE)
@@ -62,17 +110,22 @@ def _plain(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
-_PLAIN: Final = {ours: tuple(_plain(name) if len(name) > 1 else name for name in names) for ours, names in NAMES.items()}
+_PLAIN: Final = {
+    ours: tuple(_plain(name) if len(name) > 1 else name for name in names) for ours, names in NAMES.items()
+}
 
 
 def known_columns(columns: Sequence[str]) -> dict[str, str]:
     """Our names of the columns that a table has and a trade needs, to its own names for them."""
     spelled = {(_plain(column) if len(column) > 1 else column): column for column in reversed(columns)}
-    names = {ours: next((spelled[name] for name in known if name in spelled), "") for ours, known in _PLAIN.items()}
+    names = {
+        ours: next((spelled[name] for name in known if name in spelled), "") for ours, known in _PLAIN.items()
+    }
     if names["is_buyer_maker"]:
         names["side"] = ""  # one says who took the trade
     if not (names["first"] and names["last"]):
-        names["first"] = names["last"] = ""  # together they make an aggregate trade; one alone means something else
+        # together they make an aggregate trade; one alone means something else
+        names["first"] = names["last"] = ""
     return {ours: theirs for ours, theirs in names.items() if theirs}
 
 
@@ -87,13 +140,17 @@ def columns_of(where: str, columns: Sequence[str], called: str = "column") -> di
     shown = ", ".join(column[:40] for column in columns[:12]) + (", …" if len(columns) > 12 else "")
     for ours in ("time", "price", "qty"):
         if ours not in names:
-            raise UserError(f"{where}: no {called} for {MEANINGS[ours]} among {shown}: name it {_offered(ours)}")
+            raise UserError(
+                f"{where}: no {called} for {MEANINGS[ours]} among {shown}: name it {_offered(ours)}"
+            )
     for theirs in names.values():
         if list(columns).count(theirs) > 1:
             raise UserError(f"{where}: more than one {called} has the name {theirs[:40]}: leave one of them")
     either = [column for column in columns if _plain(column) in _EITHER or column in _EITHER]
     if names["qty"] in either and len(either) > 1:
-        raise UserError(f"{where}: {' and '.join(either[:3])} may each be the quantity: name the one of the base currency qty")
+        raise UserError(
+            f"{where}: {' and '.join(either[:3])} may each be the quantity: name the one of the base currency qty"
+        )
     return names
 
 
@@ -103,10 +160,12 @@ def _offered(ours: str) -> str:
 
 
 def symbol_of_file(name: str) -> str | None:
-    """The symbol that the name of a file says, or None: `BTCUSDT.csv`, `BTCUSDT-trades-2024-08-09.zip`, `btc-usdt_2024-08.json.gz`.
+    """The symbol that the name of a file says, or None: `BTCUSDT.csv`, `BTCUSDT-trades-2024-08-09.zip`,
+    `btc-usdt_2024-08.json.gz`.
 
-    The symbol is all that comes before `trades` or `aggTrades` or a date, or the whole name; a name of which only a part would be
-    understood says none. A whole name needs capitals, or a known currency at its end: `mine.csv` is about no symbol.
+    The symbol is all that comes before `trades` or `aggTrades` or a date, or the whole name; a name of which
+    only a part would be understood says none. A whole name needs capitals, or a known currency at its end:
+    `mine.csv` is about no symbol.
 
     >>> [symbol_of_file(name) for name in ("BTCUSDT_250328-trades-2025-01-01.csv", "BTC-USDT.csv.gz", "btcusdt (1).csv", "BTCUSDT-1.csv")]
     ['BTCUSDT_250328', 'BTCUSDT', 'BTCUSDT', 'BTCUSDT']
@@ -129,5 +188,7 @@ def symbol_of(path: Path, aggregate: bool) -> str:
     symbol = symbol_of_file(path.name)
     if symbol is None:
         kind = "aggTrades" if aggregate else "trades"
-        raise UserError(f"{path}: its name does not say the symbol, and no column does: rename it to SYMBOL-{kind}-DATE{path.suffix}")
+        raise UserError(
+            f"{path}: its name does not say the symbol, and no column does: rename it to SYMBOL-{kind}-DATE{path.suffix}"
+        )
     return symbol

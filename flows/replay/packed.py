@@ -77,7 +77,8 @@ def _content(rows: Packed) -> list[npt.NDArray[Any]]:
 
 
 def turn(symbol: npt.NDArray[np.int32], ids: Longs, reached: Longs) -> Longs | None:
-    """The order of trades by `reached`, the newest time of the symbol so far: of one time as they stand, each symbol's by id. Shapes (n,).
+    """The order of trades by `reached`, the newest time of the symbol so far: of one time as they stand, each
+    symbol's by id. Shapes (n,).
 
     None: they are in that order.
     """
@@ -97,6 +98,7 @@ def turn(symbol: npt.NDArray[np.int32], ids: Longs, reached: Longs) -> Longs | N
 
 def grouped(symbol: npt.NDArray[np.int32]) -> Longs:
     """(n,) the order in which each symbol's rows are together, as they are."""
-    keys = symbol.astype(np.int16) if symbol.max(initial=0) < 2**15 else symbol  # 16 bits are sorted in one pass
+    # 16 bits are sorted in one pass
+    keys = symbol.astype(np.int16) if symbol.max(initial=0) < 2**15 else symbol
     order: Longs = np.argsort(keys, kind="stable")
     return order

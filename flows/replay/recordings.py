@@ -1,8 +1,8 @@
 """Recorded trades as a source: what a set of recordings holds, and its trades in Pairflow's order.
 
-The order is that of trades, not of rows: each symbol by id, the symbols by time. So the same trades come out the same however their rows
-are ordered, in however many files they are cut, and in whatever format. Recordings that are in order are read as they stand; all others
-are sorted first (sort.py).
+The order is that of trades, not of rows: each symbol by id, the symbols by time. So the same trades come out
+the same however their rows are ordered, in however many files they are cut, and in whatever format.
+Recordings that are in order are read as they stand; all others are sorted first (sort.py).
 """
 
 import time
@@ -60,17 +60,21 @@ class Look:
         """Why the trades of these symbols have to be sorted first, in words; None where they are in order."""
         if not self.ids:
             return "they have no ids"
-        return disorder({_name(file, self.files): facts for file, facts in zip(self.files, self.facts, strict=True)}, symbols)
+        return disorder(
+            {_name(file, self.files): facts for file, facts in zip(self.files, self.facts, strict=True)},
+            symbols,
+        )
 
     def _spans(self) -> Iterator[Span]:
         return (span for facts in self.facts for span in facts.spans.values())
 
 
 def symbols_in(paths: Sequence[Path], progress: Progress | None = None, stream: str | None = None) -> Look:
-    """Go through the recordings once, from end to end: what symbols, what stream, from when to when, and whether they are in order.
+    """Go through the recordings once, from end to end: what symbols, what stream, from when to when, and
+    whether they are in order.
 
-    Finds a truncated, foreign or broken file before anything is done with the others. `stream` picks one of trade and aggTrade where a
-    recording holds both.
+    Finds a truncated, foreign or broken file before anything is done with the others. `stream` picks one of
+    trade and aggTrade where a recording holds both.
     """
     files, found = _peek_all(paths)
     stream = stream or found
@@ -89,16 +93,19 @@ def symbols_in(paths: Sequence[Path], progress: Progress | None = None, stream: 
         progress(total, total)
     symbols = sorted({name for facts in all_facts for name in facts.spans})
     if not symbols:
-        raise UserError(f"{files[0].path}: holds no trade: every one has a price, a quantity or a time that cannot be one")
+        raise UserError(
+            f"{files[0].path}: holds no trade: every one has a price, a quantity or a time that cannot be one"
+        )
     return Look(files, tuple(all_facts), tuple(symbols), stream, latest_us)
 
 
 class Recording:
-    """The trades of a look, in order: iterate once. Sorts them at once where that is needed, so that what is wrong is known before.
+    """The trades of a look, in order: iterate once. Sorts them at once where that is needed, so that what is
+    wrong is known before.
 
-    `symbols` are those whose codes are 0, 1, …; trades of others are counted as foreign. A batch of `Frames` has about 10,000 rows, each
-    symbol's ids rising; what was left out is counted in the batches: `rejected`, `foreign`, `unreadable`, and `reasons` also for those that
-    are duplicates or conflicts (ids.py).
+    `symbols` are those whose codes are 0, 1, …; trades of others are counted as foreign. A batch of `Frames`
+    has about 10,000 rows, each symbol's ids rising; what was left out is counted in the batches: `rejected`,
+    `foreign`, `unreadable`, and `reasons` also for those that are duplicates or conflicts (ids.py).
     """
 
     def __init__(
@@ -145,7 +152,9 @@ class Recording:
         spans = [facts.of(self.symbols).values() for facts in self.look.facts]
         opens_at = [min((span.first_us for span in of), default=0) for of in spans]
         streams = [Stream(first_us, self._by_time(k), SLACK_US) for k, first_us in enumerate(opens_at)]
-        for frames, reached in merged(streams, Kind(Frames.rows, lambda parts: join(parts, len(self.symbols)))):
+        for frames, reached in merged(
+            streams, Kind(Frames.rows, lambda parts: join(parts, len(self.symbols)))
+        ):
             order = turn(frames.symbol, frames.id, reached)
             yield frames if order is None else frames.rows(order)
 
@@ -156,7 +165,9 @@ class Recording:
             yield frames, _reached(frames, newest)
 
     def _read(self, k: int, progress: Progress | None, times: int = 1) -> Iterator[Frames]:
-        """One file's trades; what is none is counted. Progress is that of all files, as a part of `times` as much work."""
+        """One file's trades; what is none is counted. Progress is that of all files, as a part of `times` as
+        much work.
+        """
         file, total = self.look.files[k], sum(each.size for each in self.look.files)
         for frames, position in possible(frames_of(file, self._codes, self.look.stream), self.look.latest_us):
             self._left = join([self._left, frames.rows(slice(0, 0))], len(self.symbols))  # its counts
@@ -177,7 +188,9 @@ class Recording:
             for frames in self._read(k, progress, 2):
                 sorter.add(pack(frames))
         size = sum(self._positions)
-        sorter.order(lambda done, total: progress(size + size * done // max(total, 1), 2 * size) if progress else None)
+        sorter.order(
+            lambda done, total: progress(size + size * done // max(total, 1), 2 * size) if progress else None
+        )
         left = replace(Frames.none(len(self.symbols)), rejected=sorter.rejected, reasons=sorter.left_out)
         self._left = join([self._left, left], len(self.symbols))
         if len(sorter):
@@ -186,9 +199,14 @@ class Recording:
 
 
 def read(
-    paths: Sequence[Path], symbols: tuple[str, ...] | None = None, progress: Progress | None = None, stream: str | None = None
+    paths: Sequence[Path],
+    symbols: tuple[str, ...] | None = None,
+    progress: Progress | None = None,
+    stream: str | None = None,
 ) -> Iterator[Frames]:
-    """The trades of the recordings in order, in batches of about 10,000; `symbols` as in Recording (default: all, sorted)."""
+    """The trades of the recordings in order, in batches of about 10,000; `symbols` as in Recording (default:
+    all, sorted).
+    """
     look = symbols_in(paths, None, stream)
     yield from Recording(look, look.symbols if symbols is None else symbols, reading=progress)
 
@@ -208,22 +226,32 @@ def _reached(frames: Frames, newest: Longs) -> Longs:
 def _peek_all(paths: Sequence[Path]) -> tuple[tuple[File, ...], str]:
     if not paths:
         raise UserError("recordings: none given: name one or more files of recorded trades")
-    files = tuple(sorted((peek(Path(path)) for path in paths), key=lambda file: (file.first_us, file.path.name)))
+    files = tuple(
+        sorted((peek(Path(path)) for path in paths), key=lambda file: (file.first_us, file.path.name))
+    )
     common = [stream for stream in (TRADE, AGG_TRADE) if all(stream in file.streams for file in files)]
     if not common:
         a = next(file for file in files if TRADE not in file.streams)
         b = next(file for file in files if AGG_TRADE not in file.streams)
-        raise UserError(f"{a.path}: holds aggregate trades, but {b.path.name} single ones: give files of one kind")
+        raise UserError(
+            f"{a.path}: holds aggregate trades, but {b.path.name} single ones: give files of one kind"
+        )
     without = [file for file in files if not file.ids]
     if without and len(without) < len(files):
         other = next(file for file in files if file not in without)
-        raise UserError(f"{without[0].path}: its trades have no ids, but those of {other.path.name} do: replay them separately")
+        raise UserError(
+            f"{without[0].path}: its trades have no ids, but those of {other.path.name} do: replay them separately"
+        )
     for file in without:
         if sum(file.path.samefile(other.path) for other in files) > 1:
-            raise UserError(f"{file.path}: is given twice, and its trades have no ids that would say so: name it once")
+            raise UserError(
+                f"{file.path}: is given twice, and its trades have no ids that would say so: name it once"
+            )
     return files, common[0]
 
 
 def _name(file: File, files: Sequence[File]) -> str:
     """The file's name, or its path where another one's name is the same."""
-    return file.path.name if sum(other.path.name == file.path.name for other in files) == 1 else str(file.path)
+    return (
+        file.path.name if sum(other.path.name == file.path.name for other in files) == 1 else str(file.path)
+    )

@@ -1,4 +1,6 @@
-"""The trades of a recording, in order, as the dataflow takes them: what is missing between ids, and how far each symbol has come."""
+"""The trades of a recording, in order, as the dataflow takes them: what is missing between ids, and how far
+each symbol has come.
+"""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,15 +14,19 @@ from flows.replay.packed import grouped
 from operators.columns import NEVER, Longs, Trades
 
 JUMPS_TOLD: Final = 10  # fewer jumps of ids are losses
-SHARE_TOLD: Final = 0.005  # of trades; a recording with fewer jumps than that has lost trades, one with more is of a market whose ids jump
+# of trades; a recording with fewer jumps than that has lost trades, one with more is of a market whose ids
+# jump
+SHARE_TOLD: Final = 0.005
 
 
 @dataclass(slots=True)
 class IdSequence:
-    """Trades in order in, with the marks of holes and the watermarks out. Each symbol's ids rise, and the symbols come by time.
+    """Trades in order in, with the marks of holes and the watermarks out. Each symbol's ids rise, and the
+    symbols come by time.
 
-    A symbol's watermark is the time of its newest trade, and also the time that all have come to less `quiet_us`, as in a live run. Nothing
-    can be asked for, so a jump of `contiguous` ids is an unfillable hole at once; where ids only grow, it is none.
+    A symbol's watermark is the time of its newest trade, and also the time that all have come to less
+    `quiet_us`, as in a live run. Nothing can be asked for, so a jump of `contiguous` ids is an unfillable
+    hole at once; where ids only grow, it is none.
     """
 
     symbols: tuple[str, ...]
@@ -70,7 +76,10 @@ class IdSequence:
         """(timeframes,) how many symbols have a bar that has begun and is not over."""
         begun = self._newest != NEVER
         watermark, newest = self.watermark()[begun], self._newest[begun]
-        return np.array([np.count_nonzero((watermark % length > 0) | (newest == watermark)) for length in timeframes_us], np.int64)
+        return np.array(
+            [np.count_nonzero((watermark % length > 0) | (newest == watermark)) for length in timeframes_us],
+            np.int64,
+        )
 
     def ids_that_jump(self) -> str | None:
         """A line of advice where so many ids are missing that the market's ids probably only grow."""

@@ -1,7 +1,9 @@
-"""Trades in whatever order, put in order with bounded memory: sorted in parts, the parts merged, all in temporary files.
+"""Trades in whatever order, put in order with bounded memory: sorted in parts, the parts merged, all in
+temporary files.
 
-First each symbol by id, so that equal ids are neighbours and times can be compared with those around them (ids.py); then the symbols by
-time. The temporary files have no name: the operating system removes them with the process, however that ends.
+First each symbol by id, so that equal ids are neighbours and times can be compared with those around them
+(ids.py); then the symbols by time. The temporary files have no name: the operating system removes them with
+the process, however that ends.
 """
 
 import errno
@@ -31,11 +33,14 @@ COPIES: Final = 2  # of all trades on the disk at the same time, at most
 
 
 class Spill:
-    """Rows in the order in which they were appended, in memory until they are many, then in a file without a name."""
+    """Rows in the order in which they were appended, in memory until they are many, then in a file without a
+    name.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(directory))  # noqa: SIM115 - lives as long as this object
+        # lives as long as this object
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(directory))  # noqa: SIM115
         self._rows = 0
 
     def __len__(self) -> int:
@@ -65,7 +70,8 @@ class Spill:
 class Sorter:
     """Takes trades in any order, gives them in Pairflow's: each symbol by id, the symbols by time.
 
-    `numbered`: their ids are to be replaced by 1, 2, 3 … in the order of time, price, quantity and side. Codes index `symbols`.
+    `numbered`: their ids are to be replaced by 1, 2, 3 … in the order of time, price, quantity and side.
+    Codes index `symbols`.
     """
 
     def __init__(self, symbols: Sequence[str], directory: Path, numbered: bool = False) -> None:
@@ -103,7 +109,10 @@ class Sorter:
             begin = len(self._ordered)
             for rows in self._kept(code):
                 if len(rows):
-                    self.first_us, self.last_us = min(self.first_us, int(rows["ts"].min())), max(self.last_us, int(rows["ts"].max()))
+                    self.first_us, self.last_us = (
+                        min(self.first_us, int(rows["ts"].min())),
+                        max(self.last_us, int(rows["ts"].max())),
+                    )
                 self._ordered.append(rows)
                 progress(done + len(self._ordered) - begin, total)
             self._begin[code + 1 :] = len(self._ordered)
@@ -132,7 +141,9 @@ class Sorter:
 
     def _write_run(self, rows: Packed) -> None:
         rows = by_time(rows) if self._numbered else by_content(rows)
-        self._runs.append(len(self._file) + np.searchsorted(rows["symbol"], np.arange(len(self._symbols) + 1)))
+        self._runs.append(
+            len(self._file) + np.searchsorted(rows["symbol"], np.arange(len(self._symbols) + 1))
+        )
         self._file.append(rows)
 
     def _kept(self, code: int) -> Iterator[Packed]:
@@ -152,13 +163,17 @@ class Sorter:
 
     def _by_time(self, code: int, block: int) -> Generator[tuple[Packed, Longs], None, None]:
         reached = np.iinfo(np.int64).min
-        for rows, ts in _blocks(self._ordered, int(self._begin[code]), int(self._begin[code + 1]), block, "ts"):
+        for rows, ts in _blocks(
+            self._ordered, int(self._begin[code]), int(self._begin[code + 1]), block, "ts"
+        ):
             newest = np.maximum(np.maximum.accumulate(ts), reached)
             reached = int(newest[-1])
             yield rows, newest
 
 
-def _blocks(file: Spill, start: int, stop: int, block: int, key: str) -> Generator[tuple[Packed, Longs], None, None]:
+def _blocks(
+    file: Spill, start: int, stop: int, block: int, key: str
+) -> Generator[tuple[Packed, Longs], None, None]:
     for begin in range(start, stop, block):
         rows = file.read(begin, min(begin + block, stop))
         yield rows, np.ascontiguousarray(rows[key])
@@ -178,7 +193,9 @@ def _numbered(parts: Iterator[Packed]) -> Iterator[Packed]:
 
 
 def room(beside: Path | None) -> Path:
-    """Where temporary files go: TMPDIR where it is set, else beside the database, else where the system has them (that may be memory)."""
+    """Where temporary files go: TMPDIR where it is set, else beside the database, else where the system has
+    them (that may be memory).
+    """
     if beside is not None and not any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")):
         there = next((path for path in (beside, *beside.parents) if path.is_dir()), None)
         if there is not None and os.access(there, os.W_OK):
@@ -199,4 +216,6 @@ def refuse_without_room(directory: Path, trades: int) -> None:
 def cannot_sort(directory: Path, error: OSError) -> UserError:
     """What went wrong with a temporary file, and what to do."""
     why = "no space is left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
-    return UserError(f"replay: sorting the trades in {directory}: {why}: set TMPDIR to a directory that has room")
+    return UserError(
+        f"replay: sorting the trades in {directory}: {why}: set TMPDIR to a directory that has room"
+    )

@@ -20,7 +20,8 @@ from flows.settings.model import CONTIGUOUS, Settings
 from flows.settings.timeframes import timeframe_us
 from operators.columns import NEVER, SECOND_US
 
-BARS_AT_ONCE: Final = 20_000  # 1s bars of all symbols that a batch may close: a pause of a month would close millions
+# 1s bars of all symbols that a batch may close: a pause of a month would close millions
+BARS_AT_ONCE: Final = 20_000
 
 
 @dataclass(slots=True)
@@ -43,7 +44,9 @@ class Summary:
 
     def left_out(self) -> str:
         """In words and brackets; nothing where all was taken."""
-        rejected = [f"{self.reasons[reason]:,} {reason}" for reason in (*REASONS, ORDER) if self.reasons[reason]]
+        rejected = [
+            f"{self.reasons[reason]:,} {reason}" for reason in (*REASONS, ORDER) if self.reasons[reason]
+        ]
         n = sum(self.reasons[reason] for reason in (*REASONS, ORDER))
         told = [f"{n:,} rejected for an impossible value: {', '.join(rejected)}"] * bool(n)
         told += [f"{self.reasons[DUPLICATE]:,} duplicates"] * bool(self.reasons[DUPLICATE])
@@ -56,21 +59,41 @@ class Summary:
     def cut_off(self) -> str | None:
         """The bars that the recording's end cut off, as a line."""
         each = ", ".join(f"{count} of {word}" for word, count in self.unfinished.items() if count)
-        return f"left out, bars that are unfinished at the recordings' end: {self.unfinished.total()} ({each})" if each else None
+        return (
+            f"left out, bars that are unfinished at the recordings' end: {self.unfinished.total()} ({each})"
+            if each
+            else None
+        )
 
 
 class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
     """Recorded trades in event time: as fast as the flow takes them, or at `speed` times the market's."""
 
-    def __init__(self, settings: Settings, recording: Iterator[Frames], stop: Stop, speed: float | None, summary: Summary) -> None:
-        self._settings, self._recording, self._stop, self._speed, self._summary = settings, recording, stop, speed, summary
+    def __init__(
+        self,
+        settings: Settings,
+        recording: Iterator[Frames],
+        stop: Stop,
+        speed: float | None,
+        summary: Summary,
+    ) -> None:
+        self._settings, self._recording, self._stop, self._speed, self._summary = (
+            settings,
+            recording,
+            stop,
+            speed,
+            summary,
+        )
         n = len(settings.symbols)
-        self._sequence = IdSequence(settings.symbols, settings.source.quiet_us, settings.source.ids == CONTIGUOUS)
+        self._sequence = IdSequence(
+            settings.symbols, settings.source.quiet_us, settings.source.ids == CONTIGUOUS
+        )
         self._health = Health(settings.symbols, np.arange(n), wall_us)
         self._nothing = Frames.none(n), np.zeros(n, np.int64)
         self._step_us = max(BARS_AT_ONCE // n, 1) * SECOND_US
         self._clock = NEVER  # market time that all symbols have come to
-        self._began: tuple[float, int] | None = None  # with `speed`: the monotonic clock and the market's at the first trade
+        # with `speed`: the monotonic clock and the market's at the first trade
+        self._began: tuple[float, int] | None = None
         self._pending: Frames | None = None
         self._ended = False
 
@@ -90,7 +113,9 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
         return [("recording", Feed(trades, gaps, self._health.rows(0)))]
 
     def _due(self) -> Frames | None:
-        """The trades that come next, at most so much market time at once; without a trade in it, time passes all the same."""
+        """The trades that come next, at most so much market time at once; without a trade in it, time passes
+        all the same.
+        """
         frames = self._pending if self._pending is not None else next(self._recording, None)
         self._pending = None
         if frames is None or not len(frames):
@@ -121,11 +146,15 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
 
     def _wait(self, until_us: int) -> None:
         if self._speed is not None:
-            time.sleep(min(WAIT_S, max(0.0, (until_us - self._market_us(until_us)) / self._speed / SECOND_US)))
+            time.sleep(
+                min(WAIT_S, max(0.0, (until_us - self._market_us(until_us)) / self._speed / SECOND_US))
+            )
 
     def _conclude(self) -> None:
         words = self._settings.timeframes
-        unfinished = self._sequence.unfinished(np.array([timeframe_us(word) for word in words], np.int64)).tolist()
+        unfinished = self._sequence.unfinished(
+            np.array([timeframe_us(word) for word in words], np.int64)
+        ).tolist()
         self._summary.unfinished = Counter(dict(zip(words, unfinished, strict=True)))
         self._summary.advice = self._sequence.ids_that_jump()
 
@@ -134,9 +163,13 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
 
 
 class RecordingSource(FixedPartitionedSource[tuple[str, Feed], None]):
-    """A recording, its trades in order (recordings.py), as a source of one partition. It keeps no position: a replay begins at the beginning."""
+    """A recording, its trades in order (recordings.py), as a source of one partition. It keeps no position: a
+    replay begins at the beginning.
+    """
 
-    def __init__(self, settings: Settings, recording: Iterable[Frames], stop: Stop, speed: float | None = None) -> None:
+    def __init__(
+        self, settings: Settings, recording: Iterable[Frames], stop: Stop, speed: float | None = None
+    ) -> None:
         self._settings, self._recording, self._stop, self._speed = settings, recording, stop, speed
         self.summary = Summary()
 
@@ -145,4 +178,6 @@ class RecordingSource(FixedPartitionedSource[tuple[str, Feed], None]):
 
     @guarded
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> RecordingPartition:
-        return RecordingPartition(self._settings, iter(self._recording), self._stop, self._speed, self.summary)
+        return RecordingPartition(
+            self._settings, iter(self._recording), self._stop, self._speed, self.summary
+        )

@@ -19,11 +19,17 @@ T = TypeVar("T")
 
 
 def frames(file: File, part: Part, codes: Mapping[str, int], counted: int) -> Frames:
-    """The trades of a part. `counted` rows of the file came before it: ids go on from there where the file has none."""
+    """The trades of a part. `counted` rows of the file came before it: ids go on from there where the file
+    has none.
+    """
     n = len(part)
     column = _Columns(file, part)
     symbol = _symbols(file, column, codes, n)
-    ids = column.read("id", cells.whole_numbers) if "id" in part.columns else np.arange(counted, counted + n, dtype=np.int64)
+    ids = (
+        column.read("id", cells.whole_numbers)
+        if "id" in part.columns
+        else np.arange(counted, counted + n, dtype=np.int64)
+    )
     ts = column.read("time", cells.times)
     count = np.ones(n, np.int64)
     if "first" in part.columns and "last" in part.columns:
@@ -67,7 +73,9 @@ def _symbols(file: File, column: "_Columns", codes: Mapping[str, int], n: int) -
 
 
 def _name(text: str) -> str:
-    """The symbol's name; of what names none of ours (`BTC/USDT:USDT`, a swap) its text, which no configuration can ask for."""
+    """The symbol's name; of what names none of ours (`BTC/USDT:USDT`, a swap) its text, which no
+    configuration can ask for.
+    """
     return symbol_name(text) or "".join(c for c in text.upper() if c.isprintable())[:LONGEST]
 
 
@@ -82,7 +90,9 @@ class _Columns:
         try:
             return convert(self._part.columns[name])
         except CellError as e:
-            raise UserError(f"{self._file.path}: {self._part.where(e.row)}: column {self._part.names.get(name, name)}: {e}") from e
+            raise UserError(
+                f"{self._file.path}: {self._part.where(e.row)}: column {self._part.names.get(name, name)}: {e}"
+            ) from e
         except pa.ArrowException as e:
             kind = self._part.columns[name].type
             raise UserError(

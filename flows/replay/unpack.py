@@ -1,4 +1,6 @@
-"""A recording's text, whatever it is packed in: gzip, bzip2, xz, zstd, lz4, a zip of one file; UTF-8 or UTF-16, with or without a mark."""
+"""A recording's text, whatever it is packed in: gzip, bzip2, xz, zstd, lz4, a zip of one file; UTF-8 or
+UTF-16, with or without a mark.
+"""
 
 import bz2
 import codecs
@@ -21,7 +23,14 @@ LONGEST_LINE: Final = 16 << 20  # bytes held at most while the end of a line, or
 NESTED: Final = 3  # packings in one another: a zip of a .csv.gz
 BOM: Final = codecs.BOM_UTF8
 
-_DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, pa.ArrowException)
+_DAMAGED: Final = (
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+    zipfile.BadZipFile,
+    pa.ArrowException,
+)
 _ZIP: Final = b"PK\x03\x04"
 
 
@@ -93,7 +102,9 @@ class _Utf8(io.RawIOBase):
 
 
 class opened:
-    """A context in which a recording's unpacked bytes can be read (`stream`), and how much of the file has been (`raw.tell()`)."""
+    """A context in which a recording's unpacked bytes can be read (`stream`), and how much of the file has
+    been (`raw.tell()`).
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -108,7 +119,9 @@ class opened:
             stream: IO[bytes] = raw
             for _ in range(NESTED):
                 head = self._head(stream)
-                unpack = next((unpack for magic, unpack in _UNPACKERS.items() if head.startswith(magic)), None)
+                unpack = next(
+                    (unpack for magic, unpack in _UNPACKERS.items() if head.startswith(magic)), None
+                )
                 if unpack:
                     stream = stack.enter_context(_peekable(unpack(stream)))
                 elif head.startswith(_ZIP):
@@ -132,12 +145,18 @@ class opened:
             raise UserError(f"{self.path}: is a zip within another archive: unpack it first")
         try:
             archive = stack.enter_context(zipfile.ZipFile(stream))
-            members = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+            members = [
+                name
+                for name in archive.namelist()
+                if not name.endswith("/") and not name.startswith("__MACOSX/")
+            ]
             if len(members) != 1:
                 raise UserError(f"{self.path}: holds {len(members)} files: expected a zip of one")
             return archive.open(members[0])
         except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as e:
-            raise UserError(f"{self.path}: the zip is damaged or cut off ({one_line(e)}): fetch it again") from e
+            raise UserError(
+                f"{self.path}: the zip is damaged or cut off ({one_line(e)}): fetch it again"
+            ) from e
         except RuntimeError as e:
             raise UserError(f"{self.path}: the zip cannot be opened ({one_line(e)}): unpack it first") from e
 
@@ -153,7 +172,11 @@ class opened:
 
 
 def _peekable(stream: IO[bytes]) -> IO[bytes]:
-    return stream if hasattr(stream, "peek") and not isinstance(stream, zipfile.ZipExtFile) else io.BufferedReader(cast(Any, stream), BLOCK)
+    return (
+        stream
+        if hasattr(stream, "peek") and not isinstance(stream, zipfile.ZipExtFile)
+        else io.BufferedReader(cast(Any, stream), BLOCK)
+    )
 
 
 def damaged(path: Path, stream: IO[bytes], e: BaseException) -> UserError:
@@ -164,7 +187,9 @@ def damaged(path: Path, stream: IO[bytes], e: BaseException) -> UserError:
         where = f"after {stream.tell():,} unpacked bytes"
     except (OSError, ValueError, AttributeError):
         where = "on the way"
-    return UserError(f"{path}: the compressed recording is cut off or damaged {where}: fetch or repair it (gzip -t says the same)")
+    return UserError(
+        f"{path}: the compressed recording is cut off or damaged {where}: fetch or repair it (gzip -t says the same)"
+    )
 
 
 def take(path: Path, stream: IO[bytes], size: int = BLOCK) -> bytes:
@@ -175,7 +200,8 @@ def take(path: Path, stream: IO[bytes], size: int = BLOCK) -> bytes:
 
 
 def blocks(path: Path, newline: bytes = b"\n", skip: int = 0) -> Iterator[tuple[bytes, int, int]]:
-    """Whole lines of a recording, a block at a time: the lines, how many unpacked bytes came before, the position in the file.
+    """Whole lines of a recording, a block at a time: the lines, how many unpacked bytes came before, the
+    position in the file.
 
     The first `skip` lines, which must be in the first block, are left out.
     """
@@ -190,7 +216,9 @@ def blocks(path: Path, newline: bytes = b"\n", skip: int = 0) -> Iterator[tuple[
                 before, rest, first = before + len(whole), block[end:], False
             elif len(rest) > LONGEST_LINE:
                 line = line_at(path, before, newline)
-                raise UserError(f"{path}: line {line}: is longer than {LONGEST_LINE >> 20} MB: expected a trade a line")
+                raise UserError(
+                    f"{path}: line {line}: is longer than {LONGEST_LINE >> 20} MB: expected a trade a line"
+                )
             else:
                 rest += block
         dropped = _beginning(rest, newline, skip) if first else 0
@@ -204,7 +232,9 @@ def _beginning(text: bytes, newline: bytes, lines: int) -> int:
 
 
 def line_at(path: Path, before: int, newline: bytes) -> int:
-    """The number (from 1) of the line that begins behind so many unpacked bytes. Reads them again: only an error needs it."""
+    """The number (from 1) of the line that begins behind so many unpacked bytes. Reads them again: only an
+    error needs it.
+    """
     number = 1
     with opened(path) as (stream, _):
         while before and (block := take(path, stream, min(before, BLOCK))):

@@ -25,7 +25,9 @@ def compiled_anew() -> str:
 
 @contextmanager
 def telling_of_compiling(say: Callable[[str], None]) -> Iterator[None]:
-    """Say, should a kernel have to be compiled in the block, that it takes a while: once on a machine, or at every start."""
+    """Say, should a kernel have to be compiled in the block, that it takes a while: once on a machine, or at
+    every start.
+    """
     ended = threading.Event()
     if said := compiled_anew():
         say(said)
@@ -51,7 +53,14 @@ def telling_of_compiling(say: Callable[[str], None]) -> Iterator[None]:
 
 def _compiled() -> bool:
     """Whether this process has compiled a kernel of ours that was not in numba's cache."""
-    ours = [module for name, module in list(sys.modules.items()) if name.startswith(("operators.", "flows.")) and module is not None]
+    ours = [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith(("operators.", "flows.")) and module is not None
+    ]
     return any(
-        sum(kernel.stats.cache_misses.values()) for module in ours for kernel in vars(module).values() if isinstance(kernel, Dispatcher)
+        sum(kernel.stats.cache_misses.values())
+        for module in ours
+        for kernel in vars(module).values()
+        if isinstance(kernel, Dispatcher)
     )

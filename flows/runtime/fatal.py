@@ -1,8 +1,9 @@
 """What stops the process when a step of the dataflow fails.
 
-An exception that leaves a step makes Bytewax panic: a stack trace of the runtime for the user, and an abort without the reason when a second
-step fails while it cleans up. So a failing step ends the process itself, after one line. Nothing is lost by that: a start after any sudden
-end, this one too, resumes at the last epoch whose rows are in the database.
+An exception that leaves a step makes Bytewax panic: a stack trace of the runtime for the user, and an abort
+without the reason when a second step fails while it cleans up. So a failing step ends the process itself,
+after one line. Nothing is lost by that: a start after any sudden end, this one too, resumes at the last epoch
+whose rows are in the database.
 """
 
 import contextlib
@@ -38,7 +39,9 @@ def guarded(step: Step) -> Step:
         except UserError as error:
             end(f"pairflow: {error}")
         except Exception:
-            end(f"pairflow: a step failed, which should not happen; please report this:\n{traceback.format_exc()}")
+            end(
+                f"pairflow: a step failed, which should not happen; please report this:\n{traceback.format_exc()}"
+            )
 
     return guard  # type: ignore[return-value]
 
@@ -52,14 +55,17 @@ def end(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """A line on standard error, past Python's files: a signal's handler may have interrupted just those, and their locks."""
+    """A line on standard error, past Python's files: a signal's handler may have interrupted just those, and
+    their locks.
+    """
     with contextlib.suppress(OSError):
         os.write(_told[-1], f"{text}\n".encode(errors="backslashreplace"))
 
 
 @contextlib.contextmanager
 def held_stderr() -> Iterator[Callable[[], str]]:
-    """Hold back what native code prints on standard error, a panic's stack trace above all; Python's own lines go on.
+    """Hold back what native code prints on standard error, a panic's stack trace above all; Python's own
+    lines go on.
 
     Gives a function that reads it. It is told at the end, unless a UserError says all there is to say.
     """

@@ -39,7 +39,9 @@ class Settable(Protocol):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """The first signal raises Interrupted wherever the program is; the second ends the process where it stands."""
+    """The first signal raises Interrupted wherever the program is; the second ends the process where it
+    stands.
+    """
     came = False
 
     def handler(number: int, _frame: object) -> None:
@@ -57,7 +59,8 @@ def interruptible() -> Iterator[None]:
 def stopping_on_signals(stop: Settable) -> Iterator[None]:
     """The first signal ends the source; what is under way is drained, written and snapshotted.
 
-    The second one ends the process at once. So does the first where a step does not finish its batch within STEP_S.
+    The second one ends the process at once. So does the first where a step does not finish its batch within
+    STEP_S.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -17,9 +17,10 @@ FIRST_IDS: Final = "first_ids.json"  # where each symbol of a partition began
 def forget_uncommitted(directory: Path) -> None:
     """Delete the states of epochs that were never committed.
 
-    Bytewax resumes at the first epoch that is not committed, E, and reads states of epochs before E. States of E itself, which a crash left
-    behind, stay: a key that nothing wakes during the repeated E keeps that state from the future, and once E is committed a second crash
-    resumes from it, with a source that is not as far. Bars then count trades twice, and rows are missing.
+    Bytewax resumes at the first epoch that is not committed, E, and reads states of epochs before E. States
+    of E itself, which a crash left behind, stay: a key that nothing wakes during the repeated E keeps that
+    state from the future, and once E is committed a second crash resumes from it, with a source that is not
+    as far. Bars then count trades twice, and rows are missing.
     """
     for path in sorted(directory.glob("part-*.sqlite3")):
         try:
@@ -32,18 +33,26 @@ def forget_uncommitted(directory: Path) -> None:
                     store.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (first,))
                     store.commit()
         except sqlite3.OperationalError as error:
-            raise UserError(f"recovery: {path}: {error}; see to the cause, then start again: nothing is lost") from None
+            raise UserError(
+                f"recovery: {path}: {error}; see to the cause, then start again: nothing is lost"
+            ) from None
         except sqlite3.Error as error:
             raise damaged(path, " ".join(str(error).split())) from None
 
 
 def _first_uncommitted(store: sqlite3.Connection) -> int | None:
-    """The epoch at which the next execution resumes; None before the first one, and where only some of several workers got as far as one."""
-    last = store.execute("SELECT ex_num, worker_count, resume_epoch FROM exs ORDER BY ex_num DESC LIMIT 1").fetchone()
+    """The epoch at which the next execution resumes; None before the first one, and where only some of
+    several workers got as far as one.
+    """
+    last = store.execute(
+        "SELECT ex_num, worker_count, resume_epoch FROM exs ORDER BY ex_num DESC LIMIT 1"
+    ).fetchone()
     if last is None:
         return None
     number, workers, resumed = last
-    known, frontier = store.execute("SELECT count(*), min(worker_frontier) FROM fronts WHERE ex_num = ?", (number,)).fetchone()
+    known, frontier = store.execute(
+        "SELECT count(*), min(worker_frontier) FROM fronts WHERE ex_num = ?", (number,)
+    ).fetchone()
     if 0 < known < workers:
         return None
     return int(frontier if known else resumed)

@@ -13,7 +13,13 @@ from typing import IO, Any, Final
 
 import msgspec
 from bytewax.dataflow import Dataflow
-from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError, RecoveryConfig, init_db_dir
+from bytewax.recovery import (
+    InconsistentPartitionsError,
+    MissingPartitionsError,
+    NoPartitionsError,
+    RecoveryConfig,
+    init_db_dir,
+)
 from bytewax.testing import cluster_main, run_main
 
 from flows.errors import UserError
@@ -39,7 +45,8 @@ STATE_VERSION: Final = 4  # of what the operators pickle: raised with every chan
 FINGERPRINT: Final = "fingerprint.json"
 PARTS: Final = "part-*.sqlite3"
 STORE_TABLES: Final = ("parts", "exs", "fronts", "commits", "snaps")
-SQLITE: Final = re.compile(r'SqliteFailure\(Error \{ code: (\w+)[^}]*\}, (?:Some\("([^"]*)"\)|None)')  # as the runtime tells it
+# as the runtime tells it
+SQLITE: Final = re.compile(r'SqliteFailure\(Error \{ code: (\w+)[^}]*\}, (?:Some\("([^"]*)"\)|None)')
 TOLD: Final = 3  # differences between two configurations
 SIMULATED: Final = "-simulated"
 LOCK: Final = "run.lock"
@@ -48,7 +55,9 @@ LOOK_S: Final = 0.05
 
 
 def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta, workers: int = 1) -> None:
-    """Run the flow until its source ends. What the runtime itself fails with is a line; its stack traces are held back."""
+    """Run the flow until its source ends. What the runtime itself fails with is a line; its stack traces are
+    held back.
+    """
     store = "" if recovery is None else str(recovery.db_dir)
     if recovery is not None:
         forget_uncommitted(Path(store))
@@ -57,7 +66,9 @@ def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta
             if workers == 1:
                 run_main(flow, epoch_interval=every, recovery_config=recovery)
             else:
-                cluster_main(flow, [], 0, epoch_interval=every, recovery_config=recovery, worker_count_per_proc=workers)
+                cluster_main(
+                    flow, [], 0, epoch_interval=every, recovery_config=recovery, worker_count_per_proc=workers
+                )
         except (NoPartitionsError, MissingPartitionsError, InconsistentPartitionsError) as error:
             raise damaged(Path(store), str(error)) from None
         except RuntimeError as error:
@@ -90,7 +101,9 @@ def open_recovery(settings: Settings) -> RecoveryConfig | None:
 
 
 def compare_recovery(settings: Settings) -> bool:
-    """Whether there is a recovery store of these settings; a damaged one is refused, and one of others once it was used. Only reads."""
+    """Whether there is a recovery store of these settings; a damaged one is refused, and one of others once
+    it was used. Only reads.
+    """
     directory = settings.recovery.dir
     if directory is None:
         return False
@@ -98,10 +111,13 @@ def compare_recovery(settings: Settings) -> bool:
         parts = sorted(directory.glob(PARTS))
         epochs = sum(map(_epochs, parts))
         if not epochs and not any(directory.glob(f"*.{FIRST_IDS}")):
-            return _fingerprint_kept(directory) == fingerprint(settings) and bool(parts)  # else it is made anew
+            # else it is made anew
+            return _fingerprint_kept(directory) == fingerprint(settings) and bool(parts)
         kept = _fingerprint_kept(directory)
         if kept is None:
-            raise UserError(f"recovery: {directory}: a recovery store without {FINGERPRINT}; start anew with `pairflow run --fresh`")
+            raise UserError(
+                f"recovery: {directory}: a recovery store without {FINGERPRINT}; start anew with `pairflow run --fresh`"
+            )
         if kept != fingerprint(settings):
             _refuse_other(directory, kept, fingerprint(settings))
     except (OSError, ValueError) as error:
@@ -145,12 +161,16 @@ def _epochs(part: Path) -> int:
 
 
 def _unusable(directory: Path, error: Exception) -> UserError:
-    return UserError(f"recovery: {directory}: {error}; give recovery.dir a directory that can be written, or start with --fresh")
+    return UserError(
+        f"recovery: {directory}: {error}; give recovery.dir a directory that can be written, or start with --fresh"
+    )
 
 
 @contextmanager
 def own_recovery(settings: Settings) -> Iterator[None]:
-    """Hold the recovery directory for the length of the block; refused while another run does. The operating system lets go of it with the process."""
+    """Hold the recovery directory for the length of the block; refused while another run does. The operating
+    system lets go of it with the process.
+    """
     directory = settings.recovery.dir
     if directory is None:
         yield
@@ -180,7 +200,9 @@ def refuse_in_use(settings: Settings) -> None:
 
 
 def in_use(directory: Path) -> UserError:
-    return UserError(f"recovery: {directory}: another run is under way on it; stop that one, or give this one a recovery.dir of its own")
+    return UserError(
+        f"recovery: {directory}: another run is under way on it; stop that one, or give this one a recovery.dir of its own"
+    )
 
 
 def _lock(file: IO[bytes], kind: int) -> bool:
@@ -203,19 +225,27 @@ def _refuse_other(directory: Path, kept: dict[str, Any], mine: dict[str, Any]) -
 
 
 def refuse_unforgettable(settings: Settings) -> None:
-    """Raise UserError when there is something in the recovery store's place that `forget_recovery` is not to delete. Only reads."""
+    """Raise UserError when there is something in the recovery store's place that `forget_recovery` is not to
+    delete. Only reads.
+    """
     for path in _kept(settings):
         if path.is_dir():
-            raise UserError(f"recovery: {path} is a directory, not a recovery store: move it away, or set another recovery.dir")
+            raise UserError(
+                f"recovery: {path} is a directory, not a recovery store: move it away, or set another recovery.dir"
+            )
 
 
 def forget_recovery(settings: Settings) -> None:
-    """Delete the recovery store: the next start goes on where the database ends, or begins at the newest trade."""
+    """Delete the recovery store: the next start goes on where the database ends, or begins at the newest
+    trade.
+    """
     for path in _kept(settings):
         try:
             path.unlink()
         except OSError as error:
-            raise UserError(f"recovery: {path} cannot be deleted ({error.strerror}): move it away, or set another recovery.dir") from None
+            raise UserError(
+                f"recovery: {path} cannot be deleted ({error.strerror}): move it away, or set another recovery.dir"
+            ) from None
 
 
 def _kept(settings: Settings) -> list[Path]:
@@ -224,7 +254,9 @@ def _kept(settings: Settings) -> list[Path]:
 
 
 def of_its_own(settings: Settings) -> Settings:
-    """The settings, but for a simulated market: that is another one each time, so without recovery, and in a database beside the real trades'."""
+    """The settings, but for a simulated market: that is another one each time, so without recovery, and in a
+    database beside the real trades'.
+    """
     if settings.source.exchange != "simulated":
         return settings
     database = settings.questdb
@@ -235,7 +267,9 @@ def of_its_own(settings: Settings) -> Settings:
         )
     return msgspec.structs.replace(
         settings,
-        questdb=msgspec.structs.replace(database, dir=database.dir.with_name(f"{database.dir.name}{SIMULATED}")),
+        questdb=msgspec.structs.replace(
+            database, dir=database.dir.with_name(f"{database.dir.name}{SIMULATED}")
+        ),
         recovery=msgspec.structs.replace(settings.recovery, dir=None),
     )
 

@@ -9,7 +9,8 @@ LOOK_S: Final = 0.05  # how often `wait` checks the flag
 class Stop:
     """Set by a signal; sources then end, and with them the flow.
 
-    A plain flag that is looked at: a threading.Event has a lock, which the code that the signal interrupts may be holding.
+    A plain flag that is looked at: a threading.Event has a lock, which the code that the signal interrupts
+    may be holding.
     """
 
     def __init__(self) -> None:

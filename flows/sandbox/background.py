@@ -22,7 +22,9 @@ class Background:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(options, source)), name="exchange", daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._run(options, source)), name="exchange", daemon=True
+        )
         self._thread.start()
         self._ready.wait()
         if self._error is not None:
@@ -52,7 +54,9 @@ class Background:
         return self.exchange.rest_url
 
     def call(self, act: Callable[..., Any], *args: Any) -> Any:
-        """Do something on the exchange's own thread, such as `call(exchange.disconnect, 1.5)`, and wait for it."""
+        """Do something on the exchange's own thread, such as `call(exchange.disconnect, 1.5)`, and wait for
+        it.
+        """
 
         async def done() -> Any:
             return act(*args)
@@ -63,7 +67,9 @@ class Background:
     def control(self, act: str, **query: Any) -> Any:
         """The same as GET /control/<act>?<query>."""
         return self.call(
-            self.exchange.act, act, {name: str(value).lower() if value is True else str(value) for name, value in query.items()}
+            self.exchange.act,
+            act,
+            {name: str(value).lower() if value is True else str(value) for name, value in query.items()},
         )
 
     def stats(self) -> dict[str, Any]:
@@ -102,11 +108,19 @@ async def _serve(options: Options, say: Callable[[str], None]) -> None:
         symbols = list(exchange.source.tapes)
         at = np.datetime64(exchange.source.first_us, "us").astype("datetime64[s]")
         if options.paths:
-            pace = "as fast as it is read" if exchange.source.unpaced else f"at {options.speed:g} times its speed"
+            pace = (
+                "as fast as it is read"
+                if exchange.source.unpaced
+                else f"at {options.speed:g} times its speed"
+            )
             say(f"exchange: plays {', '.join(symbols)} from {at} UTC {pace}, from the first subscription on")
         else:
             say(f"exchange: simulates {', '.join(symbols)} from {at} UTC, seed {options.seed}")
-        say(f"exchange: websocket {exchange.ws_url}/stream   REST {exchange.rest_url}/api/v3   control {exchange.rest_url}/control/stats")
-        say(f"in pipeline.yaml:\n    source:\n      ws_url: {exchange.ws_url}\n      rest_url: {exchange.rest_url}\nCtrl-C stops it.")
+        say(
+            f"exchange: websocket {exchange.ws_url}/stream   REST {exchange.rest_url}/api/v3   control {exchange.rest_url}/control/stats"
+        )
+        say(
+            f"in pipeline.yaml:\n    source:\n      ws_url: {exchange.ws_url}\n      rest_url: {exchange.rest_url}\nCtrl-C stops it."
+        )
         await stop.wait()
     say("exchange: stopped")

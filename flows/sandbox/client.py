@@ -24,7 +24,9 @@ class Connection(ServerConnection):
 class Client:
     """One websocket connection: what it is subscribed to and what went wrong on its way."""
 
-    def __init__(self, connection: Connection, combined: bool, in_microseconds: bool, rng: random.Random) -> None:
+    def __init__(
+        self, connection: Connection, combined: bool, in_microseconds: bool, rng: random.Random
+    ) -> None:
         self.connection, self.combined, self.in_microseconds = connection, combined, in_microseconds
         self.streams: dict[str, None] = {}
         self.rng = rng
@@ -38,7 +40,8 @@ class Client:
         return transport.get_write_buffer_size() if self.connection.state is State.OPEN else 0
 
     def write(self, frames: bytes) -> None:
-        # The library's send() costs 30 µs a message. Frames of ready bytes go straight to its transport: whole and uncompressed, they may.
+        # The library's send() costs 30 µs a message. Frames of ready bytes go straight to its transport:
+        # whole and uncompressed, they may.
         if self.connection.state is State.OPEN and not self.connection.transport.is_closing():
             self.connection.transport.write(frames)
 

@@ -1,4 +1,6 @@
-"""Conversations with the clients of the local exchange over websockets: requests, pings, the end of a connection."""
+"""Conversations with the clients of the local exchange over websockets: requests, pings, the end of a
+connection.
+"""
 
 import asyncio
 import json
@@ -33,7 +35,11 @@ class Conversations:
         self._state.counts["connects"] += 1
         rng = random.Random(self._state.options.seed * 1_000_003 + self._state.counts["connects"])
         client = Client(connection, combined, query.get("timeUnit", "").upper() == "MICROSECOND", rng)
-        streams = query.get("streams", "").split("/") if combined else unquote(url.path).removeprefix("/ws").strip("/").split("/")
+        streams = (
+            query.get("streams", "").split("/")
+            if combined
+            else unquote(url.path).removeprefix("/ws").strip("/").split("/")
+        )
         connection.on_frame = lambda frame: self._came(client, frame)
         self._state.clients[connection] = client
         company = [asyncio.create_task(self._ping(client)), asyncio.create_task(self._end(client))]
@@ -79,12 +85,23 @@ class Conversations:
             method, number = request["method"], request.get("id")
             params = request.get("params") or []
         except (ValueError, KeyError, TypeError, AttributeError):
-            self._reply(client, {"error": {"code": 3, "msg": "Invalid JSON: expected a request with method, params and id"}})
+            self._reply(
+                client,
+                {"error": {"code": 3, "msg": "Invalid JSON: expected a request with method, params and id"}},
+            )
             return
         self._state.counts[str(method)] += 1
         self._state.asked.append((time.monotonic() - self._state.born, str(method), params))
-        if method in ("SUBSCRIBE", "UNSUBSCRIBE") and not (isinstance(params, list) and all(isinstance(p, str) for p in params)):
-            self._reply(client, {"error": {"code": 2, "msg": "Invalid request: params must be a list of streams"}, "id": number})
+        if method in ("SUBSCRIBE", "UNSUBSCRIBE") and not (
+            isinstance(params, list) and all(isinstance(p, str) for p in params)
+        ):
+            self._reply(
+                client,
+                {
+                    "error": {"code": 2, "msg": "Invalid request: params must be a list of streams"},
+                    "id": number,
+                },
+            )
         elif method == "SUBSCRIBE" and self._refuses(params):
             if not self._state.faults.mute_refusals:
                 self._reply(client, {"error": {"code": 2, "msg": "Invalid request: injected"}, "id": number})
@@ -99,7 +116,13 @@ class Conversations:
             self._reply(client, {"result": list(client.streams), "id": number})
         else:
             expected = "expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`"
-            self._reply(client, {"error": {"code": 2, "msg": f"Invalid request: unknown variant `{method}`, {expected}"}, "id": number})
+            self._reply(
+                client,
+                {
+                    "error": {"code": 2, "msg": f"Invalid request: unknown variant `{method}`, {expected}"},
+                    "id": number,
+                },
+            )
 
     def _refuses(self, streams: list[str]) -> bool:
         faults = self._state.faults
@@ -133,7 +156,10 @@ class Conversations:
         await self.shut(client, notice)
 
     async def shut(self, client: Client, notice_s: float) -> None:
-        shutdown: dict[str, Any] = {"e": "serverShutdown", "E": self._state.exchange_us() // (1 if client.in_microseconds else 1000)}
+        shutdown: dict[str, Any] = {
+            "e": "serverShutdown",
+            "E": self._state.exchange_us() // (1 if client.in_microseconds else 1000),
+        }
         self._reply(client, {"stream": "!serverShutdown", "data": shutdown} if client.combined else shutdown)
         self._state.counts["shutdowns"] += 1
         await asyncio.sleep(notice_s)

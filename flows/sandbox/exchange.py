@@ -1,8 +1,9 @@
-"""A local exchange that speaks Binance's protocol: websocket streams and REST on one port, from recordings or a simulated market.
+"""A local exchange that speaks Binance's protocol: websocket streams and REST on one port, from recordings or
+a simulated market.
 
-It shows only what has happened by its market clock. By default a recording begins when the first client subscribes, so that a client misses
-nothing; after its end the exchange stays up, idle. Faults are injected on request: at the start, in Python through `Exchange.faults`, or at
-`GET /control/…` from the same machine:
+It shows only what has happened by its market clock. By default a recording begins when the first client
+subscribes, so that a client misses nothing; after its end the exchange stays up, idle. Faults are injected on
+request: at the start, in Python through `Exchange.faults`, or at `GET /control/…` from the same machine:
 
     /control/stats                           what was asked and sent so far
     /control/clock                           the market clock
@@ -55,7 +56,12 @@ LONGEST_STEP_S: Final = 0.25  # of the clock after a pause of this process
 class Exchange(State):
     """The exchange: `async with Exchange(Options(…)) as exchange: exchange.port`."""
 
-    def __init__(self, options: Options, source: Source | None = None, wall_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+    def __init__(
+        self,
+        options: Options,
+        source: Source | None = None,
+        wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
         super().__init__(options, source, wall_us)
         self._streams, self._conversations, self._rest = Streams(self), Conversations(self), Rest(self)
         self._refuse_until = 0.0
@@ -94,7 +100,9 @@ class Exchange(State):
         self.port = server.sockets[0].getsockname()[1]
         self.source.reach(self.now_us)
         self._streams.skip()
-        waits = self.options.begin or ("subscription" if self.options.paths or self.options.history_s else "now")
+        waits = self.options.begin or (
+            "subscription" if self.options.paths or self.options.history_s else "now"
+        )
         if waits == "now":
             self.begun.set()
         self._server = server
@@ -165,7 +173,12 @@ class Exchange(State):
         ended = self.now_us >= getattr(self.source, "end_us", self.now_us + 1) and not any(
             c.unsent() or c.held for c in self.clients.values()
         )
-        return {"now_us": self.now_us, "first_us": self.source.first_us, "begun": self.begun.is_set(), "ended": ended}
+        return {
+            "now_us": self.now_us,
+            "first_us": self.source.first_us,
+            "begun": self.begun.is_set(),
+            "ended": ended,
+        }
 
     # HTTP
 
@@ -178,7 +191,9 @@ class Exchange(State):
             if self.faults.ws_status or time.monotonic() < self._refuse_until:
                 self.counts["refused"] += 1
                 self.connects.append(time.monotonic() - self.born)
-                return http_response(self.faults.ws_status or HTTPStatus.SERVICE_UNAVAILABLE, {"code": 0, "msg": "refused"})
+                return http_response(
+                    self.faults.ws_status or HTTPStatus.SERVICE_UNAVAILABLE, {"code": 0, "msg": "refused"}
+                )
             return None
         if path.startswith("/control/"):
             return self._control(connection, path.removeprefix("/control/"), query)

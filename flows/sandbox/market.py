@@ -1,10 +1,11 @@
 """A simulated market: trades of several symbols that move together, deterministic by seed.
 
-The log price of symbol i is log P_i + β_i·F + S_i: a common factor F (a random walk) and a spread S_i of its own, the sum of a fast and
-a slow Ornstein–Uhlenbeck process (half-lives 10 s and 45 s), both with rare shocks of several σ: so every pair is cointegrated, and its
-z-score passes ±3 every few minutes. Now and then a symbol's slow spread loses its reversion for some minutes and wanders off
-(cointegration breaks), and where it ends is its new level. Orders come in bursts (their rate follows its own past and a volatile
-activity), fill in several trades of one microsecond, and takers' sides persist.
+The log price of symbol i is log P_i + β_i·F + S_i: a common factor F (a random walk) and a spread S_i of its
+own, the sum of a fast and a slow Ornstein–Uhlenbeck process (half-lives 10 s and 45 s), both with rare shocks
+of several σ: so every pair is cointegrated, and its z-score passes ±3 every few minutes. Now and then a
+symbol's slow spread loses its reversion for some minutes and wanders off (cointegration breaks), and where it
+ends is its new level. Orders come in bursts (their rate follows its own past and a volatile activity), fill
+in several trades of one microsecond, and takers' sides persist.
 """
 
 import gzip
@@ -82,9 +83,13 @@ class _Symbol:
 
 
 class Market:
-    """Trades from `start_us` on, whole second by whole second. `rate` is the mean of trades a second and symbol."""
+    """Trades from `start_us` on, whole second by whole second. `rate` is the mean of trades a second and
+    symbol.
+    """
 
-    def __init__(self, seed: int, symbols: Sequence[str] = DEFAULT_SYMBOLS, start_us: int = 0, rate: float = 40.0) -> None:
+    def __init__(
+        self, seed: int, symbols: Sequence[str] = DEFAULT_SYMBOLS, start_us: int = 0, rate: float = 40.0
+    ) -> None:
         if rate <= 0:
             raise ValueError(f"rate: expected more than 0 trades a second, got {rate}")
         self.symbols = tuple(symbols)
@@ -110,8 +115,12 @@ class Market:
         """The trades of the next second, ordered by time, each symbol by id."""
         second = self.next_us // SECOND_US
         common = np.random.default_rng((self._seed, 0, second))
-        self._activity = _reverted(self._activity, ACTIVITY_SD, ACTIVITY_HALF_LIFE_S, common.standard_normal())
-        self._factor += FACTOR_VOL * math.exp(self._activity / 2 - ACTIVITY_SD**2 / 4) * common.standard_normal()
+        self._activity = _reverted(
+            self._activity, ACTIVITY_SD, ACTIVITY_HALF_LIFE_S, common.standard_normal()
+        )
+        self._factor += (
+            FACTOR_VOL * math.exp(self._activity / 2 - ACTIVITY_SD**2 / 4) * common.standard_normal()
+        )
         parts = [self._symbol(code, state, second) for code, state in enumerate(self._states)]
         whole = join(parts, len(parts))
         self.next_us += SECOND_US
@@ -147,10 +156,14 @@ class Market:
         starts = np.cumsum(fills) - fills
         depth = np.cumsum(steps) - np.repeat(np.cumsum(steps)[starts], fills)
         side = np.where(sells[order], -1, 1)
-        ticks = np.where(sells[order], np.floor(mid[order] / s.tick), np.ceil(mid[order] / s.tick)) + side * depth
+        ticks = (
+            np.where(sells[order], np.floor(mid[order] / s.tick), np.ceil(mid[order] / s.tick)) + side * depth
+        )
         price = np.round(np.maximum(ticks, 1.0) * s.tick, 8)
         median = 150.0 / s.price  # 150 of the quote asset
-        qty = np.round(np.maximum(np.round(median * rng.lognormal(0.0, 1.5, total) / s.step), 1.0) * s.step, 8)
+        qty = np.round(
+            np.maximum(np.round(median * rng.lognormal(0.0, 1.5, total) / s.step), 1.0) * s.step, 8
+        )
         ts = second * SECOND_US + (at * SECOND_US).astype(np.int64)[order]
         ids = s.next_id + np.arange(total, dtype=np.int64)
         s.next_id += total
@@ -168,12 +181,18 @@ class Market:
         )
 
     def _orders(self, s: _Symbol, rng: np.random.Generator) -> int:
-        """How many orders come in this second: more after many, more when the market is active, and now and then a burst."""
+        """How many orders come in this second: more after many, more when the market is active, and now and
+        then a burst.
+        """
         s.activity = _reverted(s.activity, ACTIVITY_SD, ACTIVITY_HALF_LIFE_S, rng.standard_normal())
         activity = math.exp(self._activity + s.activity - ACTIVITY_SD**2)
         burst = 1 + rng.exponential(5.0) if rng.random() < 1 / BURST_EVERY_S else 1.0
         mean = s.rate / (FILLS * (1 + SWEEPS * 39))
-        n = int(rng.poisson(min(mean * ((1 - EXCITED) * activity * burst + EXCITED * s.excitement), MOST_EXCITED * mean)))
+        n = int(
+            rng.poisson(
+                min(mean * ((1 - EXCITED) * activity * burst + EXCITED * s.excitement), MOST_EXCITED * mean)
+            )
+        )
         s.excitement = 0.6 * s.excitement + 0.4 * min(n / mean, MOST_EXCITED)
         return n
 
@@ -218,8 +237,12 @@ def _state(symbol: str, rate: float, first_id: int) -> _Symbol:
     return _Symbol(key, price, beta, tick, step, rate * activity, own, first_id)
 
 
-def record(path: Path, seed: int, symbols: Sequence[str], start_us: int, seconds: int, rate: float = 40.0) -> int:
-    """Write a recording (combined `@trade` frames, one per line, gzip) of a simulated market; returns the number of trades."""
+def record(
+    path: Path, seed: int, symbols: Sequence[str], start_us: int, seconds: int, rate: float = 40.0
+) -> int:
+    """Write a recording (combined `@trade` frames, one per line, gzip) of a simulated market; returns the
+    number of trades.
+    """
     market = Market(seed, symbols, start_us, rate)
     written = 0
     with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:

@@ -10,15 +10,19 @@ from flows.sandbox.market import DEFAULT_SYMBOLS
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """An exchange's settings. Times with `_s` are seconds of the wall clock, those with `_us` market time in µs since the epoch."""
+    """An exchange's settings. Times with `_s` are seconds of the wall clock, those with `_us` market time in
+    µs since the epoch.
+    """
 
     paths: Sequence[Path] = ()  # recordings to play; none: a simulated market
     host: str = "127.0.0.1"
     port: int = 0  # 0: any free one
     seed: int = 1
     speed: float = 1.0  # of a recording: market time per wall time; 0: as fast as clients read
-    since_us: int | None = None  # begin a recording here: an absolute time, or below 10**12 so much after its first trade
-    begin: str = ""  # subscription | now (default: a recording and a market with history wait for the first subscription)
+    # begin a recording here: an absolute time, or below 10**12 so much after its first trade
+    since_us: int | None = None
+    # subscription | now (default: a recording and a market with history wait for the first subscription)
+    begin: str = ""
     audience: int = 1  # subscribed connections that "subscription" waits for
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS  # of the simulated market
     rate: float = 40.0  # simulated trades a second and symbol, on average

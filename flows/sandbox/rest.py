@@ -18,7 +18,15 @@ from flows.venues.binance import messages
 
 LIMIT: Final = 500
 MOST: Final = 1_000
-WEIGHTS: Final = {"ping": 1, "time": 1, "exchangeInfo": 20, "trades": 25, "historicalTrades": 25, "aggTrades": 4, "klines": 2}
+WEIGHTS: Final = {
+    "ping": 1,
+    "time": 1,
+    "exchangeInfo": 20,
+    "trades": 25,
+    "historicalTrades": 25,
+    "aggTrades": 4,
+    "klines": 2,
+}
 BANNED_AFTER: Final = 10  # requests after a 429 that make it a 418
 BAN_S: Final = 120
 
@@ -41,7 +49,9 @@ class Rest:
             self._spend(endpoint)
             await asyncio.sleep(self._state.faults.rest_delay_s)
             in_microseconds = request.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND"
-            response = http_response(HTTPStatus.OK, getattr(self, f"_get_{endpoint}")(query, in_microseconds), headers)
+            response = http_response(
+                HTTPStatus.OK, getattr(self, f"_get_{endpoint}")(query, in_microseconds), headers
+            )
         except Refusal as refusal:
             if refusal.retry_after_s is not None:
                 headers["Retry-After"] = str(max(1, int(np.ceil(refusal.retry_after_s))))
@@ -61,9 +71,19 @@ class Rest:
         if faults.rest_status and faults.rest_failures and faults.rest_endpoint in ("", endpoint):
             faults.rest_failures -= faults.rest_failures > 0
             limited = faults.rest_status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
-            raise Refusal(faults.rest_status, -1003 if limited else -1000, "injected", faults.retry_after_s if limited else None)
+            raise Refusal(
+                faults.rest_status,
+                -1003 if limited else -1000,
+                "injected",
+                faults.retry_after_s if limited else None,
+            )
         if now < self._banned_until:
-            raise Refusal(HTTPStatus.IM_A_TEAPOT, -1003, "Way too much request weight used; IP banned.", self._banned_until - now)
+            raise Refusal(
+                HTTPStatus.IM_A_TEAPOT,
+                -1003,
+                "Way too much request weight used; IP banned.",
+                self._banned_until - now,
+            )
         if self.used > self._state.options.budget:
             self._over += 1
             if self._over > BANNED_AFTER:
@@ -81,9 +101,15 @@ class Rest:
         listed = [symbol for symbol in self._state.source.tapes if symbol not in self._state.faults.delisted]
         if "symbol" in query or "symbols" in query:
             try:
-                asked = [query["symbol"]] if "symbol" in query else msgspec.json.decode(query["symbols"], type=list[str])
+                asked = (
+                    [query["symbol"]]
+                    if "symbol" in query
+                    else msgspec.json.decode(query["symbols"], type=list[str])
+                )
             except msgspec.MsgspecError:
-                raise Refusal(HTTPStatus.BAD_REQUEST, -1100, "Illegal characters found in parameter 'symbols'.") from None
+                raise Refusal(
+                    HTTPStatus.BAD_REQUEST, -1100, "Illegal characters found in parameter 'symbols'."
+                ) from None
             if not set(asked) <= set(listed):
                 raise Refusal(HTTPStatus.BAD_REQUEST, -1121, "Invalid symbol.")
             listed = asked
@@ -99,12 +125,18 @@ class Rest:
     def _tape(self, query: dict[str, str]) -> tuple[str, Tape]:
         symbol = query.get("symbol", "")
         if not symbol:
-            raise Refusal(HTTPStatus.BAD_REQUEST, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+            raise Refusal(
+                HTTPStatus.BAD_REQUEST,
+                -1102,
+                "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.",
+            )
         if symbol not in self._state.source.tapes or symbol in self._state.faults.delisted:
             raise Refusal(HTTPStatus.BAD_REQUEST, -1121, "Invalid symbol.")
         return symbol, self._state.source.tapes[symbol]
 
-    def _known(self, symbol: str, tape: Tape, stream: str, begin: int, end: int, limit: int, from_end: bool) -> Any:
+    def _known(
+        self, symbol: str, tape: Tape, stream: str, begin: int, end: int, limit: int, from_end: bool
+    ) -> Any:
         """Positions of at most `limit` rows within [begin, end) that REST tells."""
         positions = np.arange(begin, max(begin, end))
         for ids in self._state.faults.denied:
@@ -114,7 +146,9 @@ class Rest:
         return positions[-limit:] if from_end else positions[:limit]
 
     def _get_trades(self, query: dict[str, str], us: bool) -> bytes:
-        return self._get_historicalTrades({name: text for name, text in query.items() if name != "fromId"}, us)
+        return self._get_historicalTrades(
+            {name: text for name, text in query.items() if name != "fromId"}, us
+        )
 
     def _get_historicalTrades(self, query: dict[str, str], us: bool) -> bytes:
         symbol, tape = self._tape(query)
@@ -123,9 +157,15 @@ class Rest:
         begin = 0 if from_id is None else int(np.searchsorted(tape.trades["id"][:n], from_id))
         # Denied rows aside, no more than a page on either side needs a look.
         begin, n = (
-            (begin, n) if self._state.faults.denied else (max(begin, n - limit), n) if from_id is None else (begin, min(n, begin + limit))
+            (begin, n)
+            if self._state.faults.denied
+            else (max(begin, n - limit), n)
+            if from_id is None
+            else (begin, min(n, begin + limit))
         )
-        return messages.encode_rest_trades(tape.trades.frames(self._known(symbol, tape, TRADE, begin, n, limit, from_id is None)), us)
+        return messages.encode_rest_trades(
+            tape.trades.frames(self._known(symbol, tape, TRADE, begin, n, limit, from_id is None)), us
+        )
 
     def _get_aggTrades(self, query: dict[str, str], us: bool) -> bytes:
         symbol, tape = self._tape(query)
@@ -143,17 +183,25 @@ class Rest:
             n = int(np.searchsorted(tape.aggs["at"][:n], end_us, side="right"))
         from_end = from_id is None and start_us is None
         chosen = self._known(symbol, tape, AGG_TRADE, begin, n, limit, from_end)
-        return messages.encode_rest_agg_trades(tape.aggs.frames(chosen), tape.aggs["first"][chosen], tape.aggs["last"][chosen], us)
+        return messages.encode_rest_agg_trades(
+            tape.aggs.frames(chosen), tape.aggs["first"][chosen], tape.aggs["last"][chosen], us
+        )
 
     def _get_klines(self, query: dict[str, str], us: bool) -> Any:
         symbol, tape = self._tape(query)
         interval = query.get("interval", "")
         if not interval:
-            raise Refusal(HTTPStatus.BAD_REQUEST, -1102, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.")
+            raise Refusal(
+                HTTPStatus.BAD_REQUEST,
+                -1102,
+                "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.",
+            )
         if interval not in INTERVALS_US:
             raise Refusal(HTTPStatus.BAD_REQUEST, -1120, "Invalid interval.")
         start_us, end_us = _time(query, "startTime"), _time(query, "endTime")
-        klines = tape.klines(interval, start_us, end_us, _limit(query), self._state.now_us - self._state.faults.rest_lag_us)
+        klines = tape.klines(
+            interval, start_us, end_us, _limit(query), self._state.now_us - self._state.faults.rest_lag_us
+        )
         for wrong in self._state.faults.misreports:
             for kline in klines:
                 if (wrong.symbol, wrong.interval, wrong.open_us) == (symbol, interval, kline[0]):
@@ -166,7 +214,11 @@ def _long(query: dict[str, str], name: str) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
-        raise Refusal(HTTPStatus.BAD_REQUEST, -1100, f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.")
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST,
+            -1100,
+            f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'.",
+        )
     return int(text)
 
 
@@ -183,12 +235,26 @@ def _time(query: dict[str, str], name: str) -> int | None:
 def _kline(k: Kline, us: bool) -> list[Any]:
     scale = 1 if us else 1000
     prices = [f"{price:.8f}" for price in k[1:6]]
-    return [int(k[0]) // scale, *prices, int(k[6]) // scale, f"{k[7]:.8f}", int(k[8]), f"{k[9]:.8f}", f"{k[10]:.8f}", "0"]
+    return [
+        int(k[0]) // scale,
+        *prices,
+        int(k[6]) // scale,
+        f"{k[7]:.8f}",
+        int(k[8]),
+        f"{k[9]:.8f}",
+        f"{k[10]:.8f}",
+        "0",
+    ]
 
 
 def _symbol_info(symbol: str) -> dict[str, Any]:
     quote = next(
-        (q for q in ("USDT", "USDC", "FDUSD", "TUSD", "BTC", "ETH", "BNB", "EUR") if symbol.endswith(q) and symbol != q), symbol[-3:]
+        (
+            q
+            for q in ("USDT", "USDC", "FDUSD", "TUSD", "BTC", "ETH", "BNB", "EUR")
+            if symbol.endswith(q) and symbol != q
+        ),
+        symbol[-3:],
     )
     return {
         "symbol": symbol,
@@ -200,8 +266,18 @@ def _symbol_info(symbol: str) -> dict[str, Any]:
         "quoteAssetPrecision": 8,
         "isSpotTradingAllowed": True,
         "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": "0.00000001", "maxPrice": "10000000.00000000", "tickSize": "0.00000001"},
-            {"filterType": "LOT_SIZE", "minQty": "0.00000001", "maxQty": "9000000.00000000", "stepSize": "0.00000001"},
+            {
+                "filterType": "PRICE_FILTER",
+                "minPrice": "0.00000001",
+                "maxPrice": "10000000.00000000",
+                "tickSize": "0.00000001",
+            },
+            {
+                "filterType": "LOT_SIZE",
+                "minQty": "0.00000001",
+                "maxQty": "9000000.00000000",
+                "stepSize": "0.00000001",
+            },
         ],
         "permissions": ["SPOT"],
     }

@@ -43,12 +43,16 @@ class Recording:
         self.speed = speed if np.isfinite(speed) else 0.0
         whole = join(list(Recorded(look, look.symbols, reading=progress)), len(look.symbols))
         if whole.is_buyer_maker.dtype != np.bool_:
-            raise UserError("exchange: the recordings do not say who took each trade, which every message must: add a column side")
+            raise UserError(
+                "exchange: the recordings do not say who took each trade, which every message must: add a column side"
+            )
         for code, tape in enumerate(self.tapes.values()):
             turn = np.flatnonzero(whole.symbol == code)
             turn = turn[np.unique(whole.id[turn], return_index=True)[1]]  # in id order, each once
             (tape.append if look.stream == TRADE else tape.append_aggregates)(whole.rows(turn), turn)
-        self._timeline = np.sort(np.concatenate([tape.rows(look.stream)["at"] for tape in self.tapes.values()]))
+        self._timeline = np.sort(
+            np.concatenate([tape.rows(look.stream)["at"] for tape in self.tapes.values()])
+        )
         self.first_us, self.end_us = int(self._timeline[0]), int(self._timeline[-1])
 
     @property
@@ -66,12 +70,16 @@ class Recording:
 
 
 class Simulation:
-    """The simulated market: its clock runs `catch_up` times as fast until it has come to the present, and then with it."""
+    """The simulated market: its clock runs `catch_up` times as fast until it has come to the present, and
+    then with it.
+    """
 
     unpaced = False
 
     def __init__(self, options: Options, wall_us: Callable[[], int]) -> None:
-        self.first_us = wall_us() - int(options.history_s * 1e6) if options.start_us is None else options.start_us
+        self.first_us = (
+            wall_us() - int(options.history_s * 1e6) if options.start_us is None else options.start_us
+        )
         self.first_us -= self.first_us % 1_000_000
         self.tapes = {symbol: Tape() for symbol in options.symbols}
         self._market = Market(options.seed, options.symbols, self.first_us, options.rate)

@@ -1,4 +1,6 @@
-"""What the parts of the local exchange share: its options and faults, its market clock, its clients, what was asked."""
+"""What the parts of the local exchange share: its options and faults, its market clock, its clients, what was
+asked.
+"""
 
 import asyncio
 import time
@@ -19,19 +21,30 @@ REMEMBERED: Final = 50_000  # requests kept for /control/stats
 class State:
     """What every part of an exchange reads and changes."""
 
-    def __init__(self, options: Options, source: Source | None = None, wall_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+    def __init__(
+        self,
+        options: Options,
+        source: Source | None = None,
+        wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
         self.options = options
-        self.faults = msgspec.convert(msgspec.to_builtins(options.faults), Faults)  # a copy: it is changed at run time
+        # a copy: it is changed at run time
+        self.faults = msgspec.convert(msgspec.to_builtins(options.faults), Faults)
         if source is None:
-            source = Recording(options.paths, options.speed) if options.paths else Simulation(options, wall_us)
+            source = (
+                Recording(options.paths, options.speed) if options.paths else Simulation(options, wall_us)
+            )
         self.source = source
         self.now_us = source.first_us - 1  # nothing has happened yet
         if options.since_us is not None:
-            self.now_us = options.since_us if options.since_us > 10**12 else source.first_us + options.since_us
+            self.now_us = (
+                options.since_us if options.since_us > 10**12 else source.first_us + options.since_us
+            )
         self.counts: Counter[str] = Counter()
         self.connects: deque[float] = deque(maxlen=REMEMBERED)
         self.requests: deque[tuple[float, str, int]] = deque(maxlen=REMEMBERED)
-        self.asked: deque[tuple[float, str, list[str]]] = deque(maxlen=REMEMBERED)  # over websockets: when, method, streams
+        # over websockets: when, method, streams
+        self.asked: deque[tuple[float, str, list[str]]] = deque(maxlen=REMEMBERED)
         self.clients: dict[Connection, Client] = {}
         self.begun = asyncio.Event()
         self.born = time.monotonic()

@@ -43,7 +43,9 @@ class Streams:
                 self._sent[symbol, stream] = tape.happened(stream, self._state.now_us)
 
     async def full(self) -> bool:
-        """Whether a client has so much before it that the market has to wait. One that does not read for long is cut off."""
+        """Whether a client has so much before it that the market has to wait. One that does not read for long
+        is cut off.
+        """
         full = False
         now = time.monotonic()
         for client in list(self._state.clients.values()):
@@ -71,10 +73,14 @@ class Streams:
             names = frozenset(name for name in news if name in client.streams)
             key = (names, client.combined, client.in_microseconds)
             if names and key not in encoded:
-                encoded[key] = self._encoded([news[name] for name in news if name in names], client.combined, client.in_microseconds)
+                encoded[key] = self._encoded(
+                    [news[name] for name in news if name in names], client.combined, client.in_microseconds
+                )
             self._push(client, encoded[key] if names else [])
 
-    def _encoded(self, news: list[tuple[Tape, str, str, int, int]], combined: bool, in_microseconds: bool) -> list[bytes]:
+    def _encoded(
+        self, news: list[tuple[Tape, str, str, int, int]], combined: bool, in_microseconds: bool
+    ) -> list[bytes]:
         texts: list[bytes] = []
         times = []
         for tape, symbol, stream, begin, upto in news:
@@ -92,7 +98,9 @@ class Streams:
                 texts += messages.encode_trades(symbol, frames, combined, in_microseconds)
             else:
                 first, last = rows["first"][chosen], rows["last"][chosen]
-                texts += messages.encode_agg_trades(symbol, frames, first, last, combined=combined, in_microseconds=in_microseconds)
+                texts += messages.encode_agg_trades(
+                    symbol, frames, first, last, combined=combined, in_microseconds=in_microseconds
+                )
             times.append(np.stack([rows["turn"][chosen], rows["at"][chosen]]))
         if len(news) == 1:
             return texts

@@ -1,4 +1,6 @@
-"""What an exchange remembers of one symbol: trades, aggregate trades, and the candles made of them. No clock: `now` is passed in."""
+"""What an exchange remembers of one symbol: trades, aggregate trades, and the candles made of them. No clock:
+`now` is passed in.
+"""
 
 from dataclasses import replace
 from typing import Any, Final
@@ -27,7 +29,9 @@ class _Columns:
     def __init__(self) -> None:
         self.size = 0
         none = Frames.none(0)
-        self._columns = {name: getattr(none, name) for name in COLUMNS} | {name: np.empty(0, np.int64) for name in EXTRA}
+        self._columns = {name: getattr(none, name) for name in COLUMNS} | {
+            name: np.empty(0, np.int64) for name in EXTRA
+        }
 
     def append(self, **columns: npt.NDArray[Any]) -> None:
         added = len(columns["id"])
@@ -53,8 +57,8 @@ class _Columns:
 class Tape:
     """Trades of one symbol in id order, and the aggregate trades they make.
 
-    An aggregate is a run of trades with consecutive ids and the same price, taker side and millisecond. A row has happened when the time
-    is `at` or later: its trade time, or that of an earlier id where that is later.
+    An aggregate is a run of trades with consecutive ids and the same price, taker side and millisecond. A row
+    has happened when the time is `at` or later: its trade time, or that of an earlier id where that is later.
     """
 
     def __init__(self, first_agg_id: int = 1_000_000) -> None:
@@ -63,7 +67,8 @@ class Tape:
         self._next_agg_id = first_agg_id
 
     def append(self, trades: Frames, turn: Longs | None = None) -> None:
-        """Add trades in id order, whole milliseconds at a time (a run that goes on in the next call is not seen).
+        """Add trades in id order, whole milliseconds at a time (a run that goes on in the next call is not
+        seen).
 
         `turn` orders them among the trades of other symbols that happen at the same time.
         """
@@ -71,7 +76,9 @@ class Tape:
             return
         turns = np.zeros(len(trades), np.int64) if turn is None else np.maximum.accumulate(turn)
         columns = {name: getattr(trades, name) for name in COLUMNS}
-        self.trades.append(**columns, first=trades.id, last=trades.id, at=self._at(trades.ts, self.trades), turn=turns)
+        self.trades.append(
+            **columns, first=trades.id, last=trades.id, at=self._at(trades.ts, self.trades), turn=turns
+        )
         ms = trades.ts // 1000
         begins = np.ones(len(trades), np.bool_)
         begins[1:] = (
@@ -83,7 +90,12 @@ class Tape:
         start = np.flatnonzero(begins)
         end = np.append(start[1:], len(trades)) - 1
         runs = trades.rows(end)
-        columns = {"qty": np.add.reduceat(trades.qty, start), "count": end - start + 1, "first": trades.id[start], "last": trades.id[end]}
+        columns = {
+            "qty": np.add.reduceat(trades.qty, start),
+            "count": end - start + 1,
+            "first": trades.id[start],
+            "last": trades.id[end],
+        }
         ids = self._next_agg_id + np.arange(len(runs), dtype=np.int64)
         self._next_agg_id += len(runs)
         self._append_aggs(runs, turns[end], columns | {"id": ids})
@@ -110,10 +122,14 @@ class Tape:
     def rows(self, stream: str) -> _Columns:
         return self.trades if stream == "trade" else self.aggs
 
-    def klines(self, interval: str, start_us: int | None, end_us: int | None, limit: int, now_us: int) -> "list[Kline]":
-        """Candles that open within [start, end], at most `limit`: the first ones when a start is given, the latest otherwise.
+    def klines(
+        self, interval: str, start_us: int | None, end_us: int | None, limit: int, now_us: int
+    ) -> "list[Kline]":
+        """Candles that open within [start, end], at most `limit`: the first ones when a start is given, the
+        latest otherwise.
 
-        The newest is the one in progress. A candle without trades has the close before it, four times; none comes before the first trade.
+        The newest is the one in progress. A candle without trades has the close before it, four times; none
+        comes before the first trade.
         """
         step = INTERVALS_US[interval]
         origin = MONDAY_US if interval == "1w" else 0
@@ -132,7 +148,10 @@ class Tape:
             return []
         opens = np.arange(low, high + step, step, dtype=np.int64)
         edges = np.searchsorted(ts, np.append(opens, high + step), side="left")
-        return [self._kline(int(open_us), step, int(a), int(b)) for open_us, a, b in zip(opens, edges[:-1], edges[1:], strict=True)]
+        return [
+            self._kline(int(open_us), step, int(a), int(b))
+            for open_us, a, b in zip(opens, edges[:-1], edges[1:], strict=True)
+        ]
 
     def _kline(self, open_us: int, step: int, a: int, b: int) -> "Kline":
         price, qty = self.aggs["price"], self.aggs["qty"]
@@ -157,7 +176,9 @@ class Tape:
 
 
 class Kline(list[float]):
-    """open time µs, open, high, low, close, volume, close time µs, quote volume, trades, taker buy volume, taker buy quote volume."""
+    """open time µs, open, high, low, close, volume, close time µs, quote volume, trades, taker buy volume,
+    taker buy quote volume.
+    """
 
     FIELDS: Final = (
         "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "trades", "buy_volume", "buy_quote_volume",

@@ -22,18 +22,38 @@ def largest_zscore(window: int) -> float:
     return (window - 1) / math.sqrt(window)
 
 
-def read_alerts(field: Field | None, pairs: tuple[Pair, ...], symbols: tuple[str, ...], timeframes: tuple[str, ...]) -> tuple[Alert, ...]:
-    """Every rule on every subject and timeframe it applies to: rules, pairs and symbols in their order, the shortest timeframe first."""
+def read_alerts(
+    field: Field | None, pairs: tuple[Pair, ...], symbols: tuple[str, ...], timeframes: tuple[str, ...]
+) -> tuple[Alert, ...]:
+    """Every rule on every subject and timeframe it applies to: rules, pairs and symbols in their order, the
+    shortest timeframe first.
+    """
     alerts: list[Alert] = []
     names: set[str] = set()
-    for rule in field.elements("a list of rules such as {name: z high, metric: zscore, above: 2}") if field else ():
+    for rule in (
+        field.elements("a list of rules such as {name: z high, metric: zscore, above: 2}") if field else ()
+    ):
         keys = rule.keys(
-            *("name", "metric", *SIDES, "exit", "priority", "timeframes", "pair", "pairs", "symbol", "symbols", "only_stationary"),
+            *(
+                "name",
+                "metric",
+                *SIDES,
+                "exit",
+                "priority",
+                "timeframes",
+                "pair",
+                "pairs",
+                "symbol",
+                "symbols",
+                "only_stationary",
+            ),
         )
         for key in ("name", "metric"):
             if key not in keys:
                 raise rule.wrong(f"expected a {key}")
-        name = keys["name"].text("a name (letters, digits, blanks and . _ + - / ( ) % > < =, up to 60)", _is_rule_name)
+        name = keys["name"].text(
+            "a name (letters, digits, blanks and . _ + - / ( ) % > < =, up to 60)", _is_rule_name
+        )
         if name in names:
             raise keys["name"].wrong(f"two rules are called {shown(name)}")
         names.add(name)
@@ -46,7 +66,12 @@ def _is_rule_name(name: str) -> bool:
 
 
 def _rule(
-    rule: Field, name: str, keys: Mapping[str, Field], pairs: tuple[Pair, ...], symbols: tuple[str, ...], timeframes: tuple[str, ...]
+    rule: Field,
+    name: str,
+    keys: Mapping[str, Field],
+    pairs: tuple[Pair, ...],
+    symbols: tuple[str, ...],
+    timeframes: tuple[str, ...],
 ) -> Iterator[Alert]:
     metric = METRICS[keys["metric"].one_of(tuple(METRICS))]
     side, threshold, exit_ = _levels(rule, metric, keys)
@@ -54,7 +79,9 @@ def _rule(
     only_stationary = metric.strict_when_high and priority == "high"
     if "only_stationary" in keys:
         if metric.subject != PAIR:
-            raise keys["only_stationary"].wrong(f"a pair can be stationary, a symbol cannot: remove it from a rule on {metric.name}")
+            raise keys["only_stationary"].wrong(
+                f"a pair can be stationary, a symbol cannot: remove it from a rule on {metric.name}"
+            )
         only_stationary = keys["only_stationary"].flag()
     asked = read_timeframes(keys["timeframes"], timeframes) if "timeframes" in keys else None
 
@@ -73,12 +100,18 @@ def _rule(
         if not watched and (len(subjects) == 1 or "pair" in keys or "pairs" in keys):
             raise keys["timeframes"].wrong(f"{subject} has none of {', '.join(asked or ())}")
         if metric.method and metric.method not in named[subject].methods:
-            raise rule.wrong(f"{metric.name} is tested on {metric.method}, which {subject} does not have: add it to its hedge.method")
+            raise rule.wrong(
+                f"{metric.name} is tested on {metric.method}, which {subject} does not have: add it to its hedge.method"
+            )
         if only_stationary and OLS not in named[subject].methods:
-            raise rule.wrong(f"{subject} has no {OLS} to be tested on: add it to its hedge.method, or set only_stationary: false")
+            raise rule.wrong(
+                f"{subject} has no {OLS} to be tested on: add it to its hedge.method, or set only_stationary: false"
+            )
         for timeframe in watched:
             if metric.name == "zscore":
-                window = next(window.zscore for window in named[subject].windows if window.timeframe == timeframe)
+                window = next(
+                    window.zscore for window in named[subject].windows if window.timeframe == timeframe
+                )
                 most = REACHABLE * largest_zscore(window)
                 if abs(threshold) > most:
                     raise keys[side].wrong(
@@ -115,7 +148,9 @@ def _levels(rule: Field, metric: Metric, keys: Mapping[str, Field]) -> tuple[str
         return side, threshold, threshold
     exit_ = _level(keys["exit"], metric, side)
     if exit_ < threshold if side == "below" else exit_ > threshold:
-        raise keys["exit"].expected(f"a number {'≥' if side == 'below' else '≤'} {side} ({threshold:g}), where the episode ends")
+        raise keys["exit"].expected(
+            f"a number {'≥' if side == 'below' else '≤'} {side} ({threshold:g}), where the episode ends"
+        )
     return side, threshold, exit_
 
 
@@ -124,11 +159,15 @@ def _level(field: Field, metric: Metric, side: str) -> float:
     if metric.unit == "s" and isinstance(field.content, str):
         return read_duration_us(field, level.what, 1, 365 * DAY_US) / UNITS_US["s"]
     if side == "outside":
-        return field.number(level.outside or f"{level.what} and > 0", lambda number: number > 0 and level.accepts(number))
+        return field.number(
+            level.outside or f"{level.what} and > 0", lambda number: number > 0 and level.accepts(number)
+        )
     return field.number(level.what, level.accepts)
 
 
-def _subjects(rule: Field, metric: Metric, keys: Mapping[str, Field], known: tuple[str, ...]) -> tuple[str, ...]:
+def _subjects(
+    rule: Field, metric: Metric, keys: Mapping[str, Field], known: tuple[str, ...]
+) -> tuple[str, ...]:
     """The pairs or symbols a rule is about, in their own order; all of them unless it names some."""
     kind, other = metric.subject, SYMBOL if metric.subject == PAIR else PAIR
     for wrong in (other, f"{other}s"):
@@ -145,9 +184,14 @@ def _subjects(rule: Field, metric: Metric, keys: Mapping[str, Field], known: tup
         return known
     chosen: set[str] = set()
     for field in [one] if one else many.elements(f"a list of {kind}s") if many else []:
-        subject = _subject(field.text(f"a {kind} such as {known[0] if known else 'BTCUSDT-ETHUSDT'}"), kind, known)
+        subject = _subject(
+            field.text(f"a {kind} such as {known[0] if known else 'BTCUSDT-ETHUSDT'}"), kind, known
+        )
         if subject not in known:
-            raise field.wrong(f"unknown {kind} {shown(subject)}" + (f", {suggested(subject, known)}" if known else ": there are no pairs"))
+            raise field.wrong(
+                f"unknown {kind} {shown(subject)}"
+                + (f", {suggested(subject, known)}" if known else ": there are no pairs")
+            )
         if subject in chosen:
             raise field.wrong(f"{subject} is listed twice")
         chosen.add(subject)
@@ -171,7 +215,8 @@ def _subject(written: str, kind: str, known: Sequence[str]) -> str:
 def _watched(own: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[str, ...]:
     """The timeframes of a pair (or of all bars) that a rule reads.
 
-    Those it asks for. Else 1m; without 1m the shortest above, and where all are shorter the longest: the nearest to a minute either way.
+    Those it asks for. Else 1m; without 1m the shortest above, and where all are shorter the longest: the
+    nearest to a minute either way.
     """
     if asked is not None:
         return tuple(word for word in own if word in asked)

@@ -1,4 +1,6 @@
-"""pipeline.yaml to frozen, typed settings; every mistake is one line that says where it is and what was expected."""
+"""pipeline.yaml to frozen, typed settings; every mistake is one line that says where it is and what was
+expected.
+"""
 
 import os
 from collections.abc import Mapping
@@ -15,11 +17,15 @@ from flows.settings.timeframes import TIMEFRAMES, read_timeframes
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ, directory: Path | None = None) -> Settings:
-    """The settings in the file at `path`; relative directories in it are below `directory`, by default the file's own."""
+    """The settings in the file at `path`; relative directories in it are below `directory`, by default the
+    file's own.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: name one with --config, or let `pairflow init` write one") from None
+        raise UserError(
+            f"{path}: no such file: name one with --config, or let `pairflow init` write one"
+        ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8 text: is this the configuration?") from None
     except (OSError, ValueError) as error:
@@ -27,14 +33,18 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, directory: Path | 
     return decode(text, str(path), path.absolute().parent if directory is None else directory, environ)
 
 
-def decode(text: str, where: str, directory: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def decode(
+    text: str, where: str, directory: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
     """The settings that `text` spells out; `where` names it in messages.
 
-    PAIRFLOW_QUESTDB_HOST in `environ`, when set, means the QuestDB on that host instead of an embedded one, with the ports of the file
-    (inside docker compose the database is another container).
+    PAIRFLOW_QUESTDB_HOST in `environ`, when set, means the QuestDB on that host instead of an embedded one,
+    with the ports of the file (inside docker compose the database is another container).
     """
     top = parse(text, where)
-    keys = top.keys("source", "bars", "defaults", "pairs", "alerts", "questdb", "recovery", "retention", "alerts_tolerate")
+    keys = top.keys(
+        "source", "bars", "defaults", "pairs", "alerts", "questdb", "recovery", "retention", "alerts_tolerate"
+    )
     directory = directory or Path()
     bars = keys["bars"].keys("timeframes") if "bars" in keys else {}
     timeframes = read_timeframes(bars["timeframes"]) if "timeframes" in bars else TIMEFRAMES
@@ -43,10 +53,16 @@ def decode(text: str, where: str, directory: Path | None = None, environ: Mappin
     source, extra = read_source(keys.get("source"), spellings)
     symbols = tuple(sorted({leg for pair in pairs for leg in (pair.y, pair.x)} | set(extra)))
     if not symbols:
-        raise top.wrong("nothing to stream: give pairs, for example `pairs: [[BTCUSDT, ETHUSDT]]`, or source.symbols")
+        raise top.wrong(
+            "nothing to stream: give pairs, for example `pairs: [[BTCUSDT, ETHUSDT]]`, or source.symbols"
+        )
     questdb = read_questdb(keys.get("questdb"), directory, environ or {})
     recovery = read_recovery(keys.get("recovery"), directory)
-    if questdb.embedded and recovery.dir is not None and os.path.normpath(recovery.dir) == os.path.normpath(questdb.dir):
+    if (
+        questdb.embedded
+        and recovery.dir is not None
+        and os.path.normpath(recovery.dir) == os.path.normpath(questdb.dir)
+    ):
         raise top.wrong("recovery.dir and questdb.dir are the same directory: give each its own")
     return Settings(
         source=source,

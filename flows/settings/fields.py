@@ -8,7 +8,9 @@ from flows.settings.symbols import symbol_name
 
 
 class Spellings:
-    """The symbols of one configuration: btcusdt and BTC/USDT are read as BTCUSDT, but one symbol is written in one way."""
+    """The symbols of one configuration: btcusdt and BTC/USDT are read as BTCUSDT, but one symbol is written
+    in one way.
+    """
 
     def __init__(self) -> None:
         self._written: dict[str, str] = {}  # by symbol
@@ -19,7 +21,9 @@ class Spellings:
             raise field.expected("a symbol such as BTCUSDT (2 to 40 letters, digits and _)")
         before = self._written.setdefault(name, str(field.content))
         if before != field.content:
-            raise field.wrong(f"{name} is written in two ways, {shown(before)} and {shown(field.content)}: write {name} everywhere")
+            raise field.wrong(
+                f"{name} is written in two ways, {shown(before)} and {shown(field.content)}: write {name} everywhere"
+            )
         return name
 
 
@@ -32,7 +36,9 @@ def read_directory(field: Field, below: Path) -> Path:
     try:
         return below / (Path.home() / written[2:] if written.startswith("~/") else written)
     except RuntimeError:
-        raise field.wrong(f"this user has no home directory: write all of the path, got {shown(written)}") from None
+        raise field.wrong(
+            f"this user has no home directory: write all of the path, got {shown(written)}"
+        ) from None
 
 
 def is_host(name: str) -> bool:

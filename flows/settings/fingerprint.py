@@ -8,10 +8,11 @@ from flows.settings.timeframes import UNITS_US
 
 
 def settings_fingerprint(settings: Settings) -> dict[str, Any]:
-    """What the operators' state depends on, as JSON-able lists and dicts: a run may resume only where this is the same.
+    """What the operators' state depends on, as JSON-able lists and dicts: a run may resume only where this is
+    the same.
 
-    Left out because no state holds them: priorities, alerts_tolerate, source.quiet, the database, recovery and retention; and costs, of which
-    a state holds no more than the edge of a bar that is written.
+    Left out because no state holds them: priorities, alerts_tolerate, source.quiet, the database, recovery
+    and retention; and costs, of which a state holds no more than the edge of a bar that is written.
     """
     source = settings.source
     return {
@@ -36,7 +37,9 @@ def settings_fingerprint(settings: Settings) -> dict[str, Any]:
             }
             for alert in settings.alerts
         },
-        "alerts in order": [f"{alert.rule} · {alert.subject} · {alert.timeframe}" for alert in settings.alerts],
+        "alerts in order": [
+            f"{alert.rule} · {alert.subject} · {alert.timeframe}" for alert in settings.alerts
+        ],
     }
 
 
@@ -47,10 +50,16 @@ def _pair_fingerprint(pair: Pair) -> dict[str, Any]:
         "hedge": {
             "method": list(pair.methods),
             "window": {window.timeframe: window.hedge for window in pair.windows},
-            **{name: {window.timeframe: window.options[name] for window in pair.windows} for name in pair.windows[0].options},
+            **{
+                name: {window.timeframe: window.options[name] for window in pair.windows}
+                for name in pair.windows[0].options
+            },
         },
         "zscore": {"window": {window.timeframe: window.zscore for window in pair.windows}},
-        "correlation": {"window": {window.timeframe: window.correlation for window in pair.windows}, "of": pair.correlation_of},
+        "correlation": {
+            "window": {window.timeframe: window.correlation for window in pair.windows},
+            "of": pair.correlation_of,
+        },
         "adf": {
             "window": {window.timeframe: window.adf for window in pair.windows},
             "every": {window.timeframe: window.adf_every for window in pair.windows},
@@ -60,8 +69,12 @@ def _pair_fingerprint(pair: Pair) -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """How two fingerprints differ, one line a difference: `pairs[BTCUSDT-ETHUSDT].hedge.window.1m: was 1440, is 720`."""
-    found = [line for key in dict.fromkeys([*old, *new]) for line in _differences(key, old.get(key), new.get(key))]
+    """How two fingerprints differ, one line a difference: `pairs[BTCUSDT-ETHUSDT].hedge.window.1m: was 1440,
+    is 720`.
+    """
+    found = [
+        line for key in dict.fromkeys([*old, *new]) for line in _differences(key, old.get(key), new.get(key))
+    ]
     # The order is told only where nothing else is: whatever is added or removed changes it too.
     told = {line.split("[")[0] for line in found}
     return [line for line in found if " in order" not in line or line.split(" in order")[0] not in told]
@@ -71,7 +84,9 @@ def _differences(path: str, old: object, new: object) -> Iterator[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         named = path in ("pairs", "alerts")
         for key in dict.fromkeys([*old, *new]):
-            yield from _differences(f"{path}[{key}]" if named else f"{path}.{key}", old.get(key), new.get(key))
+            yield from _differences(
+                f"{path}[{key}]" if named else f"{path}.{key}", old.get(key), new.get(key)
+            )
     elif old != new:
         yield f"{path}: {_change(old, new)}"
 
@@ -82,7 +97,10 @@ def _change(old: object, new: object) -> str:
     if old is None:
         return "was added"
     if isinstance(old, list) and isinstance(new, list):
-        gone, come = [str(word) for word in old if word not in new], [str(word) for word in new if word not in old]
+        gone, come = (
+            [str(word) for word in old if word not in new],
+            [str(word) for word in new if word not in old],
+        )
         words = [f"without {', '.join(gone)}"] * bool(gone) + [f"with {', '.join(come)}"] * bool(come)
         return f"now {' and '.join(words)}" if words else "the order is another"
     return f"was {old}, is {new}"

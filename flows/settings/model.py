@@ -88,7 +88,8 @@ class Retention(msgspec.Struct, frozen=True):
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
-    symbols: tuple[str, ...]  # the universe: legs of the pairs and source.symbols, sorted; a symbol's code is its index here
+    # the universe: legs of the pairs and source.symbols, sorted; a symbol's code is its index here
+    symbols: tuple[str, ...]
     timeframes: tuple[str, ...]  # bars.timeframes, shortest first
     pairs: tuple[Pair, ...]
     alerts: tuple[Alert, ...]

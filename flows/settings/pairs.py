@@ -1,4 +1,6 @@
-"""`defaults` and `pairs` of pipeline.yaml to `Pair`s: what is built in, then the defaults, then what the pair itself sets."""
+"""`defaults` and `pairs` of pipeline.yaml to `Pair`s: what is built in, then the defaults, then what the pair
+itself sets.
+"""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -15,24 +17,33 @@ COST_BPS = 10_000  # a fee of the whole trade
 BUILT_IN: dict[str, Any] = {
     "timeframes": ["1s", "1m"],
     "prices": "log",
-    "hedge": {"method": OLS, "window": {"1s": 1800, "1m": 1440}, **{name: option.default for name, (_, option) in OPTIONS.items()}},
+    "hedge": {
+        "method": OLS,
+        "window": {"1s": 1800, "1m": 1440},
+        **{name: option.default for name, (_, option) in OPTIONS.items()},
+    },
     "zscore": {"window": {"1s": 300, "1m": 240}},
     "correlation": {"window": {"1s": 120, "1m": 20}, "of": "returns"},
     "adf": {"window": {"1s": 1800, "1m": 1440}, "every": {"1s": 60, "1m": 15}, "lags": "aic"},
     "costs": {"fee_bps": 10, "slippage_bps": 1},
 }
 BY_DEFAULT, BY_USER, BY_PAIR = range(3)  # who set a pair's setting: nobody, `defaults:`, the pair itself
-LEAST = {"hedge.window": 20, "zscore.window": 10, "correlation.window": 5, "adf.window": 30, "adf.every": 1}  # bars
+# bars
+LEAST = {"hedge.window": 20, "zscore.window": 10, "correlation.window": 5, "adf.window": 30, "adf.every": 1}
 
 
-def read_pairs(top: Field, keys: Mapping[str, Field], timeframes: tuple[str, ...], spellings: Spellings) -> tuple[Pair, ...]:
+def read_pairs(
+    top: Field, keys: Mapping[str, Field], timeframes: tuple[str, ...], spellings: Spellings
+) -> tuple[Pair, ...]:
     defaults = _leaves(Field(top.where, "defaults", BUILT_IN, BY_DEFAULT))
     if "defaults" in keys:
         written = _leaves(keys["defaults"].ranked(BY_USER))
         _verify(written, timeframes)
         defaults |= written
     pairs: dict[str, Pair] = {}
-    for field in keys["pairs"].elements("a list of pairs such as [BTCUSDT, ETHUSDT]") if "pairs" in keys else ():
+    for field in (
+        keys["pairs"].elements("a list of pairs such as [BTCUSDT, ETHUSDT]") if "pairs" in keys else ()
+    ):
         pair = _pair(field, defaults, timeframes, spellings)
         if pair.name in pairs:
             raise field.wrong(f"the pair {pair.name} is listed twice")
@@ -41,7 +52,9 @@ def read_pairs(top: Field, keys: Mapping[str, Field], timeframes: tuple[str, ...
 
 
 def _leaves(field: Field, *also: str) -> dict[str, Field]:
-    """What a pair, or `defaults`, sets: one entry a setting, named `hedge.window`, so that whoever is nearer overrides key by key."""
+    """What a pair, or `defaults`, sets: one entry a setting, named `hedge.window`, so that whoever is nearer
+    overrides key by key.
+    """
     leaves: dict[str, Field] = {}
     for key, setting in field.keys(*also, *BUILT_IN).items():
         group = BUILT_IN.get(key)
@@ -74,7 +87,9 @@ def _verify(leaves: Mapping[str, Field], timeframes: tuple[str, ...]) -> None:
                 _option(field, OPTIONS[leaf.removeprefix("hedge.")][1])
 
 
-def _pair(field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ...], spellings: Spellings) -> Pair:
+def _pair(
+    field: Field, defaults: Mapping[str, Field], timeframes: tuple[str, ...], spellings: Spellings
+) -> Pair:
     legs, what = field, "a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}"
     own: dict[str, Field] = {}
     if isinstance(field.content, dict):
@@ -105,7 +120,9 @@ def _methods(field: Field, prices: Field) -> tuple[str, ...]:
     methods = _listed_methods(field)
     for method in methods:
         if METHODS[method].log_prices_only and prices.content == "raw":
-            raise field.wrong(f"{method} mixes the units of both legs: use it with prices: log, or leave it out")
+            raise field.wrong(
+                f"{method} mixes the units of both legs: use it with prices: log, or leave it out"
+            )
     return methods
 
 
@@ -126,10 +143,16 @@ def _listed_methods(field: Field) -> tuple[str, ...]:
 def _lags(field: Field) -> str | int:
     if field.content in ("aic", "bic"):
         return str(field.content)
-    if isinstance(field.content, bool) or not isinstance(field.content, int) or not 0 <= field.content <= LONGEST_WINDOW:
+    if (
+        isinstance(field.content, bool)
+        or not isinstance(field.content, int)
+        or not 0 <= field.content <= LONGEST_WINDOW
+    ):
         raise field.expected("aic, bic or an integer ≥ 0")
     if field.content > MOST_LAGS:
-        raise field.expected(f"aic, bic or an integer ≤ {MOST_LAGS} (more take longer than there is time between bars)")
+        raise field.expected(
+            f"aic, bic or an integer ≤ {MOST_LAGS} (more take longer than there is time between bars)"
+        )
     return field.content
 
 
@@ -178,7 +201,10 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
             )
     else:
         own = read_timeframes(words, timeframes)
-    counts = {leaf: _by_timeframe(pair, leaf, leaves[leaf], _counts(leaves[leaf], least), own) for leaf, least in LEAST.items()}
+    counts = {
+        leaf: _by_timeframe(pair, leaf, leaves[leaf], _counts(leaves[leaf], least), own)
+        for leaf, least in LEAST.items()
+    }
     lags, methods = _lags(leaves["adf.lags"]), _listed_methods(leaves["hedge.method"])
     options = _options(pair, leaves, methods, own)
     windows = tuple(
@@ -204,8 +230,12 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
         if window.zscore > window.hedge:
             zscore, hedge = leaves["zscore.window"], leaves["hedge.window"]
             if zscore.rank >= hedge.rank:
-                raise zscore.wrong(f"expected an integer ≤ hedge.window ({window.hedge} at {window.timeframe}), got {window.zscore}")
-            raise hedge.wrong(f"expected an integer ≥ zscore.window ({window.zscore} at {window.timeframe}), got {window.hedge}")
+                raise zscore.wrong(
+                    f"expected an integer ≤ hedge.window ({window.hedge} at {window.timeframe}), got {window.zscore}"
+                )
+            raise hedge.wrong(
+                f"expected an integer ≥ zscore.window ({window.zscore} at {window.timeframe}), got {window.hedge}"
+            )
         most = window.adf // 2 - 2  # with a constant; beyond it the regression has more unknowns than rows
         if isinstance(lags, int) and lags > most:
             what = f"aic, bic or an integer ≤ {most} (half of adf.window, {window.adf} at {window.timeframe}, less 2)"

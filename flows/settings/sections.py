@@ -20,14 +20,22 @@ LONGEST_TTL_DAYS = 36_500
 
 
 def read_source(field: Field | None, spellings: Spellings) -> tuple[Source, tuple[str, ...]]:
-    keys = field.keys("exchange", "quiet", "stale", "stream", "ids", "ws_url", "rest_url", "symbols") if field else {}
+    keys = (
+        field.keys("exchange", "quiet", "stale", "stream", "ids", "ws_url", "rest_url", "symbols")
+        if field
+        else {}
+    )
     chosen: dict[str, Any] = {}
     if "exchange" in keys:
         chosen["exchange"] = keys["exchange"].one_of(("binance", "simulated"))
     if "quiet" in keys:
-        chosen["quiet_us"] = read_duration_us(keys["quiet"], "a duration from 1ms to 1h, such as 3s", UNITS_US["ms"], UNITS_US["h"])
+        chosen["quiet_us"] = read_duration_us(
+            keys["quiet"], "a duration from 1ms to 1h, such as 3s", UNITS_US["ms"], UNITS_US["h"]
+        )
     if "stale" in keys:
-        chosen["stale_us"] = read_duration_us(keys["stale"], "a duration from 1s to 1h, such as 60s", UNITS_US["s"], UNITS_US["h"])
+        chosen["stale_us"] = read_duration_us(
+            keys["stale"], "a duration from 1s to 1h, such as 60s", UNITS_US["s"], UNITS_US["h"]
+        )
     if "stream" in keys:
         chosen["stream"] = keys["stream"].one_of(("trade", "aggTrade"))
     if "ids" in keys:
@@ -37,7 +45,9 @@ def read_source(field: Field | None, spellings: Spellings) -> tuple[Source, tupl
     if "rest_url" in keys:
         chosen["rest_url"] = _url(keys["rest_url"], ("http", "https"))
     symbols: list[str] = []
-    for element in keys["symbols"].elements("a list of symbols such as [BNBUSDT, SOLUSDT]") if "symbols" in keys else ():
+    for element in (
+        keys["symbols"].elements("a list of symbols such as [BNBUSDT, SOLUSDT]") if "symbols" in keys else ()
+    ):
         symbol = spellings.symbol(element)
         if symbol in symbols:
             raise element.wrong(f"{symbol} is listed twice")
@@ -49,7 +59,9 @@ def _url(field: Field, schemes: Sequence[str]) -> str:
     what = f"an address that begins with {either([scheme + '://' for scheme in schemes])}"
     written = field.text(what)
     if "@" in written:  # not quoted: there may be a real password in it
-        raise field.wrong("an address takes no user or password: secrets come from the environment, not from this file")
+        raise field.wrong(
+            "an address takes no user or password: secrets come from the environment, not from this file"
+        )
     if "?" in written or "#" in written:
         raise field.wrong("expected an address without ? and #: streams and parameters are added to it")
     try:
@@ -69,14 +81,20 @@ def read_questdb(field: Field | None, directory: Path, environ: Mapping[str, str
     chosen: dict[str, Any] = {"embedded": embedded, "dir": directory / QuestDB().dir}
     if "dir" in keys:
         if not embedded:
-            raise keys["dir"].wrong("only an embedded database has a directory here: remove it, or set embedded: true")
+            raise keys["dir"].wrong(
+                "only an embedded database has a directory here: remove it, or set embedded: true"
+            )
         chosen["dir"] = read_directory(keys["dir"], directory)
     if "host" in keys:
         if embedded:
-            raise keys["host"].wrong("an embedded database runs on this machine: remove host, or set embedded: false")
+            raise keys["host"].wrong(
+                "an embedded database runs on this machine: remove host, or set embedded: false"
+            )
         chosen["host"] = keys["host"].text("a host name or address", is_host)
     elif not embedded and field and not environ.get("PAIRFLOW_QUESTDB_HOST"):
-        raise field.wrong("expected a host, as embedded is false (or PAIRFLOW_QUESTDB_HOST in the environment)")
+        raise field.wrong(
+            "expected a host, as embedded is false (or PAIRFLOW_QUESTDB_HOST in the environment)"
+        )
     for key in ("http_port", "pg_port"):
         if key in keys:
             chosen[key] = keys[key].integer(1, 65535)
@@ -85,7 +103,9 @@ def read_questdb(field: Field | None, directory: Path, environ: Mapping[str, str
         raise field.wrong(f"http_port and pg_port are both {questdb.http_port}: give each its own")
     if host := environ.get("PAIRFLOW_QUESTDB_HOST"):
         if not is_host(host):
-            raise UserError(f"environment: PAIRFLOW_QUESTDB_HOST: expected a host name or address, got {shown(host)}")
+            raise UserError(
+                f"environment: PAIRFLOW_QUESTDB_HOST: expected a host name or address, got {shown(host)}"
+            )
         return msgspec.structs.replace(questdb, embedded=False, host=host)
     return questdb
 
@@ -100,9 +120,12 @@ def read_recovery(field: Field | None, directory: Path) -> Recovery:
     keys = field.keys("dir", "every")
     every_us = Recovery().every_us
     if "every" in keys:
-        every_us = read_duration_us(keys["every"], "a duration from 10ms to 1h, such as 1s", 10 * UNITS_US["ms"], UNITS_US["h"])
+        every_us = read_duration_us(
+            keys["every"], "a duration from 10ms to 1h, such as 1s", 10 * UNITS_US["ms"], UNITS_US["h"]
+        )
     return Recovery(
-        dir=read_directory(keys["dir"], directory) if "dir" in keys else directory / ".pairflow" / "recovery", every_us=every_us
+        dir=read_directory(keys["dir"], directory) if "dir" in keys else directory / ".pairflow" / "recovery",
+        every_us=every_us,
     )
 
 

@@ -1,8 +1,8 @@
 """YAML text to fields that know where they stand: one document, no duplicate keys, no surprises of YAML 1.1.
 
-Plain `NO`, `on`, `12:30:00`, `2024-08-09`, `1_000`, `017` and `0x1F` are text here, as they look; only true/false, null and decimal
-numbers are resolved, and text in quotes stays text. Whatever is wrong becomes one line: file:line:column for the YAML itself,
-file: path.of.the[0].key for what it says.
+Plain `NO`, `on`, `12:30:00`, `2024-08-09`, `1_000`, `017` and `0x1F` are text here, as they look; only
+true/false, null and decimal numbers are resolved, and text in quotes stays text. Whatever is wrong becomes
+one line: file:line:column for the YAML itself, file: path.of.the[0].key for what it says.
 """
 
 import difflib
@@ -36,7 +36,11 @@ for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("int", rf"[-+]?{_DECIMAL}", list("-+0123456789")),
-    ("float", rf"[-+]?(\.[0-9]+|{_DECIMAL}(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+0123456789.")),
+    (
+        "float",
+        rf"[-+]?(\.[0-9]+|{_DECIMAL}(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+0123456789."),
+    ),
 ):
     _Loader.add_implicit_resolver(TAG + _tag, re.compile(rf"(?:{_pattern})\Z", re.ASCII), _first)
 
@@ -76,17 +80,25 @@ class Field:
         for key in entries:
             if key in known:
                 continue
-            if any(secret in key.lower() for secret in SECRETS):  # the value is not quoted: it may be a real one
-                raise self.child(key, None).wrong("secrets come from the environment, not from this file: remove it")
+            # the value is not quoted: it may be a real one
+            if any(secret in key.lower() for secret in SECRETS):
+                raise self.child(key, None).wrong(
+                    "secrets come from the environment, not from this file: remove it"
+                )
             if key == "<<":
-                raise self.wrong("unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under defaults")
+                raise self.wrong(
+                    "unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under defaults"
+                )
             raise self.wrong(f"unknown key {shown(key)}, {suggested(key, known)}")
         return entries
 
     def elements(self, what: str) -> list["Field"]:
         if not isinstance(self.content, list):
             raise self.expected(what)
-        return [Field(self.where, f"{self.path}[{i}]", content, self.rank) for i, content in enumerate(self.content)]
+        return [
+            Field(self.where, f"{self.path}[{i}]", content, self.rank)
+            for i, content in enumerate(self.content)
+        ]
 
     def text(self, what: str, accept: Callable[[str], bool] = bool) -> str:
         if not isinstance(self.content, str) or not accept(self.content):
@@ -123,7 +135,9 @@ class Field:
 
 
 def shown(content: object) -> str:
-    """What was got, as it looks in YAML where that is short, on one line. What a mapping holds is not told: it may be a password."""
+    """What was got, as it looks in YAML where that is short, on one line. What a mapping holds is not told:
+    it may be a password.
+    """
     if content is None:
         return "nothing"
     if isinstance(content, bool):
@@ -131,7 +145,9 @@ def shown(content: object) -> str:
     if isinstance(content, dict):
         return "a mapping"
     if isinstance(content, list):
-        some = ", ".join("[…]" if isinstance(element, list) else shown(element) for element in content[:MOST_GOT])
+        some = ", ".join(
+            "[…]" if isinstance(element, list) else shown(element) for element in content[:MOST_GOT]
+        )
         return f"[{some}, …]" if len(content) > MOST_GOT else f"[{some}]"
     return _shortened.repr(content)
 
@@ -144,7 +160,9 @@ def either(words: Iterable[str]) -> str:
 
 def suggested(word: str, known: Sequence[str]) -> str:
     """What a wrong word should have been: the nearest known one, or all of them."""
-    near = difflib.get_close_matches(word.lower(), known, 1) or difflib.get_close_matches(word.upper(), known, 1)
+    near = difflib.get_close_matches(word.lower(), known, 1) or difflib.get_close_matches(
+        word.upper(), known, 1
+    )
     return f"did you mean {near[0]}?" if near else f"expected {either(known)}"
 
 
@@ -173,7 +191,9 @@ def parse(text: str, where: str) -> Field:
 
 
 def _content(node: yaml.Node, where: str, done: dict[int, object], open_nodes: set[int]) -> object:
-    """A node's content; aliases share it, so that nested aliases cost nothing, and an alias of itself is refused."""
+    """A node's content; aliases share it, so that nested aliases cost nothing, and an alias of itself is
+    refused.
+    """
     if id(node) in done:
         return done[id(node)]
     at = f"{where}:{_position(node.start_mark)}"
@@ -194,7 +214,9 @@ def _content(node: yaml.Node, where: str, done: dict[int, object], open_nodes: s
     return content
 
 
-def _mapping(node: yaml.MappingNode, where: str, done: dict[int, object], open_nodes: set[int]) -> dict[str, object]:
+def _mapping(
+    node: yaml.MappingNode, where: str, done: dict[int, object], open_nodes: set[int]
+) -> dict[str, object]:
     content: dict[str, object] = {}
     lines: dict[Hashable, int] = {}
     for key, below in node.value:
@@ -202,7 +224,9 @@ def _mapping(node: yaml.MappingNode, where: str, done: dict[int, object], open_n
         if not isinstance(key, yaml.ScalarNode):
             raise UserError(f"{at}: a key must be a word")
         if key.value in lines:
-            raise UserError(f"{at}: duplicate key {shown(key.value)}: it stands in line {lines[key.value]} already")
+            raise UserError(
+                f"{at}: duplicate key {shown(key.value)}: it stands in line {lines[key.value]} already"
+            )
         lines[key.value] = key.start_mark.line + 1
         content[key.value] = _content(below, where, done, open_nodes)
     return content

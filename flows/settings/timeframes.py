@@ -17,7 +17,9 @@ def timeframe_us(word: str) -> int:
 
 
 def read_duration_us(field: Field, what: str, low_us: int, high_us: int) -> int:
-    written = re.fullmatch(r"([0-9]{1,12})(ms|s|m|h|d)", field.content) if isinstance(field.content, str) else None
+    written = (
+        re.fullmatch(r"([0-9]{1,12})(ms|s|m|h|d)", field.content) if isinstance(field.content, str) else None
+    )
     us = int(written[1]) * UNITS_US[written[2]] if written else -1
     if not low_us <= us <= high_us:
         raise field.expected(what)
@@ -25,7 +27,11 @@ def read_duration_us(field: Field, what: str, low_us: int, high_us: int) -> int:
 
 
 def read_timeframe(field: Field) -> str:
-    written = re.fullmatch(r"([1-9][0-9]{0,6})(ms|s|m|h|d)", field.content) if isinstance(field.content, str) else None
+    written = (
+        re.fullmatch(r"([1-9][0-9]{0,6})(ms|s|m|h|d)", field.content)
+        if isinstance(field.content, str)
+        else None
+    )
     us = int(written[1]) * UNITS_US[written[2]] if written else 0
     seconds = us // UNITS_US["s"]
     if us % UNITS_US["s"] or not 1 <= seconds <= LONGEST_TIMEFRAME_S:
@@ -36,7 +42,9 @@ def read_timeframe(field: Field) -> str:
     return word
 
 
-def read_timeframes(field: Field, among: Sequence[str] | None = None, among_name: str = "bars.timeframes") -> tuple[str, ...]:
+def read_timeframes(
+    field: Field, among: Sequence[str] | None = None, among_name: str = "bars.timeframes"
+) -> tuple[str, ...]:
     words: list[str] = []
     for element in field.elements("a list of timeframes such as [1s, 1m]"):
         word = read_timeframe(element)

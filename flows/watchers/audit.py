@@ -1,4 +1,6 @@
-"""Are our bars the exchange's? Those that stand in the database are held against its own klines, and what differs is entered in `audits`."""
+"""Are our bars the exchange's? Those that stand in the database are held against its own klines, and what
+differs is entered in `audits`.
+"""
 
 import logging
 import time
@@ -27,11 +29,13 @@ from operators.candles import FIELDS, Candles, without_holes
 
 log = logging.getLogger(__name__)
 
-TIMEFRAMES: Final = ("1m", "1s", "3m", "5m")  # that the exchange has klines of; the first of them that there are bars of is audited
+# that the exchange has klines of; the first of them that there are bars of is audited
+TIMEFRAMES: Final = ("1m", "1s", "3m", "5m")
 EXACT: Final = frozenset({"open", "high", "low", "close", "trades"})
 RELATIVE: Final = 1e-9  # our sums are floats, theirs decimals
 LAST_PLACE: Final = 1e-8  # of their decimals
-MOST: Final = PAGE - 2  # bars of one request: with the kline before the first and the one after the last it is a page
+# bars of one request: with the kline before the first and the one after the last it is a page
+MOST: Final = PAGE - 2
 FOREVER: Final = 2**62
 
 
@@ -40,8 +44,10 @@ class Pace:
     """Seconds of the wall clock, and counts; tests scale them."""
 
     look_s: float = 2.0  # between two looks for new bars
-    spacing_s: float = 0.2  # after each request, of weight 2: audits then leave nine tenths of the exchange's budget to others
-    tries: int = 5  # how often a bar must differ before it is said to: the exchange's REST may lag behind its streams
+    # after each request, of weight 2: audits then leave nine tenths of the exchange's budget to others
+    spacing_s: float = 0.2
+    # how often a bar must differ before it is said to: the exchange's REST may lag behind its streams
+    tries: int = 5
     again_s: float = 1.0  # until the second try; doubled for each that follows
     longest_s: float = 60.0
     back: int = 5  # bars before the newest one that the first look takes in
@@ -49,7 +55,9 @@ class Pace:
 
 @dataclass(slots=True)
 class _Turn:
-    """Where the audit of a symbol is. Bars before `since` are done with; those before `until` are being asked for again."""
+    """Where the audit of a symbol is. Bars before `since` are done with; those before `until` are being asked
+    for again.
+    """
 
     since: int
     until: int = FOREVER
@@ -59,11 +67,15 @@ class _Turn:
 
 
 def differences(ours: Candles, theirs: Candles) -> npt.NDArray[np.bool_]:
-    """Where two lots of equally many bars differ: a row for each bar, a column for each of FIELDS. NaN differs from everything."""
+    """Where two lots of equally many bars differ: a row for each bar, a column for each of FIELDS. NaN
+    differs from everything.
+    """
     found = np.ones((len(ours["ts"]), len(FIELDS)), np.bool_)
     for k, name in enumerate(FIELDS):
         our, their = ours[name], theirs[name]
-        found[:, k] = our != their if name in EXACT else ~(np.abs(our - their) <= RELATIVE * np.abs(their) + LAST_PLACE)
+        found[:, k] = (
+            our != their if name in EXACT else ~(np.abs(our - their) <= RELATIVE * np.abs(their) + LAST_PLACE)
+        )
     return found
 
 
@@ -73,7 +85,9 @@ def audited_timeframe(settings: Settings) -> str | None:
 
 
 class Auditor(Beside):
-    """Goes by the bars that stand in the database, never by a clock. A bar that says itself that it is incomplete is left out."""
+    """Goes by the bars that stand in the database, never by a clock. A bar that says itself that it is
+    incomplete is left out.
+    """
 
     def __init__(
         self,
@@ -93,7 +107,10 @@ class Auditor(Beside):
 
     def _round(self) -> float:
         if self._timeframe is None:
-            log.info("audit: none: the exchange has no klines as long as our bars; add one of %s to bars.timeframes", ", ".join(TIMEFRAMES))
+            log.info(
+                "audit: none: the exchange has no klines as long as our bars; add one of %s to bars.timeframes",
+                ", ".join(TIMEFRAMES),
+            )
             self._ended.wait()
             return 0.0
         connection = self._connection()
@@ -133,7 +150,11 @@ class Auditor(Beside):
             told = self._asked(question, f"klines of {symbol}")
             self._ended.wait(self._pace.spacing_s)
             # Only a bar with a later kline behind it is one that the exchange is done with.
-            known = ours["ts"] < told["ts"][-1] if told is not None and len(told["ts"]) else np.zeros(len(ours["ts"]), np.bool_)
+            known = (
+                ours["ts"] < told["ts"][-1]
+                if told is not None and len(told["ts"])
+                else np.zeros(len(ours["ts"]), np.bool_)
+            )
             if not known.any():
                 turn.due = self._now() + backoff(turn.waits, self._pace.again_s, self._pace.longest_s)
                 turn.waits += 1
@@ -158,7 +179,10 @@ class Auditor(Beside):
     def _enter(self, symbol: str, ours: Candles, theirs: Candles, differs: npt.NDArray[np.bool_]) -> None:
         bar, field = np.nonzero(differs)
         values = [
-            np.array([bars[FIELDS[f]][b] for b, f in zip(bar.tolist(), field.tolist(), strict=True)], np.float64) for bars in (ours, theirs)
+            np.array(
+                [bars[FIELDS[f]][b] for b, f in zip(bar.tolist(), field.tolist(), strict=True)], np.float64
+            )
+            for bars in (ours, theirs)
         ]
         columns: dict[str, Column] = {
             "ts": ours["ts"][bar],
@@ -190,7 +214,9 @@ class Auditor(Beside):
 
 
 def _aligned(ours: Candles, told: Candles, us: int) -> Candles:
-    """Their klines at the times of our bars: one that is absent had no trade; NaN where the first one told is later."""
+    """Their klines at the times of our bars: one that is absent had no trade; NaN where the first one told is
+    later.
+    """
     told = without_holes(told, us, None)
     at = (ours["ts"] - told["ts"][0]) // us
     before = at < 0

@@ -1,4 +1,6 @@
-"""Threads that look at the pipeline from beside it: they share the database and the exchange with it, but hold up nothing."""
+"""Threads that look at the pipeline from beside it: they share the database and the exchange with it, but
+hold up nothing.
+"""
 
 import logging
 import threading
@@ -21,9 +23,11 @@ LONGEST_PAUSE_S: Final = 60.0
 
 
 class Beside:
-    """A thread that goes its round again and again. A failure is said once, tried again later, and is nobody else's.
+    """A thread that goes its round again and again. A failure is said once, tried again later, and is nobody
+    else's.
 
-    `with` starts and stops it. `api` is its own; in `_round` the thread does what it is there for, and says for how many seconds to rest.
+    `with` starts and stops it. `api` is its own; in `_round` the thread does what it is there for, and says
+    for how many seconds to rest.
     """
 
     def __init__(self, name: str, endpoint: Endpoint, api: Api) -> None:
@@ -32,7 +36,8 @@ class Beside:
         self._failing: dict[str, bool] = {}  # what fails, and whether that was said
         self._answered = True  # the last question to the exchange
         self._database: Any = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)  # a daemon: a server that hangs may hold it longer
+        # a daemon: a server that hangs may hold it longer
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -63,12 +68,16 @@ class Beside:
             except (UserError, psycopg.Error, OSError) as error:
                 self._disconnect()
                 self._lost()
-                self._fail("database", str(error).strip().splitlines()[0] if str(error) else type(error).__name__)
+                self._fail(
+                    "database", str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+                )
                 pause_s = backoff(failures, FIRST_PAUSE_S, LONGEST_PAUSE_S)
                 failures += 1
             except Exception as error:  # a thread that died would leave its numbers standing without a word
                 self._disconnect()
-                self._fail(repr(error), f"{error!r}, which should not happen; please report this", exc_info=True)
+                self._fail(
+                    repr(error), f"{error!r}, which should not happen; please report this", exc_info=True
+                )
                 pause_s = LONGEST_PAUSE_S
             self._ended.wait(pause_s)
         self._disconnect()
@@ -79,7 +88,9 @@ class Beside:
             self._database = None
 
     def _asked(self, question: Callable[[], Any], what: str) -> Any:
-        """The exchange's answer, or None when it has none now. When it is away, only the first of many questions is lamented."""
+        """The exchange's answer, or None when it has none now. When it is away, only the first of many
+        questions is lamented.
+        """
         try:
             answer = question()
         except Failed as error:

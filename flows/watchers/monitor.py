@@ -1,4 +1,6 @@
-"""What is asked of the surroundings while the pipeline runs: does the database apply what it takes, and how far apart are the clocks."""
+"""What is asked of the surroundings while the pipeline runs: does the database apply what it takes, and how
+far apart are the clocks.
+"""
 
 import logging
 import time
@@ -45,7 +47,8 @@ class Monitor(Beside):
     ) -> None:
         super().__init__("monitor", endpoint, api)
         self._vitals, self._pace, self._now_us = vitals, pace or Pace(), now_us
-        self._clock_due = np.inf if settings.source.exchange == SIMULATED else -np.inf  # a simulated market lives in a time of its own
+        # a simulated market lives in a time of its own
+        self._clock_due = np.inf if settings.source.exchange == SIMULATED else -np.inf
         self._skewed = False
         self._suspended: set[str] = set()
 
@@ -70,7 +73,11 @@ class Monitor(Beside):
         self._suspended = set(found)
 
     def _look_at_clock(self) -> None:
-        asked = [sample for sample in (self._asked(self._sample, "clock") for _ in range(self._pace.samples)) if sample is not None]
+        asked = [
+            sample
+            for sample in (self._asked(self._sample, "clock") for _ in range(self._pace.samples))
+            if sample is not None
+        ]
         if not asked:
             self._vitals.clocks(np.nan)
             return

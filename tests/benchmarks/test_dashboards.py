@@ -1,4 +1,6 @@
-"""The benchmark of the dashboards runs every statement once and says what is slow; how fast they are is no test's business."""
+"""The benchmark of the dashboards runs every statement once and says what is slow; how fast they are is no
+test's business.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -41,7 +43,11 @@ def test_only_a_slow_panel_fails_the_run(where: str, ms: float, quick: bool, cod
 
 def test_the_slowest_statement_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
     tell([case("fast", 1.0), case("slow", 3.0), case("middle", 2.0)], False)
-    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:-1]] == ["slow", "middle", "fast"]
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:-1]] == [
+        "slow",
+        "middle",
+        "fast",
+    ]
 
 
 def test_a_rule_sees_its_own_range_and_a_panel_all_of_them() -> None:
@@ -49,13 +55,21 @@ def test_a_rule_sees_its_own_range_and_a_panel_all_of_them() -> None:
     for each in cases(dashboards.CHOICE, ("15m", "7d")):
         spans.setdefault(each.query.where, set()).add(each.span)
     assert spans["rule Open gap, A"] == {timedelta(days=1)}
-    assert all(of == {timedelta(minutes=15), timedelta(days=7)} for where, of in spans.items() if not where.startswith("rule "))
+    assert all(
+        of == {timedelta(minutes=15), timedelta(days=7)}
+        for where, of in spans.items()
+        if not where.startswith("rule ")
+    )
 
 
 def test_an_unknown_variable_takes_the_first_value_of_its_own_query(monkeypatch: pytest.MonkeyPatch) -> None:
     variables = [
         {"name": "pair", "type": "query", "query": "SELECT pair FROM signals"},
-        {"name": "rule", "type": "query", "query": "SELECT rule FROM alerts WHERE subject = ${pair:sqlstring}"},
+        {
+            "name": "rule",
+            "type": "query",
+            "query": "SELECT rule FROM alerts WHERE subject = ${pair:sqlstring}",
+        },
         {"name": "sigma", "type": "custom", "current": {"value": "2"}},
     ]
     monkeypatch.setattr(dashboards, "dashboards", lambda: [{"templating": {"list": variables}}])

@@ -1,4 +1,6 @@
-"""The table of deviations: it passes, and a formula that is off by a millionth turns its row, and no other, red."""
+"""The table of deviations: it passes, and a formula that is off by a millionth turns its row, and no other,
+red.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,6 @@
-"""A market of two minutes, R: the tables of an uninterrupted run over its trades, and the seed of what is left to chance."""
+"""A market of two minutes, R: the tables of an uninterrupted run over its trades, and the seed of what is
+left to chance.
+"""
 
 import os
 import random
@@ -57,7 +59,9 @@ def r(questdb: Endpoint, trades: Frames, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def speed() -> float:
-    """Times the market's own; a process that starts takes some seconds, so rows about processes have a slower one."""
+    """Times the market's own; a process that starts takes some seconds, so rows about processes have a slower
+    one.
+    """
     return SPEED
 
 

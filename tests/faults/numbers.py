@@ -23,7 +23,18 @@ SPEC = PairSpec(
     fee_bps=10.0,
     slippage_bps=1.0,
 )
-MEASURED = ("hedge_ratio", "intercept", "r2", "spread", "spread_mean", "spread_std", "deviation", "zscore", "edge_bps", "correlation")
+MEASURED = (
+    "hedge_ratio",
+    "intercept",
+    "r2",
+    "spread",
+    "spread_mean",
+    "spread_std",
+    "deviation",
+    "zscore",
+    "edge_bps",
+    "correlation",
+)
 
 
 def walks(seed: int, rows: int, sd: float = 1e-4, price: float = 1e5) -> Floats:
@@ -43,7 +54,21 @@ def bars(closes: Floats, start: int = 0) -> Bars:
     whole = np.ones(2 * rows, np.bool_)
     ends = np.full(2, (start + rows) * SECOND_US)
     counts = np.ones(2 * rows, np.int64)
-    return Bars(symbol, np.full(2 * rows, SECOND_US), ts, close, close, close, close, ones, close, counts, ones, whole, ends)
+    return Bars(
+        symbol,
+        np.full(2 * rows, SECOND_US),
+        ts,
+        close,
+        close,
+        close,
+        close,
+        ones,
+        close,
+        counts,
+        ones,
+        whole,
+        ends,
+    )
 
 
 def measured(closes: Floats, restarts: tuple[int, ...] = ()) -> dict[str, Floats]:
@@ -69,4 +94,6 @@ def two_pass(closes: Floats) -> dict[str, float]:
     ry, rx = np.diff(y[-WINDOW - 1 :]), np.diff(x[-WINDOW - 1 :])
     ry, rx = ry - ry.mean(), rx - rx.mean()
     found = {"hedge_ratio": slope, "deviation": deviation, "spread_std": std, "zscore": deviation / std}
-    return {name: float(number) for name, number in found.items()} | {"correlation": float((ry @ rx) / np.sqrt((ry @ ry) * (rx @ rx)))}
+    return {name: float(number) for name, number in found.items()} | {
+        "correlation": float((ry @ rx) / np.sqrt((ry @ ry) * (rx @ rx)))
+    }

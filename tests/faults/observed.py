@@ -1,7 +1,9 @@
-"""The command as a test has it run: `python -m tests.faults.observed run`, with what the environment asks for.
+"""The command as a test has it run: `python -m tests.faults.observed run`, with what the environment asks
+for.
 
-DIE_AT=PLACE:N kills the process (SIGKILL) right after the Nth passage of a place; of commits those count that come after new trades, for
-how many others there are depends on how busy the machine is. NOTES=FILE appends every row on its way to the database.
+DIE_AT=PLACE:N kills the process (SIGKILL) right after the Nth passage of a place; of commits those count that
+come after new trades, for how many others there are depends on how busy the machine is. NOTES=FILE appends
+every row on its way to the database.
 """
 
 import os
@@ -20,7 +22,8 @@ from flows.feed.sequencer import Sequencer
 COMMIT = "before the commit"
 PLACES: dict[str, tuple[type, str]] = {
     "written": (Writer, "_post"),  # a request is acknowledged
-    COMMIT: (QuestDBPartition, "snapshot"),  # the epoch's rows are acknowledged; the recovery store does not know yet
+    # the epoch's rows are acknowledged; the recovery store does not know yet
+    COMMIT: (QuestDBPartition, "snapshot"),
     "backfill": (Sequencer, "answer"),  # a page of missing trades has come
 }
 

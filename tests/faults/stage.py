@@ -1,4 +1,6 @@
-"""What the faults happen to: the whole line, on a thread of this process or in processes of its own, and what its tables hold."""
+"""What the faults happen to: the whole line, on a thread of this process or in processes of its own, and what
+its tables hold.
+"""
 
 import os
 import pickle
@@ -53,7 +55,9 @@ COMPARED = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
 EPOCH = timedelta(seconds=0.2)
 QUICK = Options(
     patience=Patience(grace_s=0.1, settle_s=0.1, backoff_s=0.05, backoff_cap_s=0.3, tries=3),
-    timing=Timing(connect_s=60.0, silence_s=30.0, backoff_s=0.05, backoff_cap_s=0.3, subscribe_s=0.05, overlap_s=0.2),
+    timing=Timing(
+        connect_s=60.0, silence_s=30.0, backoff_s=0.05, backoff_cap_s=0.3, subscribe_s=0.05, overlap_s=0.2
+    ),
     limits=Limits(connect_s=60.0, read_s=60.0, pause_s=0.1),
 )
 CONFIGURATION = """
@@ -118,7 +122,9 @@ def tables(endpoint: Endpoint, names: Iterable[str] = COMPARED) -> Tables:
 
 def _select(name: str) -> str:
     table = schema()[name]
-    columns = ", ".join(f"{column}::LONG" if type_ == "TIMESTAMP" else column for column, type_ in table.columns.items())
+    columns = ", ".join(
+        f"{column}::LONG" if type_ == "TIMESTAMP" else column for column, type_ in table.columns.items()
+    )
     return f"SELECT {columns} FROM {name} ORDER BY {', '.join(table.keys)}"
 
 
@@ -136,8 +142,13 @@ def same(found: Tables, expected: Tables, names: Iterable[str] = COMPARED) -> No
     for name in names:
         ours, theirs = found[name], expected[name]
         if ours != theirs:
-            missing, more = [row for row in theirs if row not in set(ours)], [row for row in ours if row not in set(theirs)]
-            raise AssertionError(f"{name}: {len(ours)} rows, expected {len(theirs)}; missing {missing[:3]}, instead {more[:3]}")
+            missing, more = (
+                [row for row in theirs if row not in set(ours)],
+                [row for row in ours if row not in set(theirs)],
+            )
+            raise AssertionError(
+                f"{name}: {len(ours)} rows, expected {len(theirs)}; missing {missing[:3]}, instead {more[:3]}"
+            )
 
 
 def count(endpoint: Endpoint, table: str = "trades", where: str = "") -> int:
@@ -167,9 +178,18 @@ class NotingSource(ExchangeSource):
 
 
 class Line:
-    """The whole dataflow with the real source and the real database, on a thread; one epoch after the other, no recovery store."""
+    """The whole dataflow with the real source and the real database, on a thread; one epoch after the other,
+    no recovery store.
+    """
 
-    def __init__(self, settings: Settings, endpoint: Endpoint, options: Options = QUICK, through: int | None = None, **writer: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        endpoint: Endpoint,
+        options: Options = QUICK,
+        through: int | None = None,
+        **writer: Any,
+    ) -> None:
         """`through`: the port by which the rows go to the database."""
         self.endpoint, self.stop, self.tally = endpoint, Stop(), Tally()
         self.said: list[str] = []
@@ -229,7 +249,9 @@ class Line:
     def ids(self, symbol: str) -> list[int]:
         """Ids of the symbol's trades in the order in which they went to the database."""
         columns = list(schema()["trades"].columns)
-        return [row[columns.index("id")] for row in self.rows("trades") if row[columns.index("symbol")] == symbol]
+        return [
+            row[columns.index("id")] for row in self.rows("trades") if row[columns.index("symbol")] == symbol
+        ]
 
 
 def plain(rows: Rows) -> list[Row]:
@@ -248,14 +270,17 @@ def live(settings: Settings, endpoint: Endpoint, **options: Any) -> Iterator[Lin
         yield line
     except BaseException:
         line.stop.set()
-        line.writer._post = lambda *_: None  # type: ignore[method-assign] # the database may be away: what is under way need not arrive
+        # the database may be away: what is under way need not arrive
+        line.writer._post = lambda *_: None  # type: ignore[method-assign]
         line.thread.join(LAST_S)
         raise
     line.end()
 
 
 def lasting(exchange: Background, line: Line, trades: int) -> None:
-    """Wait for the end of the recording: the connection is cut then, for what was lost last no later message tells."""
+    """Wait for the end of the recording: the connection is cut then, for what was lost last no later message
+    tells.
+    """
     line.until(lambda: ended(exchange))
     exchange.call(exchange.exchange.disconnect)
     line.has(trades)
@@ -271,7 +296,9 @@ def market_s(exchange: Background) -> float:
 
 
 class Stops:
-    """Seconds at which the market stands until `go_on`: what a test does there happens there, however busy the machine is."""
+    """Seconds at which the market stands until `go_on`: what a test does there happens there, however busy
+    the machine is.
+    """
 
     def __init__(self, exchange: Background, *seconds: float) -> None:
         self._exchange, self._left = exchange, [START_US + round(second * SECOND_US) for second in seconds]
@@ -285,7 +312,9 @@ class Stops:
 
     def _stands(self) -> bool:
         exchange = self._exchange.exchange
-        return self._left[:1] == [exchange.now_us] and not any(each.unsent() or each.held for each in exchange.clients.values())
+        return self._left[:1] == [exchange.now_us] and not any(
+            each.unsent() or each.held for each in exchange.clients.values()
+        )
 
     def go_on(self) -> None:
         """To the next stop; without one to the end."""
@@ -325,7 +354,9 @@ class Home:
 
     path: Path
     endpoint: Endpoint
-    last: "Stops"  # the market's: it goes on from there for a process that has connected, so that a later trade shows what an earlier one lacks
+    # the market's: it goes on from there for a process that has connected, so that a later trade shows what
+    # an earlier one lacks
+    last: "Stops"
 
     def command(self, *arguments: str, module: str = "flows.command", **environment: str) -> Any:
         return forked.start(
@@ -338,7 +369,9 @@ class Home:
         )
 
     @contextmanager
-    def running(self, module: str = "flows.command", arguments: Iterable[str] = ("run",), **environment: str) -> Iterator["Process"]:
+    def running(
+        self, module: str = "flows.command", arguments: Iterable[str] = ("run",), **environment: str
+    ) -> Iterator["Process"]:
         process = Process(self.command(*arguments, module=module, **environment), self.last)
         try:
             yield process
@@ -375,7 +408,9 @@ class Process:
         return eventually(alive, deadline_s)
 
     def catches_up(self, endpoint: Endpoint, r: Tables) -> None:
-        """Wait until every table has as many rows as R: those that were there before a crash are not enough, all must have been derived."""
+        """Wait until every table has as many rows as R: those that were there before a crash are not enough,
+        all must have been derived.
+        """
         self.until(lambda: "connected" in self.said)
         self._last.go_on()
         self.until(lambda: all(count(endpoint, name) >= len(rows) for name, rows in r.items()))
@@ -387,7 +422,9 @@ class Process:
         return code
 
     def walks(self, market: Stops, endpoint: Endpoint) -> int:
-        """Wait for its end in a market that goes on whenever the trades before its stop are written, a commit or more each time; its exit code."""
+        """Wait for its end in a market that goes on whenever the trades before its stop are written, a commit
+        or more each time; its exit code.
+        """
         before = -1
         while self.popen.poll() is None:
             if market.reached() and (written := count(endpoint)) > before:
@@ -434,4 +471,8 @@ def bars_age_s(endpoint: Endpoint, at_s: float) -> int:
     """What the rule on freshness sees at a time of the market."""
     at = np.datetime64(START_US + int(at_s * SECOND_US), "us")
     with connect(endpoint) as connection:
-        return int(connection.execute(rule_sql("pairflow-stale").replace("now()", f"'{at}Z'::TIMESTAMP")).fetchone()[0])
+        return int(
+            connection.execute(rule_sql("pairflow-stale").replace("now()", f"'{at}Z'::TIMESTAMP")).fetchone()[
+                0
+            ]
+        )

@@ -29,8 +29,14 @@ def test_a_bar_waits_for_its_trades_is_emitted_once_and_equals_r(
         played.control("faults", rest_status=503)
         market.go_on()
         line.until(lambda: last_bar_s(line, "BTCUSDT") > BOUNDARY_S + 20)
-        assert last_bar_s(line, "ETHUSDT") < BOUNDARY_S - 0.5, "the bar at the boundary waits, and the minute that ends there"
-        assert not [bar for bar in records(line.rows("bars"), "bars", symbol="ETHUSDT", timeframe="1m") if bar["ts"] == START_US]
+        assert last_bar_s(line, "ETHUSDT") < BOUNDARY_S - 0.5, (
+            "the bar at the boundary waits, and the minute that ends there"
+        )
+        assert not [
+            bar
+            for bar in records(line.rows("bars"), "bars", symbol="ETHUSDT", timeframe="1m")
+            if bar["ts"] == START_US
+        ]
         played.control("faults", rest_status=0)
         line.has(len(r["trades"]))
     same(tables(database), r)

@@ -14,7 +14,8 @@ from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, Stops, Tables, asked, ids_at, ledger, live, records, same, tables
 
 LAG_S = 60
-PATIENCE = replace(QUICK.patience, backoff_s=0.2, backoff_cap_s=2.0)  # so far apart that a busy machine does not blur it
+# so far apart that a busy machine does not blur it
+PATIENCE = replace(QUICK.patience, backoff_s=0.2, backoff_cap_s=2.0)
 
 
 def test_a_hole_is_asked_for_with_backoff_and_nothing_passes_it(
@@ -35,8 +36,12 @@ def test_a_hole_is_asked_for_with_backoff_and_nothing_passes_it(
         market.go_on()
         line.has(len(r["trades"]))
     same(tables(database), r)
-    assert line.ids("BTCUSDT") == [row["id"] for row in records(r["trades"], "trades", symbol="BTCUSDT")], "in id order throughout"
+    assert line.ids("BTCUSDT") == [row["id"] for row in records(r["trades"], "trades", symbol="BTCUSDT")], (
+        "in id order throughout"
+    )
     waits = [after - before for before, after in pairwise(times())]
     assert waits[0] < waits[1], waits
-    assert [(gap["first_id"], gap["trades"], gap["status"]) for gap in ledger(database)] == [(first, 100, "filled")]
+    assert [(gap["first_id"], gap["trades"], gap["status"]) for gap in ledger(database)] == [
+        (first, 100, "filled")
+    ]
     assert [row["status"] for row in records(line.rows("gaps"), "gaps")] == ["open", "filled"]

@@ -26,10 +26,18 @@ def test_ids_that_do_not_exist_are_given_up_their_bars_marked_and_the_flow_goes_
         (denied[0], denied[-1], "unfillable"),
         (first + 5, first + 9, "filled"),
     ]
-    assert len([path for _, path, _ in asked(played) if f"fromId={denied[0]}&" in path]) == QUICK.patience.tries
+    assert (
+        len([path for _, path, _ in asked(played) if f"fromId={denied[0]}&" in path]) == QUICK.patience.tries
+    )
     kept = [row for row in r["trades"] if (row[1], row[2]) not in {("ETHUSDT", id_) for id_ in denied}]
     same(found, {"trades": kept}, ["trades"])
-    ts = dict(zip(trades.id[trades.symbol == SYMBOLS.index("ETHUSDT")], trades.ts[trades.symbol == SYMBOLS.index("ETHUSDT")], strict=True))
+    ts = dict(
+        zip(
+            trades.id[trades.symbol == SYMBOLS.index("ETHUSDT")],
+            trades.ts[trades.symbol == SYMBOLS.index("ETHUSDT")],
+            strict=True,
+        )
+    )
     before, after = int(ts[denied[0] - 1]), int(ts[denied[-1] + 1])
 
     def spanned(bar: dict[str, object]) -> bool:

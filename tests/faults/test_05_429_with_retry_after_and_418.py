@@ -44,10 +44,15 @@ def test_the_budget_is_kept_when_many_pages_are_missing(
     limits = replace(QUICK.limits, weight=50, pause_s=0.5)
     with background(paths=[recording], speed=SPEED, budget=BUDGET, budget_window_s=1.5) as exchange:
         for symbol in ("BTCUSDT", "ETHUSDT"):
-            exchange.control("lose", symbol=symbol, first=ids_at(trades, symbol, 20), last=ids_at(trades, symbol, 110))
+            exchange.control(
+                "lose", symbol=symbol, first=ids_at(trades, symbol, 20), last=ids_at(trades, symbol, 110)
+            )
         settings = settings_for(exchange, database, tmp_path)
-        # both symbols lack the same time: which of them tells of it first shall not make the other a quiet one
-        settings = structs.replace(settings, source=structs.replace(settings.source, quiet_us=SECONDS * SECOND_US))
+        # both symbols lack the same time: which of them tells of it first shall not make the other a quiet
+        # one
+        settings = structs.replace(
+            settings, source=structs.replace(settings.source, quiet_us=SECONDS * SECOND_US)
+        )
         with live(settings, database, options=replace(QUICK, limits=limits)) as line:
             line.has(len(r["trades"]))
         assert len(asked(exchange)) > BUDGET // PAGE_WEIGHT, "more than a window's budget in all"

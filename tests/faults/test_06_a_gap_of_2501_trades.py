@@ -20,13 +20,19 @@ def test_three_pages_fill_it_none_twice_and_none_missing(
 ) -> None:
     first = ids_at(trades, "BTCUSDT", 20)
     played.control("lose", symbol="BTCUSDT", first=first, last=first + COUNT - 1)
-    patient = msgspec.structs.replace(settings.source, quiet_us=HOUR_US)  # a stream that is silent alone looks like a quiet symbol
+    # a stream that is silent alone looks like a quiet symbol
+    patient = msgspec.structs.replace(settings.source, quiet_us=HOUR_US)
     with live(msgspec.structs.replace(settings, source=patient), database) as line:
         line.has(len(r["trades"]))
     same(tables(database), r)
     assert line.ids("BTCUSDT") == [row["id"] for row in records(r["trades"], "trades", symbol="BTCUSDT")]
-    pages = [int(path.split("fromId=")[1].split("&")[0]) for _, path, _ in asked(played) if "symbol=BTCUSDT" in path]
-    assert pages == [first, first + 1_000, first + 2_000]
-    assert [(gap["symbol"], gap["first_id"], gap["trades"], gap["cause"], gap["status"]) for gap in ledger(database)] == [
-        ("BTCUSDT", first, COUNT, "lost", "filled")
+    pages = [
+        int(path.split("fromId=")[1].split("&")[0])
+        for _, path, _ in asked(played)
+        if "symbol=BTCUSDT" in path
     ]
+    assert pages == [first, first + 1_000, first + 2_000]
+    assert [
+        (gap["symbol"], gap["first_id"], gap["trades"], gap["cause"], gap["status"])
+        for gap in ledger(database)
+    ] == [("BTCUSDT", first, COUNT, "lost", "filled")]

@@ -9,7 +9,9 @@ from flows.settings.model import Settings
 from tests.faults.stage import SYMBOLS, Stops, Tables, lasting, live, records, same, tables
 
 
-def test_each_id_counts_once_however_often_it_comes(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:
+def test_each_id_counts_once_however_often_it_comes(
+    settings: Settings, played: Background, database: Endpoint, r: Tables
+) -> None:
     market = Stops(played, 30, 60, 90)
     with live(settings, database) as line:
         line.begun()

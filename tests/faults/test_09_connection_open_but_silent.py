@@ -13,7 +13,9 @@ from tests.faults.stage import QUICK, SPEED, Stops, Tables, bars_age_s, live, ma
 STALE_S = 60  # Grafana's rule
 
 
-def test_a_silent_connection_is_replaced_and_told(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:
+def test_a_silent_connection_is_replaced_and_told(
+    settings: Settings, played: Background, database: Endpoint, r: Tables
+) -> None:
     watched = replace(QUICK, timing=replace(QUICK.timing, silence_s=1.2 * STALE_S / SPEED))
     market = Stops(played, 20)
     with live(settings, database, options=watched) as line:

@@ -22,11 +22,16 @@ LONG_S = 600.0  # of notice: nobody ends the old connection but who has a new on
 def test_the_next_connection_streams_before_the_old_one_ends(
     recording: Path, database: Endpoint, r: Tables, tmp_path: Path, announced: bool
 ) -> None:
-    patience = replace(QUICK.patience, grace_s=5.0)  # of two connections at once, one may be behind on a busy machine
+    # of two connections at once, one may be behind on a busy machine
+    patience = replace(QUICK.patience, grace_s=5.0)
     timing = QUICK.timing if announced else replace(QUICK.timing, lifetime_s=LIFETIME_S)
     with background(paths=[recording], speed=SPEED) as exchange:
         market = Stops(exchange, 60)
-        with live(settings_for(exchange, database, tmp_path), database, options=replace(QUICK, timing=timing, patience=patience)) as line:
+        with live(
+            settings_for(exchange, database, tmp_path),
+            database,
+            options=replace(QUICK, timing=timing, patience=patience),
+        ) as line:
             line.until(market.reached)
             if announced:
                 exchange.control("shutdown", notice_s=LONG_S)
@@ -39,7 +44,9 @@ def test_the_next_connection_streams_before_the_old_one_ends(
     assert line.total("reconnects") == 0
 
 
-def test_a_cut_without_notice_is_filled(recording: Path, database: Endpoint, r: Tables, tmp_path: Path) -> None:
+def test_a_cut_without_notice_is_filled(
+    recording: Path, database: Endpoint, r: Tables, tmp_path: Path
+) -> None:
     with background(paths=[recording], speed=SPEED, lifetime_s=LIFETIME_S, notice_s=0.0) as exchange:
         with live(settings_for(exchange, database, tmp_path), database) as line:
             line.has(len(r["trades"]))
@@ -49,7 +56,12 @@ def test_a_cut_without_notice_is_filled(recording: Path, database: Endpoint, r: 
 
 @pytest.mark.parametrize(
     "message",
-    [b'{"e":"serverShutdown","E":1763799900000}', b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1763799900000}}'],
+    [
+        b'{"e":"serverShutdown","E":1763799900000}',
+        b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1763799900000}}',
+    ],
 )
 def test_both_forms_of_the_announcement_are_understood(message: bytes) -> None:
-    assert [control["e"] for control in decode([message], {"BTCUSDT": 0}, TRADE).controls] == ["serverShutdown"]
+    assert [control["e"] for control in decode([message], {"BTCUSDT": 0}, TRADE).controls] == [
+        "serverShutdown"
+    ]

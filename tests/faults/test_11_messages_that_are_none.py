@@ -19,7 +19,9 @@ CODES = {"BTCUSDT": 0, "ETHUSDT": 1}
 TRADE_MESSAGE = b'{"stream":"ethusdt@trade","data":{"e":"trade","E":1763799900000,"s":"ETHUSDT","t":7,"p":"3200.01","q":"0.5","T":1763799900000,"m":true}}'
 
 
-def test_the_line_lives_counts_them_and_equals_r(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:
+def test_the_line_lives_counts_them_and_equals_r(
+    settings: Settings, played: Background, database: Endpoint, r: Tables
+) -> None:
     with live(settings, database) as line:
         line.begun()
         played.control("faults", junk=0.05, half=0.02, zero=0.02)
@@ -32,7 +34,13 @@ def test_the_line_lives_counts_them_and_equals_r(settings: Settings, played: Bac
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [(b'"3200.01"', b'"NaN"'), (b'"3200.01"', b'"0"'), (b'"3200.01"', b'"Infinity"'), (b'"0.5"', b'"-0.5"'), (b'"0.5"', b'"0"')],
+    [
+        (b'"3200.01"', b'"NaN"'),
+        (b'"3200.01"', b'"0"'),
+        (b'"3200.01"', b'"Infinity"'),
+        (b'"0.5"', b'"-0.5"'),
+        (b'"0.5"', b'"0"'),
+    ],
 )
 def test_numbers_that_no_trade_has_are_rejections_of_their_symbol(before: bytes, after: bytes) -> None:
     frames = decode([TRADE_MESSAGE.replace(before, after), TRADE_MESSAGE], CODES, TRADE)
@@ -49,12 +57,16 @@ def test_numbers_that_no_trade_has_are_rejections_of_their_symbol(before: bytes,
     ],
     ids=["half", "bad JSON", "unknown event", "extra field"],
 )
-def test_what_is_no_message_is_counted_and_an_extra_field_is_no_harm(message: bytes, trades: int, unreadable: int, foreign: int) -> None:
+def test_what_is_no_message_is_counted_and_an_extra_field_is_no_harm(
+    message: bytes, trades: int, unreadable: int, foreign: int
+) -> None:
     frames = decode([message, TRADE_MESSAGE.replace(b'"t":7', b'"t":8')], CODES, TRADE)
     assert (len(frames), frames.unreadable, frames.foreign) == (trades + 1, unreadable, foreign)
 
 
-def test_whatever_the_bytes_are_the_parser_gives_sound_trades_and_raises_nothing(chance: random.Random) -> None:
+def test_whatever_the_bytes_are_the_parser_gives_sound_trades_and_raises_nothing(
+    chance: random.Random,
+) -> None:
     for _ in range(5_000):
         spoiled = bytearray(TRADE_MESSAGE)
         for _ in range(chance.randint(1, 6)):
@@ -64,9 +76,19 @@ def test_whatever_the_bytes_are_the_parser_gives_sound_trades_and_raises_nothing
             elif act == 1:
                 del spoiled[at : at + chance.randint(1, 8)]
             else:
-                spoiled[at:at] = chance.choice((b'"', b"{", b"}", b",", b"-", b"e999", b"\\", b"\xff", b"null"))
+                spoiled[at:at] = chance.choice(
+                    (b'"', b"{", b"}", b",", b"-", b"e999", b"\\", b"\xff", b"null")
+                )
         frames = decode([TRADE_MESSAGE, bytes(spoiled), TRADE_MESSAGE], CODES, TRADE)
         assert len(frames) >= 2
         for column in (frames.price, frames.qty):
             assert (np.isfinite(column) & (column > 0)).all()
-        assert len(frames) + frames.rejected.sum() + frames.unreadable + frames.foreign + frames.off_market + len(frames.controls) == 3
+        assert (
+            len(frames)
+            + frames.rejected.sum()
+            + frames.unreadable
+            + frames.foreign
+            + frames.off_market
+            + len(frames.controls)
+            == 3
+        )

@@ -18,7 +18,9 @@ def test_an_unknown_symbol_is_named_and_ends_the_start(home: Home) -> None:
     (home.path / "pipeline.yaml").write_text(text.replace("source: {", "source: {symbols: [NOSUCHUSDT], "))
     with home.running() as run:
         assert run.ends() == 1
-        assert [line for line in run.lines if "NOSUCHUSDT" in line] == run.lines[-1:] and "does not trade" in run.lines[-1]
+        assert [line for line in run.lines if "NOSUCHUSDT" in line] == run.lines[
+            -1:
+        ] and "does not trade" in run.lines[-1]
 
 
 def test_a_delisted_symbol_is_named_once_and_the_other_goes_on(
@@ -36,5 +38,8 @@ def test_a_delisted_symbol_is_named_once_and_the_other_goes_on(
         line.until(lambda: any("ETHUSDT" in record.getMessage() for record in caplog.records))
     assert len([record for record in caplog.records if "ETHUSDT" in record.getMessage()]) == 1
     found = tables(database)
-    of = {"trades": [row for row in found["trades"] if row[1] == "BTCUSDT"], "bars": [row for row in found["bars"] if row[1] == "BTCUSDT"]}
+    of = {
+        "trades": [row for row in found["trades"] if row[1] == "BTCUSDT"],
+        "bars": [row for row in found["bars"] if row[1] == "BTCUSDT"],
+    }
     same(of, {name: [row for row in r[name] if row[1] == "BTCUSDT"] for name in of}, of)

@@ -26,7 +26,11 @@ def test_pongs_go_on_memory_is_bounded_and_afterwards_all_tables_equal_r(
     with (
         background(paths=[recording], speed=SPEED, ping_every_s=0.05, pong_within_s=60.0) as exchange,
         live(
-            settings_for(exchange, database, tmp_path), database, options=replace(QUICK, queue=queue), through=between.port, request_s=0.3
+            settings_for(exchange, database, tmp_path),
+            database,
+            options=replace(QUICK, queue=queue),
+            through=between.port,
+            request_s=0.3,
         ) as line,
     ):
         market = Stops(exchange, 40, 45, 45 + STALLED_S)
@@ -48,7 +52,9 @@ def test_pongs_go_on_memory_is_bounded_and_afterwards_all_tables_equal_r(
         assert line.writer.acknowledged == acknowledged and line.writer.away_since is not None
         after = exchange.stats()["counts"]
         assert not after.get("pong_timeouts") and after["connects"] == before["connects"]
-        assert most <= queue + 10, "rather than more memory the connection is given up, and its trades are asked for"
+        assert most <= queue + 10, (
+            "rather than more memory the connection is given up, and its trades are asked for"
+        )
         between.fault = None
         market.go_on()
         line.has(len(r["trades"]))

@@ -16,12 +16,16 @@ from flows.venues.binance.stream import Inbox, Stream, Timing
 from tests.faults.stage import Home, eventually
 
 SCALE = 100  # of the wall clock
-TIMING = Timing(connect_s=5.0, backoff_s=Timing().backoff_s / SCALE, backoff_cap_s=Timing().backoff_cap_s / SCALE)
+TIMING = Timing(
+    connect_s=5.0, backoff_s=Timing().backoff_s / SCALE, backoff_cap_s=Timing().backoff_cap_s / SCALE
+)
 WINDOW_S = 300 / SCALE
 ALLOWED = 300
 
 
-def test_attempts_back_off_with_jitter_to_far_below_what_is_allowed(played: Background, caplog: pytest.LogCaptureFixture) -> None:
+def test_attempts_back_off_with_jitter_to_far_below_what_is_allowed(
+    played: Background, caplog: pytest.LogCaptureFixture
+) -> None:
     played.control("faults", ws_status=451)
     stream = Stream(played.ws_url, ["btcusdt@trade"], Inbox(10), random.Random(1), TIMING)
     stream.start()
@@ -34,12 +38,18 @@ def test_attempts_back_off_with_jitter_to_far_below_what_is_allowed(played: Back
     late = [round(wait, 3) for wait in waits[7:]]
     assert len(set(late)) > 1, "jitter"
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert all("HTTP 451, it does not serve this country: give source.ws_url another host" in line and "\n" not in line for line in said)
+    assert all(
+        "HTTP 451, it does not serve this country: give source.ws_url another host" in line
+        and "\n" not in line
+        for line in said
+    )
     assert 1 <= len(said) <= len(connects).bit_length(), "no flood"
 
 
 @pytest.mark.parametrize("where", ["wss://127.0.0.1:{port}", "ws://no-such-host.invalid"], ids=["TLS", "DNS"])
-def test_what_is_wrong_is_a_clear_line(played: Background, caplog: pytest.LogCaptureFixture, where: str) -> None:
+def test_what_is_wrong_is_a_clear_line(
+    played: Background, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
     stream = Stream(where.format(port=played.port), ["btcusdt@trade"], Inbox(10), random.Random(1), TIMING)
     stream.start()
     try:
@@ -47,7 +57,11 @@ def test_what_is_wrong_is_a_clear_line(played: Background, caplog: pytest.LogCap
     finally:
         stream.stop()
     (line, *_) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert line.startswith(where.format(port=played.port)) and line.endswith("; connecting again") and "\n" not in line
+    assert (
+        line.startswith(where.format(port=played.port))
+        and line.endswith("; connecting again")
+        and "\n" not in line
+    )
     assert "0x" not in line and "Traceback" not in line
     assert not [thread for thread in threading.enumerate() if thread.name == "stream"]
 

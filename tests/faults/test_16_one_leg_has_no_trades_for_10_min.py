@@ -15,7 +15,18 @@ from flows.sandbox.background import background
 from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.conftest import emptied
-from tests.faults.stage import SPEED, START_US, Tables, live, records, replay, same, settings_for, tables, trades_of
+from tests.faults.stage import (
+    SPEED,
+    START_US,
+    Tables,
+    live,
+    records,
+    replay,
+    same,
+    settings_for,
+    tables,
+    trades_of,
+)
 
 FROM_S, TO_S = 20, 75  # longer than every window at 1s
 STALE_S = 10
@@ -42,14 +53,21 @@ def quiet(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def patient(settings: Settings) -> Settings:
     """The settings, with legs that are stale sooner than the silence ends."""
-    return msgspec.structs.replace(settings, source=msgspec.structs.replace(settings.source, stale_us=STALE_S * SECOND_US))
+    return msgspec.structs.replace(
+        settings, source=msgspec.structs.replace(settings.source, stale_us=STALE_S * SECOND_US)
+    )
 
 
-def test_its_bars_have_volume_0_its_statistics_are_null_and_live_equals_replayed(quiet: Path, database: Endpoint, tmp_path: Path) -> None:
+def test_its_bars_have_volume_0_its_statistics_are_null_and_live_equals_replayed(
+    quiet: Path, database: Endpoint, tmp_path: Path
+) -> None:
     replay([trades_of(quiet)], patient(settings_for(None, database, tmp_path)), database)
     r: Tables = tables(database)
     emptied(database)
-    with background(paths=[quiet], speed=SPEED) as exchange, live(patient(settings_for(exchange, database, tmp_path)), database) as line:
+    with (
+        background(paths=[quiet], speed=SPEED) as exchange,
+        live(patient(settings_for(exchange, database, tmp_path)), database) as line,
+    ):
         line.has(len(r["trades"]))
     found = tables(database)
     same(found, r)
@@ -60,17 +78,33 @@ def test_its_bars_have_volume_0_its_statistics_are_null_and_live_equals_replayed
 
     bars = during("bars", 1, symbol="ETHUSDT")
     assert len(bars) == TO_S - FROM_S - 2
-    assert all(bar["volume"] == bar["trades"] == 0 and bar["vwap"] is None and bar["complete"] for bar in bars)
+    assert all(
+        bar["volume"] == bar["trades"] == 0 and bar["vwap"] is None and bar["complete"] for bar in bars
+    )
     assert len({bar[name] for bar in bars for name in ("open", "high", "low", "close")}) == 1
     flat = during("signals", 42)
     assert len(flat) > 10
     assert {row[name] for row in flat for name in ("hedge_ratio", "r2", "zscore", "correlation")} == {None}
     after = records(found["signals"], "signals", timeframe="1s")[-1]
     assert None not in (after["hedge_ratio"], after["zscore"], after["correlation"])
-    before = {row["stale"] for row in during("signals", 0) if row["ts"] < START_US + (FROM_S + STALE_S - 1) * SECOND_US}
-    assert (before, {row["stale"] for row in during("signals", STALE_S + 2)}, after["stale"]) == ({False}, {True}, False)
-    opened = [row for row in during("alerts", STALE_S + 2) if row["metric"] in ("zscore", "correlation") and row["episode"] == row["ts"]]
+    before = {
+        row["stale"]
+        for row in during("signals", 0)
+        if row["ts"] < START_US + (FROM_S + STALE_S - 1) * SECOND_US
+    }
+    assert (before, {row["stale"] for row in during("signals", STALE_S + 2)}, after["stale"]) == (
+        {False},
+        {True},
+        False,
+    )
+    opened = [
+        row
+        for row in during("alerts", STALE_S + 2)
+        if row["metric"] in ("zscore", "correlation") and row["episode"] == row["ts"]
+    ]
     assert not opened
     assert all(row["stale"] for row in during("alerts", STALE_S + 3, subject="ETHUSDT-BTCUSDT"))
-    stale = [row for row in records(found["alerts"], "alerts", rule="stale", subject="ETHUSDT") if row["active"]]
+    stale = [
+        row for row in records(found["alerts"], "alerts", rule="stale", subject="ETHUSDT") if row["active"]
+    ]
     assert stale, "and its silence is told"

@@ -25,7 +25,8 @@ def test_a_pipeline_that_is_killed_again_and_again_leaves_r(
 ) -> None:
     for _ in range(kills):
         with home.running() as run:
-            run.until(lambda: "streaming" in run.said and count(database))  # R begins with the first trade: somebody must have seen it
+            # R begins with the first trade: somebody must have seen it
+            run.until(lambda: "streaming" in run.said and count(database))
             time.sleep(chance.uniform(0, LONGEST_S))
             run.kill()
     with home.running() as run:
@@ -36,7 +37,9 @@ def test_a_pipeline_that_is_killed_again_and_again_leaves_r(
 
 @pytest.mark.long
 @pytest.mark.parametrize("turn", range(20))
-def test_many_seeds(home: Home, played: Background, database: Endpoint, r: Tables, chance: random.Random, turn: int) -> None:
+def test_many_seeds(
+    home: Home, played: Background, database: Endpoint, r: Tables, chance: random.Random, turn: int
+) -> None:
     played.control("faults", drop=0.01, duplicate=0.01)
     while not home.last.reached():
         with home.running() as run:

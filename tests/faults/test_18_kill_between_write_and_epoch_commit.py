@@ -12,7 +12,9 @@ from flows.sandbox.background import Background
 from tests.faults.stage import SECONDS, Home, Stops, Tables, count, noted, once, same, tables
 
 
-def test_rows_that_are_written_twice_are_there_once(home: Home, played: Background, database: Endpoint, r: Tables, tmp_path: Path) -> None:
+def test_rows_that_are_written_twice_are_there_once(
+    home: Home, played: Background, database: Endpoint, r: Tables, tmp_path: Path
+) -> None:
     notes, market = tmp_path / "notes", Stops(played, *range(5, SECONDS - 10, 5))
     with home.running("tests.faults.observed", DIE_AT="before the commit:4", NOTES=str(notes)) as run:
         assert run.walks(market, database) == -signal.SIGKILL
@@ -27,6 +29,8 @@ def test_rows_that_are_written_twice_are_there_once(home: Home, played: Backgrou
     found = tables(database)
     same(found, r)
     for name, rows in found.items():
-        keys = [tuple(row[list(schema()[name].columns).index(key)] for key in schema()[name].keys) for row in rows]
+        keys = [
+            tuple(row[list(schema()[name].columns).index(key)] for key in schema()[name].keys) for row in rows
+        ]
         assert len(keys) == len(set(keys))
         once(noted(notes, name), name)

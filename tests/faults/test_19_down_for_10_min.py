@@ -7,7 +7,20 @@ from pathlib import Path
 
 from flows.database.connection import Endpoint
 from flows.sandbox.background import Background
-from tests.faults.stage import COMPARED, SYMBOLS, Home, Stops, Tables, count, eventually, ledger, noted, once, same, tables
+from tests.faults.stage import (
+    COMPARED,
+    SYMBOLS,
+    Home,
+    Stops,
+    Tables,
+    count,
+    eventually,
+    ledger,
+    noted,
+    once,
+    same,
+    tables,
+)
 
 DOWN_S = 60  # longer than every window at 1s
 

@@ -15,13 +15,16 @@ from tests.faults.stage import SECONDS, Home, Stops, Tables, same, tables
 @pytest.mark.parametrize(
     "deaths",
     [
-        ["before the commit:3", "before the commit:1"],  # the second before the epoch that the first interrupted is committed
+        # the second before the epoch that the first interrupted is committed
+        ["before the commit:3", "before the commit:1"],
         ["before the commit:2", "backfill:2"],
         ["written:2", "written:2"],
     ],
     ids=["two in one epoch", "during backfill", "in the first epoch"],
 )
-def test_crashes_in_a_row_leave_r(home: Home, played: Background, database: Endpoint, r: Tables, deaths: list[str]) -> None:
+def test_crashes_in_a_row_leave_r(
+    home: Home, played: Background, database: Endpoint, r: Tables, deaths: list[str]
+) -> None:
     if deaths[0].startswith("written"):  # an epoch long enough for both symbols to begin in it
         text = (home.path / "pipeline.yaml").read_text()
         (home.path / "pipeline.yaml").write_text(text.replace("every: 200ms", "every: 5s"))

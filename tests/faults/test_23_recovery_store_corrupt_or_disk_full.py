@@ -23,7 +23,9 @@ def goes_on_to_r(home: Home, database: Endpoint, r: Tables) -> None:
     same(tables(database), r)
 
 
-def test_a_corrupt_store_is_named_and_a_good_copy_goes_on_to_r(home: Home, played: Background, database: Endpoint, r: Tables) -> None:
+def test_a_corrupt_store_is_named_and_a_good_copy_goes_on_to_r(
+    home: Home, played: Background, database: Endpoint, r: Tables
+) -> None:
     market = Stops(played, 40)
     with home.running() as run:
         run.until(lambda: market.reached() and count(database, "bars"))
@@ -40,7 +42,9 @@ def test_a_corrupt_store_is_named_and_a_good_copy_goes_on_to_r(home: Home, playe
     goes_on_to_r(home, database, r)
 
 
-def test_a_full_disk_is_named_and_with_space_it_goes_on_to_r(home: Home, played: Background, database: Endpoint, r: Tables) -> None:
+def test_a_full_disk_is_named_and_with_space_it_goes_on_to_r(
+    home: Home, played: Background, database: Endpoint, r: Tables
+) -> None:
     market = Stops(played, 40)
     with home.running() as run:
         run.until(lambda: market.reached() and count(database, "bars"))

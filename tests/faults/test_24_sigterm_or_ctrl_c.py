@@ -23,7 +23,8 @@ WITHIN_S = 10
 
 def test_what_may_be_waited_for_at_the_end_leaves_half_of_it_to_the_work() -> None:
     """How long the work itself takes is the machine's affair."""
-    assert STOPPING_S + CLOSE_S + 2 * STOP_S < WITHIN_S  # the database's answer, the exchange's goodbye, monitor and audit
+    # the database's answer, the exchange's goodbye, monitor and audit
+    assert STOPPING_S + CLOSE_S + 2 * STOP_S < WITHIN_S
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -53,7 +54,9 @@ def test_with_the_database_away_it_ends_as_soon_and_the_next_run_writes_what_it_
     market = Stops(played, 40)
     with home.running() as run:
         run.until(lambda: market.reached() and count(database, "bars"))
-        between.fault = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnection: close\r\n\r\naway"
+        between.fault = (
+            b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnection: close\r\n\r\naway"
+        )
         market.go_on()
         run.until(lambda: between.faults)
         assert run.terminate() == 1

@@ -18,7 +18,9 @@ from tests.faults.stage import Home, Tables, replay, same, tables
 def test_workers_and_hash_seeds_change_no_row(
     home: Home, database: Endpoint, recording: Path, r: Tables, workers: str, hash_seed: str
 ) -> None:
-    with home.running(arguments=("replay", "--workers", workers, str(recording)), PYTHONHASHSEED=hash_seed) as run:
+    with home.running(
+        arguments=("replay", "--workers", workers, str(recording)), PYTHONHASHSEED=hash_seed
+    ) as run:
         assert run.ends() == 0, run.said
     same(tables(database), r)
 

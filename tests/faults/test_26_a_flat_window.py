@@ -12,7 +12,9 @@ FROM, TO = 300, 420
 
 
 @pytest.mark.parametrize("flat", [[0], [1], [0, 1]], ids=["y", "x", "both"])
-def test_statistics_are_undefined_while_their_window_is_flat_and_are_those_of_a_fresh_start_afterwards(flat: list[int]) -> None:
+def test_statistics_are_undefined_while_their_window_is_flat_and_are_those_of_a_fresh_start_afterwards(
+    flat: list[int],
+) -> None:
     closes = walks(1, 800)
     for leg in flat:
         closes[leg, FROM:TO] = closes[leg, FROM]

@@ -33,7 +33,10 @@ def test_after_a_million_bars_the_error_is_below_1e_9(sd: float, chance: random.
     for end in ends:
         expected = two_pass(closes[:, end - 2 * HEDGE : end])
         for name, number in expected.items():
-            assert found[name][end - 1 - (BARS - BATCH)] == pytest.approx(number, rel=1e-9, abs=1e-9), (name, end)
+            assert found[name][end - 1 - (BARS - BATCH)] == pytest.approx(number, rel=1e-9, abs=1e-9), (
+                name,
+                end,
+            )
 
 
 def test_a_restart_changes_no_bit(chance: random.Random) -> None:

@@ -19,7 +19,9 @@ STEP = np.repeat([0.0, 1.0], 30)
 
 
 @pytest.mark.parametrize(
-    "series", [np.full(60, 11.5), np.zeros(0), np.ones(3), np.arange(60.0)], ids=["constant", "empty", "short", "straight"]
+    "series",
+    [np.full(60, 11.5), np.zeros(0), np.ones(3), np.arange(60.0)],
+    ids=["constant", "empty", "short", "straight"],
 )
 def test_the_test_is_undefined_without_a_word(series: Floats) -> None:
     with warnings.catch_warnings(record=True) as said:

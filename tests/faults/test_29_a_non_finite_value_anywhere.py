@@ -23,12 +23,18 @@ BAD = (math.nan, math.inf, -math.inf)
 
 def finite(found: Tables) -> None:
     for name, rows in found.items():
-        bad = [row for row in rows if any(isinstance(number, float) and not math.isfinite(number) for number in row)]
+        bad = [
+            row
+            for row in rows
+            if any(isinstance(number, float) and not math.isfinite(number) for number in row)
+        ]
         assert not bad, (name, bad[:3])
 
 
 @pytest.mark.parametrize("by_frame", [False, True])
-def test_in_every_column_of_every_table_it_becomes_null(database: Endpoint, monkeypatch: pytest.MonkeyPatch, by_frame: bool) -> None:
+def test_in_every_column_of_every_table_it_becomes_null(
+    database: Endpoint, monkeypatch: pytest.MonkeyPatch, by_frame: bool
+) -> None:
     monkeypatch.setattr(encode, "FRAME_ROWS", 1 if by_frame else 1_000)
     writer = Writer(database)
     for table in schema().values():
@@ -63,7 +69,9 @@ def test_numbers_at_the_edge_of_what_a_double_holds_leave_nothing_non_finite(
     replay([replace(trades, price=price, qty=qty)], settings, database)
     found = tables(database)
     finite(found)
-    assert [len(rows) for name, rows in found.items() if name != "alerts"] == [len(rows) for name, rows in r.items() if name != "alerts"]
+    assert [len(rows) for name, rows in found.items() if name != "alerts"] == [
+        len(rows) for name, rows in r.items() if name != "alerts"
+    ]
 
 
 def test_r_is_finite(r: Tables) -> None:

@@ -16,7 +16,9 @@ AWAY_S = 30 / SPEED
 ANSWER = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull"
 
 
-def test_a_500_is_tried_again(settings: Settings, played: Background, database: Endpoint, r: Tables, proxy: Callable[..., Any]) -> None:
+def test_a_500_is_tried_again(
+    settings: Settings, played: Background, database: Endpoint, r: Tables, proxy: Callable[..., Any]
+) -> None:
     between, market = proxy(database.http_port), Stops(played, 30)
     with live(settings, database, through=between.port) as line:
         line.until(market.reached)
@@ -40,4 +42,8 @@ def test_a_400_stops_with_the_message_and_the_row(home: Home, played: Background
         assert run.ends() == 1
         (said,) = [line for line in run.lines if line.startswith("pairflow: ")]
         assert said.startswith("pairflow: table bars: refused by the database: ")
-        assert "column: vwap does not exist" in said and ": row ts=" in said and "correct the table, then start again" in said
+        assert (
+            "column: vwap does not exist" in said
+            and ": row ts=" in said
+            and "correct the table, then start again" in said
+        )

@@ -18,7 +18,11 @@ TABLES = ("bars", "signals")
 def alarmed(endpoint: Endpoint) -> set[str]:
     """Tables that Grafana's rule, looked at every 10 s, fires for."""
     with connect(endpoint) as connection:
-        return {name for name, is_suspended in connection.execute(rule_sql("pairflow-suspended")).fetchall() if is_suspended}
+        return {
+            name
+            for name, is_suspended in connection.execute(rule_sql("pairflow-suspended")).fetchall()
+            if is_suspended
+        }
 
 
 def suspend(connection: Any, name: str) -> None:
@@ -33,7 +37,9 @@ def suspend(connection: Any, name: str) -> None:
             connection.execute(f"ALTER TABLE {name} SUSPEND WAL WITH 24, 'disk full'")
 
 
-def test_it_is_seen_alerts_and_has_every_row_after_resume(settings: Settings, played: Background, database: Endpoint, r: Tables) -> None:
+def test_it_is_seen_alerts_and_has_every_row_after_resume(
+    settings: Settings, played: Background, database: Endpoint, r: Tables
+) -> None:
     market = Stops(played, 30)
     with live(settings, database) as line, connect(database) as connection:
         line.until(lambda: market.reached() and count(database, "signals"))

@@ -27,9 +27,12 @@ def test_writes_stop_memory_is_bounded_and_with_space_every_row_arrives(
     market = Stops(played, 20)
     pid = json.loads(keeper.state_file(directory).read_text())["pid"]
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    with live(settings_for(played, endpoint, tmp_path), endpoint, options=replace(QUICK, queue=QUEUE)) as line:
+    with live(
+        settings_for(played, endpoint, tmp_path), endpoint, options=replace(QUICK, queue=QUEUE)
+    ) as line:
         line.until(market.reached)
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))  # no file of the server's can grow any more
+        # no file of the server's can grow any more
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))
         market.go_on()
         try:
             with connect(endpoint) as connection:

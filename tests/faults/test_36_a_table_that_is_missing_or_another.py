@@ -21,7 +21,9 @@ def start(home: Home, recording: Path) -> int:
     return main(["--config", str(home.path / "pipeline.yaml"), "replay", str(recording)])
 
 
-def test_a_missing_table_is_created_at_the_start(home: Home, database: Endpoint, recording: Path, r: Tables) -> None:
+def test_a_missing_table_is_created_at_the_start(
+    home: Home, database: Endpoint, recording: Path, r: Tables
+) -> None:
     with connect(database) as connection:
         for name in ("bars", "alerts"):
             connection.execute(f"DROP TABLE {name}")
@@ -32,12 +34,23 @@ def test_a_missing_table_is_created_at_the_start(home: Home, database: Endpoint,
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("ALTER TABLE bars DEDUP DISABLE", "table bars: deduplication: found none, expected DEDUP UPSERT KEYS(ts, symbol, timeframe): "),
-        ("ALTER TABLE bars ALTER COLUMN close TYPE FLOAT", "table bars: column close: found FLOAT, expected DOUBLE: "),
+        (
+            "ALTER TABLE bars DEDUP DISABLE",
+            "table bars: deduplication: found none, expected DEDUP UPSERT KEYS(ts, symbol, timeframe): ",
+        ),
+        (
+            "ALTER TABLE bars ALTER COLUMN close TYPE FLOAT",
+            "table bars: column close: found FLOAT, expected DOUBLE: ",
+        ),
     ],
 )
 def test_another_table_is_refused(
-    home: Home, database: Endpoint, recording: Path, capsys: pytest.CaptureFixture[str], statement: str, message: str
+    home: Home,
+    database: Endpoint,
+    recording: Path,
+    capsys: pytest.CaptureFixture[str],
+    statement: str,
+    message: str,
 ) -> None:
     with connect(database) as connection:
         connection.execute(statement)
@@ -53,7 +66,11 @@ def test_another_table_is_refused(
 def test_no_row_creates_a_table_or_a_column(database: Endpoint) -> None:
     rows = Rows(
         "health",
-        {"ts": np.array([START_US]), "symbol": Symbols(np.zeros(1, np.int32), ("BTCUSDT",)), "trades": np.array([1])},
+        {
+            "ts": np.array([START_US]),
+            "symbol": Symbols(np.zeros(1, np.int32), ("BTCUSDT",)),
+            "trades": np.array([1]),
+        },
     )
     with connect(database) as connection:
         for statement in ("ALTER TABLE health DROP COLUMN trades", "DROP TABLE health"):

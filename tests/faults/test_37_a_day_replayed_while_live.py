@@ -11,7 +11,9 @@ from flows.settings.model import Settings
 from tests.faults.stage import START_US, Stops, Tables, count, live, replay, same, tables
 
 
-def test_no_row_changes(settings: Settings, played: Background, database: Endpoint, r: Tables, trades: Frames) -> None:
+def test_no_row_changes(
+    settings: Settings, played: Background, database: Endpoint, r: Tables, trades: Frames
+) -> None:
     set_retention(database, trades="3650d", bars="3650d", signals="3650d")
     market = Stops(played, 40)
     with live(settings, database) as line:

@@ -1,4 +1,6 @@
-"""Rows 1 to 37 of docs/faults.md, on feed, recovery, numbers and database, each have a file that names its row."""
+"""Rows 1 to 37 of docs/faults.md, on feed, recovery, numbers and database, each have a file that names its
+row.
+"""
 
 from pathlib import Path
 

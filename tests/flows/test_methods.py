@@ -1,4 +1,6 @@
-"""Five hedge ratios side by side: a recording through the whole line into a real QuestDB, each row beside its reference on its window."""
+"""Five hedge ratios side by side: a recording through the whole line into a real QuestDB, each row beside its
+reference on its window.
+"""
 
 from collections import defaultdict
 from pathlib import Path
@@ -27,7 +29,9 @@ def found(tmp_path_factory: pytest.TempPathFactory, recording: Path, questdb: En
     home = configure(tmp_path_factory.mktemp("methods") / "home", emptied(questdb))
     text = (home / "pipeline.yaml").read_text()
     assert text.count("hedge: {window") == 1
-    (home / "pipeline.yaml").write_text(text.replace("hedge: {window", f"hedge: {{method: [{', '.join(METHODS)}], window"))
+    (home / "pipeline.yaml").write_text(
+        text.replace("hedge: {window", f"hedge: {{method: [{', '.join(METHODS)}], window")
+    )
     pairflow(home, "replay", str(recording))
     return tables(home)
 
@@ -35,7 +39,10 @@ def found(tmp_path_factory: pytest.TempPathFactory, recording: Path, questdb: En
 @pytest.fixture(scope="module")
 def legs(found: dict[str, str]) -> tuple[list[str], Floats, Floats]:
     """Times that both legs have a 1s bar of, and the logarithms of their closes, from the database itself."""
-    closes = [{bar["ts"]: float(bar["close"]) for bar in rows(found["bars"], symbol=s, timeframe="1s")} for s in ("ETHUSDT", "BTCUSDT")]
+    closes = [
+        {bar["ts"]: float(bar["close"]) for bar in rows(found["bars"], symbol=s, timeframe="1s")}
+        for s in ("ETHUSDT", "BTCUSDT")
+    ]
     common = sorted(closes[0].keys() & closes[1].keys())
     y, x = (np.log([of[ts] for ts in common]) for of in closes)
     return common, y, x
@@ -63,7 +70,9 @@ def test_every_bar_has_a_row_of_each_method(
         assert all(row["hedge_ratio"] == row["zscore"] == "" for row in signals[method][: WINDOW - 1])
         assert all(row["hedge_ratio"] and row["zscore"] for row in signals[method][WINDOW - 1 :])
     minutes = rows(found["signals"], timeframe="1m")
-    assert {(row["ts"], row["method"]) for row in minutes} == {(row["ts"], m) for row in minutes for m in METHODS}
+    assert {(row["ts"], row["method"]) for row in minutes} == {
+        (row["ts"], m) for row in minutes for m in METHODS
+    }
 
 
 def fits(method: str, ys: Floats, xs: Floats) -> list[float]:
@@ -85,7 +94,9 @@ def fits(method: str, ys: Floats, xs: Floats) -> list[float]:
 
 
 @pytest.mark.parametrize("method", ["ols", "huber", "theil_sen", "tls"])
-def test_a_row_is_the_reference_fit_on_its_window(method: str, signals: dict[str, Rows], legs: tuple[list[str], Floats, Floats]) -> None:
+def test_a_row_is_the_reference_fit_on_its_window(
+    method: str, signals: dict[str, Rows], legs: tuple[list[str], Floats, Floats]
+) -> None:
     _, y, x = legs
     for k in range(WINDOW - 1, len(y), 1 if method in ("ols", "tls") else 5):
         expected = fits(method, y[k - WINDOW + 1 : k + 1], x[k - WINDOW + 1 : k + 1])
@@ -95,7 +106,9 @@ def test_a_row_is_the_reference_fit_on_its_window(method: str, signals: dict[str
         assert signals[method][k]["innovation_z"] == ""
 
 
-def test_the_filter_is_the_textbook_recursion(signals: dict[str, Rows], legs: tuple[list[str], Floats, Floats]) -> None:
+def test_the_filter_is_the_textbook_recursion(
+    signals: dict[str, Rows], legs: tuple[list[str], Floats, Floats]
+) -> None:
     _, y, x = legs
     first_y, first_x = y[:WINDOW], x[:WINDOW]
     level_y, level_x = first_y.mean(), first_x.mean()
@@ -117,7 +130,9 @@ def test_the_filter_is_the_textbook_recursion(signals: dict[str, Rows], legs: tu
             )
         intercept = level_y + state[0] - state[1] * level_x
         got = numbers(signals["kalman"][k], "hedge_ratio", "intercept", "hedge_ratio_se", "innovation_z")
-        np.testing.assert_allclose(got, [state[1], intercept, np.sqrt(covariance[1, 1]), z], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(
+            got, [state[1], intercept, np.sqrt(covariance[1, 1]), z], rtol=1e-6, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -126,10 +141,14 @@ def test_the_z_score_is_that_of_the_window_with_the_methods_hedge_ratio(
 ) -> None:
     _, y, x = legs
     for k in range(WINDOW - 1, len(y)):
-        beta, *got = numbers(signals[method][k], "hedge_ratio", "spread", "spread_mean", "spread_std", "deviation", "zscore")
+        beta, *got = numbers(
+            signals[method][k], "hedge_ratio", "spread", "spread_mean", "spread_std", "deviation", "zscore"
+        )
         spread = y[k - ZSCORE + 1 : k + 1] - beta * x[k - ZSCORE + 1 : k + 1]
         deviation, std = spread[-1] - spread.mean(), spread.std(ddof=1)
-        np.testing.assert_allclose(got[:4], [spread[-1], spread.mean(), std, deviation], rtol=1e-8, atol=1e-11)
+        np.testing.assert_allclose(
+            got[:4], [spread[-1], spread.mean(), std, deviation], rtol=1e-8, atol=1e-11
+        )
         np.testing.assert_allclose(got[4], deviation / std, rtol=1e-7, atol=1e-7)
 
 
@@ -139,13 +158,26 @@ def test_every_methods_spread_is_tested_and_the_pair_itself_with_ols(
     common, y, x = legs
     tested = [row for row in rows(found["cointegration"], timeframe="1s") if row["adf_stat"]]
     times = {row["ts"] for row in tested}
-    assert len(times) >= 10 and {(row["ts"], row["method"]) for row in tested} == {(ts, m) for ts in times for m in METHODS}
-    of_ols = ("coint_stat", "coint_pvalue", "coint_pvalue_reversed", "johansen_trace", "johansen_max_eig", "shin_stat")
+    assert len(times) >= 10 and {(row["ts"], row["method"]) for row in tested} == {
+        (ts, m) for ts in times for m in METHODS
+    }
+    of_ols = (
+        "coint_stat",
+        "coint_pvalue",
+        "coint_pvalue_reversed",
+        "johansen_trace",
+        "johansen_max_eig",
+        "shin_stat",
+    )
     for row in tested:
         k = common.index(row["ts"])
         ys, xs = (leg[k - WINDOW + 1 : k + 1] - leg[k - WINDOW + 1 : k + 1].mean() for leg in (y, x))
-        stat, pvalue, lags, *_ = adfuller(ys - float(signals[row["method"]][k]["hedge_ratio"]) * xs, autolag="AIC", result_object=False)
-        np.testing.assert_allclose(numbers(row, "adf_stat", "adf_pvalue", "adf_lags"), [stat, pvalue, lags], atol=1e-7)
+        stat, pvalue, lags, *_ = adfuller(
+            ys - float(signals[row["method"]][k]["hedge_ratio"]) * xs, autolag="AIC", result_object=False
+        )
+        np.testing.assert_allclose(
+            numbers(row, "adf_stat", "adf_pvalue", "adf_lags"), [stat, pvalue, lags], atol=1e-7
+        )
         if row["method"] != "ols":
             assert all(row[name] == "" for name in of_ols) and row["stationary"] == "false"
             continue
@@ -166,7 +198,9 @@ def test_every_alert_carries_the_newest_pvalue_before_it(found: dict[str, str]) 
     assert any(alert["coint_pvalue"] for alert in alerts)
 
 
-def test_every_alert_carries_the_edge_that_the_first_method_has_on_its_bar(found: dict[str, str], signals: dict[str, Rows]) -> None:
+def test_every_alert_carries_the_edge_that_the_first_method_has_on_its_bar(
+    found: dict[str, str], signals: dict[str, Rows]
+) -> None:
     edges = {row["ts"]: row["edge_bps"] for row in signals[METHODS[0]]}
     alerts = rows(found["alerts"], timeframe="1s")
     assert len(alerts) > 10

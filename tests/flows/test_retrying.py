@@ -18,9 +18,22 @@ def test_no_number_of_failures_is_too_large() -> None:
 
 
 def test_a_count_that_grows_by_one_is_told_at_powers_of_two() -> None:
-    assert [count for count in range(1, 1_000) if is_told(count - 1, count)] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+    assert [count for count in range(1, 1_000) if is_told(count - 1, count)] == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+        64,
+        128,
+        256,
+        512,
+    ]
 
 
-@pytest.mark.parametrize(("before", "now", "told"), [(0, 0, False), (3, 3, False), (3, 5, True), (5, 7, False), (5, 1_000, True)])
+@pytest.mark.parametrize(
+    ("before", "now", "told"), [(0, 0, False), (3, 3, False), (3, 5, True), (5, 7, False), (5, 1_000, True)]
+)
 def test_a_count_that_jumps_is_told_when_it_passes_one(before: int, now: int, told: bool) -> None:
     assert is_told(before, now) is told

@@ -37,5 +37,7 @@ print({key: (before[key], after) for key, after in signatures().items() if after
 
 
 def test_no_kernel_is_left_to_be_compiled_at_the_first_trades() -> None:
-    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED], capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.stdout == "{}\n", done.stderr

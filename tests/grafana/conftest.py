@@ -1,4 +1,6 @@
-"""The tables of a real QuestDB, without a row and with plausible ones; and a Grafana: one that is installed, or one that runs already."""
+"""The tables of a real QuestDB, without a row and with plausible ones; and a Grafana: one that is installed,
+or one that runs already.
+"""
 
 import os
 from collections.abc import Iterator
@@ -41,7 +43,9 @@ def as_filled() -> dict[str, Any]:
 
 @pytest.fixture
 def filled(questdb: Endpoint, as_filled: dict[str, Any]) -> Iterator[Stack]:
-    """Three hours of two cointegrated symbols: 1m bars, and 1s bars of the minute in progress; signals, tests, alerts, gaps, health."""
+    """Three hours of two cointegrated symbols: 1m bars, and 1s bars of the minute in progress; signals,
+    tests, alerts, gaps, health.
+    """
     with connect(questdb) as connection:
         if as_filled.get("state") != _state(connection):
             emptied(questdb)
@@ -65,7 +69,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Itera
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory, server: Database, free_ports: Ports) -> Iterator[Installed]:
+def installed(
+    tmp_path_factory: pytest.TempPathFactory, server: Database, free_ports: Ports
+) -> Iterator[Installed]:
     """A Grafana that has no secrets but the passwords it needs, shared by the session."""
     with grafana_on(tmp_path_factory.mktemp("grafana"), server, free_ports) as grafana:
         grafana.start()

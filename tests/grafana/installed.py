@@ -1,6 +1,8 @@
-"""An installed Grafana, as docker-compose.yml starts its container, and what it speaks to: a QuestDB that may be stopped, a webhook, a mail server.
+"""An installed Grafana, as docker-compose.yml starts its container, and what it speaks to: a QuestDB that may
+be stopped, a webhook, a mail server.
 
-GRAFANA_HOME names the installation: the folder with bin/, conf/ and public/, such as /usr/share/grafana of the official packages.
+GRAFANA_HOME names the installation: the folder with bin/, conf/ and public/, such as /usr/share/grafana of
+the official packages.
 """
 
 import email
@@ -37,7 +39,9 @@ from tests.line import Ports
 ROOT = Path(__file__).parents[2]
 HOME = os.environ.get("GRAFANA_HOME", "")
 NEEDED = pytest.mark.skipif(not HOME, reason="GRAFANA_HOME names no installed Grafana")
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(
+    (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+)["services"]
 ADMIN, READER = "secret-admin", "secret-read"  # passwords
 START_S, STOP_S, HEAR_S = 120.0, 30.0, 25.0
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
@@ -148,13 +152,18 @@ class Post:
 
 @contextmanager
 def post_office() -> Iterator[Post]:
-    """A webhook and a mail server on loopback: the mail server knows neither TLS nor passwords, as a relay inside a network."""
+    """A webhook and a mail server on loopback: the mail server knows neither TLS nor passwords, as a relay
+    inside a network.
+    """
     post = Post()
 
     class Hook(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            post.told += [Told("webhook", each["status"], json.dumps(each, ensure_ascii=False)) for each in said["alerts"]]
+            post.told += [
+                Told("webhook", each["status"], json.dumps(each, ensure_ascii=False))
+                for each in said["alerts"]
+            ]
             post.tokens.add(self.headers.get("Authorization"))
             self.send_response(204)
             self.end_headers()
@@ -185,7 +194,9 @@ def post_office() -> Iterator[Post]:
             stack.callback(thread.join)
             stack.callback(server.shutdown)
             port = server.server_address[1]
-            post.hook_port, post.mail_port = (port, post.mail_port) if kind is Hook else (post.hook_port, port)
+            post.hook_port, post.mail_port = (
+                (port, post.mail_port) if kind is Hook else (post.hook_port, port)
+            )
         yield post
 
 
@@ -219,11 +230,24 @@ class Installed:
         return self._process.pid
 
     def env(self, **given: str) -> dict[str, str]:
-        """Its container's environment, with the addresses and folders of this machine in place of those of the container."""
-        folder, inside = next(mount.split(":")[:2] for mount in SERVICES["grafana"]["volumes"] if mount.startswith("./"))
-        given = {"GF_SECURITY_ADMIN_PASSWORD": ADMIN, "QDB_PG_READONLY_PASSWORD": READER, "GF_SERVER_ROOT_URL": self.admin.url, **given}
-        there = {name: value.replace(inside, str(ROOT / folder)) for name, value in environment("grafana", **given).items()}
-        there.pop("GF_SERVER_HTTP_ADDR")  # of the container, which publishes on loopback; start.sh has the machine's
+        """Its container's environment, with the addresses and folders of this machine in place of those of
+        the container.
+        """
+        folder, inside = next(
+            mount.split(":")[:2] for mount in SERVICES["grafana"]["volumes"] if mount.startswith("./")
+        )
+        given = {
+            "GF_SECURITY_ADMIN_PASSWORD": ADMIN,
+            "QDB_PG_READONLY_PASSWORD": READER,
+            "GF_SERVER_ROOT_URL": self.admin.url,
+            **given,
+        }
+        there = {
+            name: value.replace(inside, str(ROOT / folder))
+            for name, value in environment("grafana", **given).items()
+        }
+        # of the container, which publishes on loopback; start.sh has the machine's
+        there.pop("GF_SERVER_HTTP_ADDR")
         return {
             **there,
             "PATH": os.environ["PATH"],
@@ -254,7 +278,9 @@ class Installed:
             )
         self.logs.append("")
         self._path = path
-        eventually(lambda: self._process is None or self._process.poll() is not None or self._answers(), START_S)
+        eventually(
+            lambda: self._process is None or self._process.poll() is not None or self._answers(), START_S
+        )
         assert self._process.poll() is None, self.log()
 
     def stop(self) -> None:
@@ -297,7 +323,9 @@ class Installed:
     def viewer(self, name: str = "viewer") -> Grafana:
         """Another user, who may look and nothing else."""
         password = f"secret-{name}"
-        status, said = self.admin.answer("/api/admin/users", {"name": name, "login": name, "password": password})
+        status, said = self.admin.answer(
+            "/api/admin/users", {"name": name, "login": name, "password": password}
+        )
         assert status in {200, 412}, said  # 412: is there already
         found = Grafana(self.admin.url, name, password)
         assert [org["role"] for org in found.answer("/api/user/orgs")[1]] == ["Viewer"]
@@ -306,7 +334,11 @@ class Installed:
 
 def stamp(text: str) -> float:
     """Seconds of the epoch of a time as Grafana writes it; long ago, where there is none."""
-    return datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00")).timestamp() if not text.startswith("0001") else 0.0
+    return (
+        datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00")).timestamp()
+        if not text.startswith("0001")
+        else 0.0
+    )
 
 
 @contextmanager
@@ -358,13 +390,21 @@ def query(grafana: Grafana, sql: str, shape: str = "table", **more: Any) -> tupl
 
 
 def through(grafana: Grafana, choice: dict[str, str]) -> Iterator[tuple[str, int, Any]]:
-    """What Grafana answers to every statement of the dashboards, with these values of the variables: where, status, answer."""
+    """What Grafana answers to every statement of the dashboards, with these values of the variables: where,
+    status, answer.
+    """
     for board in dashboards():
         asked = [(panel["title"], target) for panel in board["panels"] for target in panel.get("targets", [])]
         asked += [(each["name"], each["target"]) for each in board["annotations"]["list"]]
-        asked += [(each["name"], {"rawSql": each["query"]}) for each in board["templating"]["list"] if each["type"] == "query"]
+        asked += [
+            (each["name"], {"rawSql": each["query"]})
+            for each in board["templating"]["list"]
+            if each["type"] == "query"
+        ]
         for title, target in asked:
-            text = re.sub(r"\$\{(\w+):sqlstring\}", lambda match: quoted(choice.get(match[1], "")), target["rawSql"])
+            text = re.sub(
+                r"\$\{(\w+):sqlstring\}", lambda match: quoted(choice.get(match[1], "")), target["rawSql"]
+            )
             status, said = query(grafana, text, target.get("format", "table"))
             yield f"{board['title']}, {title}, {target.get('refId', 'variable')}", status, said
 
@@ -376,4 +416,6 @@ def quoted(text: str) -> str:
 def cells(said: Any) -> list[Any]:
     """Every value that is something, of an answer."""
     frames = [frame for result in said["results"].values() for frame in result.get("frames", [])]
-    return [cell for frame in frames for column in frame["data"]["values"] for cell in column if cell is not None]
+    return [
+        cell for frame in frames for column in frame["data"]["values"] for cell in column if cell is not None
+    ]

@@ -1,4 +1,6 @@
-"""Rows 38 and 39 on an installed Grafana: what stands after each start on the same volume, with and without secrets."""
+"""Rows 38 and 39 on an installed Grafana: what stands after each start on the same volume, with and without
+secrets.
+"""
 
 import time
 from collections.abc import Iterator
@@ -27,12 +29,22 @@ OWN = {
             "refId": "A",
             "datasourceUid": "questdb",
             "relativeTimeRange": {"from": 600, "to": 0},
-            "model": {"refId": "A", "format": "table", "rawQuery": True, "rawSql": "SELECT count() AS n FROM trades"},
+            "model": {
+                "refId": "A",
+                "format": "table",
+                "rawQuery": True,
+                "rawSql": "SELECT count() AS n FROM trades",
+            },
         },
         {
             "refId": "C",
             "datasourceUid": "__expr__",
-            "model": {"refId": "C", "type": "threshold", "expression": "A", "conditions": [{"evaluator": {"type": "lt", "params": [0]}}]},
+            "model": {
+                "refId": "C",
+                "type": "threshold",
+                "expression": "A",
+                "conditions": [{"evaluator": {"type": "lt", "params": [0]}}],
+            },
         },
     ],
 }
@@ -50,12 +62,18 @@ class Boot:
 
 def look(grafana: Installed, since: float) -> Boot:
     rules = grafana.evaluated(since)
-    points = {each["uid"] for each in grafana.admin.answer("/api/v1/provisioning/contact-points")[1] if each["name"] == "pairflow"}
+    points = {
+        each["uid"]
+        for each in grafana.admin.answer("/api/v1/provisioning/contact-points")[1]
+        if each["name"] == "pairflow"
+    }
     return Boot(uids(grafana.admin), rules, points, "")
 
 
 @pytest.fixture(scope="module")
-def boots(server: Database, tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Iterator[list[Boot]]:
+def boots(
+    server: Database, tmp_path_factory: pytest.TempPathFactory, free_ports: Ports
+) -> Iterator[list[Boot]]:
     """Four starts on one volume: bare, with a user's own rule, with secrets, and bare again."""
     done = []
     emptied(server.endpoint)  # nothing is to be told meanwhile
@@ -67,7 +85,9 @@ def boots(server: Database, tmp_path_factory: pytest.TempPathFactory, free_ports
             if len(done) == 1:
                 assert grafana.admin.answer("/api/folders", {"uid": "mine", "title": "Mine"})[0] == 200
                 group = {"title": "mine", "folderUid": "mine", "interval": 10, "rules": [OWN]}
-                status, said = grafana.admin.answer("/api/v1/provisioning/folder/mine/rule-groups/mine", group, "PUT")
+                status, said = grafana.admin.answer(
+                    "/api/v1/provisioning/folder/mine/rule-groups/mine", group, "PUT"
+                )
                 assert status == 200, said
                 done[0].uids = uids(grafana.admin)
             grafana.stop()
@@ -75,7 +95,9 @@ def boots(server: Database, tmp_path_factory: pytest.TempPathFactory, free_ports
         yield done
 
 
-def test_it_starts_without_any_secret_but_the_passwords_and_its_rules_are_evaluated(boots: list[Boot]) -> None:
+def test_it_starts_without_any_secret_but_the_passwords_and_its_rules_are_evaluated(
+    boots: list[Boot],
+) -> None:
     """Row 39."""
     bare = boots[0]
     assert bare.receivers == {"pairflow-nobody"}
@@ -100,7 +122,12 @@ def test_no_start_logs_an_error(boots: list[Boot]) -> None:
 
 def test_a_contact_point_comes_and_goes_with_its_secret(boots: list[Boot]) -> None:
     receivers = [boot.receivers for boot in boots]
-    assert receivers == [{"pairflow-nobody"}, {"pairflow-nobody"}, {"pairflow-webhook", "pairflow-email"}, {"pairflow-nobody"}]
+    assert receivers == [
+        {"pairflow-nobody"},
+        {"pairflow-nobody"},
+        {"pairflow-webhook", "pairflow-email"},
+        {"pairflow-nobody"},
+    ]
 
 
 def test_a_users_own_rule_stays_and_is_evaluated_beside_ours(boots: list[Boot]) -> None:

@@ -33,7 +33,9 @@ def own_words(uid: str, title: str) -> set[str]:
     """What the panel of that title, with its variables filled in, says of itself when it is empty."""
     panels = {re.sub(r"\\\$\w+", ".*", re.escape(panel["title"])): panel for panel in BOARDS[uid]["panels"]}
     return {
-        panel["fieldConfig"]["defaults"]["noValue"] for pattern, panel in panels.items() if re.fullmatch(rf"\s*{pattern}\s*", f" {title} ")
+        panel["fieldConfig"]["defaults"]["noValue"]
+        for pattern, panel in panels.items()
+        if re.fullmatch(rf"\s*{pattern}\s*", f" {title} ")
     }
 
 
@@ -56,21 +58,30 @@ def test_every_panel_shows_its_data(opened: Browser, shown: Stack, uid: str, the
 
 
 @EVERY
-def test_every_panel_of_a_range_without_rows_says_so_in_its_own_words(opened: Browser, shown: Stack, uid: str) -> None:
+def test_every_panel_of_a_range_without_rows_says_so_in_its_own_words(
+    opened: Browser, shown: Stack, uid: str
+) -> None:
     judge(opened.page(f"/d/{uid}?from=now-9h&to=now-8h"), uid)
 
 
 @EVERY
-def test_every_panel_of_empty_tables_says_so_in_its_own_words(opened: Browser, server: Database, uid: str) -> None:
+def test_every_panel_of_empty_tables_says_so_in_its_own_words(
+    opened: Browser, server: Database, uid: str
+) -> None:
     """What is seen first of all: before the first bar."""
     emptied(server.endpoint)
     page = opened.page(f"/d/{uid}")
     judge(page, uid)
-    assert len([panel for panel in page.panels if panel.empty]) >= len(page.panels) // 3  # charts and lists; counts are never empty
+    # charts and lists; counts are never empty
+    assert len([panel for panel in page.panels if panel.empty]) >= len(page.panels) // 3
 
 
 @EVERY
 def test_a_hostile_name_in_the_address_is_harmless(opened: Browser, shown: Stack, uid: str) -> None:
     """Row 45, as the page quotes it."""
-    hostile = "&".join(f"var-{each['name']}={quote(HOSTILE)}" for each in BOARDS[uid]["templating"]["list"] if each["name"] != "timeframe")
+    hostile = "&".join(
+        f"var-{each['name']}={quote(HOSTILE)}"
+        for each in BOARDS[uid]["templating"]["list"]
+        if each["name"] != "timeframe"
+    )
     judge(opened.page(f"/d/{uid}?{hostile}"), uid)

@@ -1,4 +1,6 @@
-"""A Grafana with this provisioning: a running one that GRAFANA_URL names (GRAFANA_USER and GRAFANA_PASSWORD let in), or an installed one."""
+"""A Grafana with this provisioning: a running one that GRAFANA_URL names (GRAFANA_USER and GRAFANA_PASSWORD
+let in), or an installed one.
+"""
 
 import os
 
@@ -9,7 +11,9 @@ from grafana.queries import dashboards, rules
 from tests.grafana.installed import HOME, WRITES, query, through, uids
 
 RUNS = bool(os.environ.get("GRAFANA_URL"))
-pytestmark = pytest.mark.skipif(not RUNS and not HOME, reason="neither GRAFANA_URL nor GRAFANA_HOME names a Grafana")
+pytestmark = pytest.mark.skipif(
+    not RUNS and not HOME, reason="neither GRAFANA_URL nor GRAFANA_HOME names a Grafana"
+)
 DASHBOARDS = dashboards()
 
 
@@ -25,7 +29,9 @@ def test_the_dashboards_are_the_files(grafana: Grafana) -> None:
         assert status == 200
         assert found["meta"]["provisioned"] is True
         assert found["meta"]["folderTitle"] == "Pairflow"
-        assert [panel["title"] for panel in found["dashboard"]["panels"]] == [panel["title"] for panel in board["panels"]]
+        assert [panel["title"] for panel in found["dashboard"]["panels"]] == [
+            panel["title"] for panel in board["panels"]
+        ]
 
 
 def test_the_rules_contact_points_and_policies_are_there(grafana: Grafana) -> None:
@@ -40,7 +46,9 @@ def test_rules_and_dashboards_share_one_folder(grafana: Grafana) -> None:
 
 
 def test_every_statement_answers_through_grafana(grafana: Grafana) -> None:
-    for where, status, said in through(grafana, {"symbol": "BTCUSDT", "pair": "BTCUSDT-ETHUSDT", "timeframe": "1m", "method": "ols"}):
+    for where, status, said in through(
+        grafana, {"symbol": "BTCUSDT", "pair": "BTCUSDT-ETHUSDT", "timeframe": "1m", "method": "ols"}
+    ):
         assert status == 200, (where, said)
 
 
@@ -61,7 +69,10 @@ def test_a_reload_changes_no_uid(grafana: Grafana) -> None:
         assert uids(grafana) == before
 
 
-@pytest.mark.skipif(RUNS and not os.environ.get("QDB_PG_READONLY_PASSWORD"), reason="this Grafana may hold the database's own user")
+@pytest.mark.skipif(
+    RUNS and not os.environ.get("QDB_PG_READONLY_PASSWORD"),
+    reason="this Grafana may hold the database's own user",
+)
 @pytest.mark.parametrize("statement", WRITES)
 def test_the_data_source_can_only_read(grafana: Grafana, statement: str) -> None:
     status, said = query(grafana, statement)

@@ -1,4 +1,6 @@
-"""The whole of it: a simulated market, the flow, QuestDB and an installed Grafana, until a z-score beyond 3 has been told and is over."""
+"""The whole of it: a simulated market, the flow, QuestDB and an installed Grafana, until a z-score beyond 3
+has been told and is over.
+"""
 
 import json
 import os
@@ -36,7 +38,11 @@ def test_a_z_score_beyond_3_is_told_within_25_s_and_is_over_once(tmp_path: Path,
     (tmp_path / "pipeline.yaml").write_text(CONFIGURATION.format(http=http, pg=pg))
     database = Database(tmp_path, http, pg)
     assert database.endpoint == Endpoint("127.0.0.1", http, pg, tmp_path)
-    with (tmp_path / "said").open("wb") as said, post_office() as post, grafana_on(tmp_path / "grafana", database, free_ports) as grafana:
+    with (
+        (tmp_path / "said").open("wb") as said,
+        post_office() as post,
+        grafana_on(tmp_path / "grafana", database, free_ports) as grafana,
+    ):
         flow = forked.start(
             [sys.executable, "-m", "flows.command", "run"],
             cwd=tmp_path,
@@ -54,11 +60,21 @@ def test_a_z_score_beyond_3_is_told_within_25_s_and_is_over_once(tmp_path: Path,
             text = told["annotations"]["description"]
             assert ("Sell" if rule == "z over 3" else "Buy") + f" {subject.split('-')[0]}" in text
             match = SINCE.search(text)
-            assert match and arrived - datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S %z").timestamp() <= HEAR_S
+            assert (
+                match and arrived - datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S %z").timestamp() <= HEAR_S
+            )
             about = f"{rule}: {subject}"
-            both = {("webhook", "firing"), ("email", "firing"), ("webhook", "resolved"), ("email", "resolved")}
+            both = {
+                ("webhook", "firing"),
+                ("email", "firing"),
+                ("webhook", "resolved"),
+                ("email", "resolved"),
+            }
             kept = float(KEEP_FIRING["high"].removesuffix("s"))
-            eventually(lambda: {(each.way, each.status) for each in post.of(about)} == both, CROSSES_S + kept + 2 * HEAR_S)
+            eventually(
+                lambda: {(each.way, each.status) for each in post.of(about)} == both,
+                CROSSES_S + kept + 2 * HEAR_S,
+            )
             states = [each.status for each in post.of(about) if each.way == "webhook"]
             assert states == ["firing", "resolved"] * (len(states) // 2) + ["firing"] * (len(states) % 2)
         finally:

@@ -1,4 +1,5 @@
-"""Rows 40 to 42 on an installed Grafana: what arrives by webhook and by e-mail, while alerts are written as the flow writes them.
+"""Rows 40 to 42 on an installed Grafana: what arrives by webhook and by e-mail, while alerts are written as
+the flow writes them.
 
 The tests stand in an order: the first needs a Grafana and tables that have seen nothing.
 """
@@ -23,7 +24,17 @@ from operators.alerts import AlertStates, Evaluations, Rules
 from operators.columns import NEVER, SECOND_US
 from operators.metrics import ABOVE
 from tests.conftest import emptied
-from tests.grafana.installed import HEAR_S, NEEDED, Database, Installed, Post, Told, eventually, grafana_on, post_office
+from tests.grafana.installed import (
+    HEAR_S,
+    NEEDED,
+    Database,
+    Installed,
+    Post,
+    Told,
+    eventually,
+    grafana_on,
+    post_office,
+)
 from tests.grafana.rows import bar, insert
 from tests.line import Ports
 
@@ -34,14 +45,18 @@ PAIRS = ("BTCUSDT-ETHUSDT", "BNBUSDT-SOLUSDT", "XRPUSDT-ADAUSDT", "LTCUSDT-BCHUS
 OF_PAIRS = {"rule": "z high", "priority": "high", "metric": "zscore"}
 OF_SYMBOLS = {"rule": "volume", "priority": "medium", "metric": "volume_ratio"}
 SILENCE_S = 40.0  # longer than a rule's interval, a group's wait and a group's interval together
-KEPT_S = milliseconds(KEEP_FIRING["high"]) / 1_000 + SEEN_S  # how long Grafana goes on firing when an episode is over
+# how long Grafana goes on firing when an episode is over
+KEPT_S = milliseconds(KEEP_FIRING["high"]) / 1_000 + SEEN_S
 STALE = next(rule for rule in rules() if rule["uid"] == "pairflow-stale")
-AWAY_S = milliseconds(STALE["for"]) / 1_000 + 60  # a rule's interval and a group's wait come on top, and then nothing more
+# a rule's interval and a group's wait come on top, and then nothing more
+AWAY_S = milliseconds(STALE["for"]) / 1_000 + 60
 TICK_S = 1.0
 
 
 class Line(threading.Thread):
-    """Writes bars, and the alert of every pair and symbol, each second; what cannot be written is written later, in order."""
+    """Writes bars, and the alert of every pair and symbol, each second; what cannot be written is written
+    later, in order.
+    """
 
     def __init__(self, database: Database) -> None:
         super().__init__(daemon=True)
@@ -61,7 +76,10 @@ class Line(threading.Thread):
         try:
             while not self._over.wait(TICK_S):
                 self.tick(int(time.time()))
-                with contextlib.suppress(UserError, psycopg.Error), connect(self._database.endpoint) as connection:
+                with (
+                    contextlib.suppress(UserError, psycopg.Error),
+                    connect(self._database.endpoint) as connection,
+                ):
                     while self._waiting:
                         insert(connection, self._waiting[0][0], [self._waiting[0][1]])
                         del self._waiting[0]
@@ -71,24 +89,39 @@ class Line(threading.Thread):
 
     def tick(self, now: int) -> None:
         if self.trading:
-            self._waiting += [("bars", bar(now - 1, symbol, "1s", 100.0, 100.0)) for symbol in ("BTCUSDT", "ETHUSDT")]
+            self._waiting += [
+                ("bars", bar(now - 1, symbol, "1s", 100.0, 100.0)) for symbol in ("BTCUSDT", "ETHUSDT")
+            ]
         for subject, values in list(self.values.items()):
             first = subject not in self._states
             states = self._states.setdefault(subject, AlertStates(RULES))
             value, yes = np.array([next(values)]), np.ones(1, np.bool_)
             evaluation = Evaluations(
-                np.zeros(1, np.int64), np.array([now * SECOND_US]), value, may_open=yes, mark=~yes, write=np.array([first])
+                np.zeros(1, np.int64),
+                np.array([now * SECOND_US]),
+                value,
+                may_open=yes,
+                mark=~yes,
+                write=np.array([first]),
             )
             rows = states.update(evaluation)
             for ts, z, active, episode in zip(rows.ts, rows.value, rows.active, rows.episode, strict=True):
-                numbers = {"value": None if np.isnan(z) else float(z), "threshold": THRESHOLD, "active": bool(active)}
-                row = {"ts": ts // SECOND_US, "subject": subject, "timeframe": "1s"} | (OF_PAIRS if "-" in subject else OF_SYMBOLS)
+                numbers = {
+                    "value": None if np.isnan(z) else float(z),
+                    "threshold": THRESHOLD,
+                    "active": bool(active),
+                }
+                row = {"ts": ts // SECOND_US, "subject": subject, "timeframe": "1s"} | (
+                    OF_PAIRS if "-" in subject else OF_SYMBOLS
+                )
                 row |= numbers | {"episode": None if episode == NEVER else int(episode), "complete": True}
                 row |= {"coint_pvalue": 0.002 if "-" in subject and not np.isnan(z) else None}
                 self._waiting.append(("alerts", row))
 
     def say(self, subject: str, *values: float) -> None:
-        """From now on the metric of the pair or symbol takes these values, one a second, and stays at the last."""
+        """From now on the metric of the pair or symbol takes these values, one a second, and stays at the
+        last.
+        """
         self.values[subject] = itertools.chain(values, itertools.repeat(values[-1]))
 
 
@@ -99,7 +132,9 @@ def post() -> Iterator[Post]:
 
 
 @pytest.fixture(scope="module")
-def fresh(server: Database, post: Post, tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Iterator[Installed]:
+def fresh(
+    server: Database, post: Post, tmp_path_factory: pytest.TempPathFactory, free_ports: Ports
+) -> Iterator[Installed]:
     """A Grafana that has seen nothing, in front of empty tables."""
     emptied(server.endpoint)
     with grafana_on(tmp_path_factory.mktemp("fresh"), server, free_ports) as grafana:
@@ -138,7 +173,9 @@ def test_a_cold_start_tells_nobody(fresh: Installed, line: Line, post: Post, ser
         line.say(pair, float("nan"))
     assert silent(post) == []
     settle(server.endpoint)
-    written = server.rows("SELECT count_distinct(subject), count(value), sum(CAST(active AS INT)) FROM alerts")
+    written = server.rows(
+        "SELECT count_distinct(subject), count(value), sum(CAST(active AS INT)) FROM alerts"
+    )
     assert written == [(len(PAIRS), 0, 0)]
     assert {rule["state"] for rule in fresh.evaluated(time.time()).values()} == {"inactive"}
 
@@ -157,7 +194,9 @@ def test_an_episode_is_told_once_when_it_opens_and_once_when_it_closes(line: Lin
 
 
 def test_an_alert_that_rests_on_no_test_of_cointegration_is_told(line: Line, post: Post) -> None:
-    """Of a priority at which no row has one: as long as a query of the rule had no row, Grafana took the whole rule for one without data."""
+    """Of a priority at which no row has one: as long as a query of the rule had no row, Grafana took the
+    whole rule for one without data.
+    """
     line.say("BTCUSDT", 0.5, 7.25)
     eventually(lambda: told(post, "BTCUSDT 1s") == both("firing"), 2 * HEAR_S)
     assert all("7.25" in each.about for each in post.of("BTCUSDT 1s"))
@@ -183,7 +222,10 @@ def active(line: Line, post: Post) -> None:
     """The alert of every pair is active, and told."""
     for pair in PAIRS:
         line.say(pair, 3.5)
-    eventually(lambda: all(each[-1:] == ["firing"] for pair in PAIRS for each in told(post, pair).values()), 2 * HEAR_S)
+    eventually(
+        lambda: all(each[-1:] == ["firing"] for pair in PAIRS for each in told(post, pair).values()),
+        2 * HEAR_S,
+    )
 
 
 @pytest.fixture(scope="module", params=["killed", "hung"])
@@ -208,9 +250,14 @@ def test_a_database_that_is_away_is_one_alert_and_not_one_for_every_pair(away: l
 
 @pytest.mark.long
 def test_a_database_that_is_back_ends_that_alert_and_no_other(away: list[Told], post: Post) -> None:
-    """Row 42. The line has written what it could not: the alerts of the pairs are still active, and were told before."""
+    """Row 42. The line has written what it could not: the alerts of the pairs are still active, and were told
+    before.
+    """
     known = max(k for k, each in enumerate(post.told) if each is away[-1]) + 1
     eventually(lambda: len(post.told) >= known + 2, 4 * HEAR_S)
     silent(post)
-    assert sorted((each.way, each.status) for each in post.told[known:]) == [("email", "resolved"), ("webhook", "resolved")]
+    assert sorted((each.way, each.status) for each in post.told[known:]) == [
+        ("email", "resolved"),
+        ("webhook", "resolved"),
+    ]
     assert all(STALE["title"] in each.about for each in post.told[known:])

@@ -64,11 +64,14 @@ def test_every_time_series_has_a_time_and_numbers_in_order_of_time(filled: Stack
         assert times == sorted(times), query.where
         for row in rows:
             values = [value for value in row.values() if not isinstance(value, str)]  # the others are labels
-            assert values and all(value is None or isinstance(value, int | float) for value in values), query.where
+            assert values and all(value is None or isinstance(value, int | float) for value in values), (
+                query.where
+            )
 
 
 def test_every_statement_is_harmless_to_a_hostile_name(filled: Stack) -> None:
-    for query in (each for each in QUERIES if each.where not in ("Pair, variable y", "Pair, variable x")):  # these are parts of the name
+    # these are parts of the name
+    for query in (each for each in QUERIES if each.where not in ("Pair, variable y", "Pair, variable x")):
         rows = rows_of_trade(filled.rows(query, symbol=HOSTILE, pair=HOSTILE, method=HOSTILE))
         if {"${symbol:sqlstring}", "${pair:sqlstring}"} & set(re.findall(r"\$\{\w+:sqlstring\}", query.text)):
             assert not rows, query.where
@@ -83,7 +86,10 @@ def rows_of_trade(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @EVERY
 def test_a_variable_reaches_sql_only_quoted(query: Query) -> None:
-    bare = re.findall(r"\$(?!__timeFilter\(ts\)|__timeFrom\(\)|__timeTo\(\)|__interval(?:_ms)?\b|\{\w+:sqlstring\})\w*", query.text)
+    bare = re.findall(
+        r"\$(?!__timeFilter\(ts\)|__timeFrom\(\)|__timeTo\(\)|__interval(?:_ms)?\b|\{\w+:sqlstring\})\w*",
+        query.text,
+    )
     assert not bare
 
 
@@ -93,7 +99,9 @@ def named(where: str) -> Any:
 
 def test_the_last_candle_is_the_one_in_progress(filled: Stack) -> None:
     candles = filled.rows(named("Market, panel $symbol · $timeframe, A"))
-    closed = filled.connection.execute("SELECT max(ts), count() FROM bars WHERE symbol = 'BTCUSDT' AND timeframe = '1m'").fetchone()
+    closed = filled.connection.execute(
+        "SELECT max(ts), count() FROM bars WHERE symbol = 'BTCUSDT' AND timeframe = '1m'"
+    ).fetchone()
     seconds = filled.connection.execute(
         "SELECT first(open), max(high), min(low), last(close), sum(volume) FROM bars WHERE symbol = 'BTCUSDT' AND timeframe = '1s'"
     ).fetchone()
@@ -114,7 +122,9 @@ def test_a_symbol_without_a_closed_candle_yet_has_the_one_in_progress(filled: St
 def test_the_deviation_is_in_basis_points_whatever_prices_the_pair_uses(filled: Stack, prices: str) -> None:
     query = named("Pair, panel Deviation of the spread, A")
     if prices == "log":
-        last = filled.connection.execute("SELECT deviation, spread_std FROM signals ORDER BY ts DESC LIMIT 1").fetchone()
+        last = filled.connection.execute(
+            "SELECT deviation, spread_std FROM signals ORDER BY ts DESC LIMIT 1"
+        ).fetchone()
         assert last is not None
         shown = filled.rows(query)[-1]
         assert shown["Deviation"] == pytest.approx(1e4 * last[0])
@@ -150,12 +160,16 @@ def test_both_legs_start_at_nought(filled: Stack) -> None:
 
 def test_an_episode_is_one_region_that_ends_where_its_rule_ends(filled: Stack) -> None:
     regions = filled.rows(named("Pair, annotation Other alerts"))
-    assert {(region["title"], (region["timeend"] - region["time"]).total_seconds()) for region in regions} == {
+    assert {
+        (region["title"], (region["timeend"] - region["time"]).total_seconds()) for region in regions
+    } == {
         ("z high", 600),
         ("z low", 600),
     }
     assert len(filled.rows(named("Pair, annotation High alerts"))) == 1
-    states = {row["Rule"]: row["State"] for row in filled.rows(named("Pair, panel Alert episodes of $pair, A"))}
+    states = {
+        row["Rule"]: row["State"] for row in filled.rows(named("Pair, panel Alert episodes of $pair, A"))
+    }
     assert states == {"z high": "over", "z low": "over", "z extreme": "open"}
 
 
@@ -170,14 +184,34 @@ def test_an_episode_is_one_region_that_ends_where_its_rule_ends(filled: Stack) -
     ],
 )
 def test_an_episode_went_furthest_where_its_side_is(
-    filled: Stack, questdb: Any, side: str, threshold: float, values: tuple[float | None, ...], furthest: float
+    filled: Stack,
+    questdb: Any,
+    side: str,
+    threshold: float,
+    values: tuple[float | None, ...],
+    furthest: float,
 ) -> None:
     start = int(filled.since.timestamp()) + 3_600
-    row = {"rule": "mine", "subject": "BTCUSDT-ETHUSDT", "timeframe": "1m", "priority": "low", "metric": "zscore", "side": side}
+    row = {
+        "rule": "mine",
+        "subject": "BTCUSDT-ETHUSDT",
+        "timeframe": "1m",
+        "priority": "low",
+        "metric": "zscore",
+        "side": side,
+    }
     row |= {"threshold": threshold, "active": True, "episode": 1}
-    insert(filled.connection, "alerts", [row | {"ts": start + 60 * k, "value": value} for k, value in enumerate(values)])
+    insert(
+        filled.connection,
+        "alerts",
+        [row | {"ts": start + 60 * k, "value": value} for k, value in enumerate(values)],
+    )
     settle(questdb)
-    for panel in ("Pair, panel Alert episodes of $pair, A", "Alerts, panel History, A", "Alerts, panel How often, how long, how far, A"):
+    for panel in (
+        "Pair, panel Alert episodes of $pair, A",
+        "Alerts, panel History, A",
+        "Alerts, panel How often, how long, how far, A",
+    ):
         (shown,) = [each for each in filled.rows(named(panel)) if each["Rule"] == "mine"]
         assert shown["Furthest"] == furthest
 
@@ -194,15 +228,26 @@ def test_a_rule_has_one_row_per_subject_with_one_number_and_no_time(filled: Stac
 
 
 def test_every_query_of_a_signal_rule_has_the_same_subjects(filled: Stack) -> None:
-    # Grafana takes a rule of which one query has no rows for one without data, and matches numbers to alerts by their labels.
+    # Grafana takes a rule of which one query has no rows for one without data, and matches numbers to alerts
+    # by their labels.
     at = int(filled.until.timestamp()) // 60 * 60
-    unknown = {"ts": at, "rule": "btc", "subject": "BTCUSDT", "timeframe": "1m", "priority": "low", "metric": "price", "active": True}
+    unknown = {
+        "ts": at,
+        "rule": "btc",
+        "subject": "BTCUSDT",
+        "timeframe": "1m",
+        "priority": "low",
+        "metric": "price",
+        "active": True,
+    }
     insert(filled.connection, "alerts", [unknown])
     wait(filled, "alerts", "rule = 'btc'")
     for priority in ("high", "medium", "low"):
         found = [
             {
-                tuple(value for name, value in row.items() if name in ("rule", "subject", "timeframe", "metric"))
+                tuple(
+                    value for name, value in row.items() if name in ("rule", "subject", "timeframe", "metric")
+                )
                 for row in filled.rows(query)
             }
             for query in QUERIES
@@ -222,35 +267,57 @@ def test_the_rule_of_a_priority_says_active_while_the_episode_lasts(filled: Stac
 def test_a_row_of_minutes_ago_tells_nothing_and_an_alert_without_rows_is_held(filled: Stack) -> None:
     for rule in (each for each in rules() if each["title"].startswith("Signal")):
         (span,) = {part["relativeTimeRange"]["from"] for part in rule["data"] if "relativeTimeRange" in part}
-        later = Stack(filled.connection, filled.until + timedelta(seconds=60), filled.until + timedelta(seconds=60 + span))
+        later = Stack(
+            filled.connection,
+            filled.until + timedelta(seconds=60),
+            filled.until + timedelta(seconds=60 + span),
+        )
         assert not later.rows(named(f"rule {rule['title']}, A"))
         assert rule["noDataState"] == "KeepLast"  # the pipeline is away, and nothing is over
         assert rule["missing_series_evals_to_resolve"] == 360  # an hour: the pair is held back
 
 
-def test_a_short_episode_is_seen_by_an_evaluation_and_its_opening_is_known_afterwards(filled: Stack, questdb: Any) -> None:
+def test_a_short_episode_is_seen_by_an_evaluation_and_its_opening_is_known_afterwards(
+    filled: Stack, questdb: Any
+) -> None:
     now = int(filled.until.timestamp())
-    row = {"rule": "short", "subject": "BTCUSDT-ETHUSDT", "timeframe": "1s", "priority": "high", "metric": "zscore", "side": "above"}
-    for ago, active, episode in ((9, True, now - 9), (8, False, now - 9), (5, False, None)):  # over in a second; and then a whole minute
+    row = {
+        "rule": "short",
+        "subject": "BTCUSDT-ETHUSDT",
+        "timeframe": "1s",
+        "priority": "high",
+        "metric": "zscore",
+        "side": "above",
+    }
+    # over in a second; and then a whole minute
+    for ago, active, episode in ((9, True, now - 9), (8, False, now - 9), (5, False, None)):
         at = row | {"ts": now - ago, "active": active, "episode": episode and episode * 1_000_000}
         insert(filled.connection, "alerts", [at])
     settle(questdb)
     for ref, expected in (("A", 1), ("H", now - 9), ("J", 0)):
-        found = {each["rule"]: list(each.values())[-1] for each in filled.rows(named(f"rule Signal, high priority, {ref}"))}
+        found = {
+            each["rule"]: list(each.values())[-1]
+            for each in filled.rows(named(f"rule Signal, high priority, {ref}"))
+        }
         assert found["short"] == expected, ref
-    assert {each["keepFiringFor"] for each in rules() if each["uid"] in ("pairflow-high", "pairflow-medium")} == {"40s"}
+    assert {
+        each["keepFiringFor"] for each in rules() if each["uid"] in ("pairflow-high", "pairflow-medium")
+    } == {"40s"}
 
 
-def test_a_signal_carries_the_pvalue_and_whether_its_windows_are_complete_and_its_legs_trade(filled: Stack) -> None:
+def test_a_signal_carries_the_pvalue_and_whether_its_windows_are_complete_and_its_legs_trade(
+    filled: Stack,
+) -> None:
     for priority in ("high", "medium"):
         subjects = {row["rule"] for row in filled.rows(named(f"rule Signal, {priority} priority, A"))}
         assert subjects
-        assert {row["rule"]: row["coint_pvalue"] for row in filled.rows(named(f"rule Signal, {priority} priority, E"))} == dict.fromkeys(
-            subjects, 0.002
-        )
-        assert {row["rule"]: row["data"] for row in filled.rows(named(f"rule Signal, {priority} priority, F"))} == dict.fromkeys(
-            subjects, 1
-        )
+        assert {
+            row["rule"]: row["coint_pvalue"]
+            for row in filled.rows(named(f"rule Signal, {priority} priority, E"))
+        } == dict.fromkeys(subjects, 0.002)
+        assert {
+            row["rule"]: row["data"] for row in filled.rows(named(f"rule Signal, {priority} priority, F"))
+        } == dict.fromkeys(subjects, 1)
 
 
 def test_the_better_order_of_the_legs_is_named_with_the_pvalue_of_having_tried_both(filled: Stack) -> None:
@@ -258,9 +325,13 @@ def test_the_better_order_of_the_legs_is_named_with_the_pvalue_of_having_tried_b
     (row,) = filled.rows(query)
     assert (row["Better order"], row["p, both orders"]) == ("y on x", pytest.approx(0.004))
     assert (row["Johansen trace"], row["Johansen max eig"], row["Shin"]) == (25.0, 20.0, 0.1)
-    newest = "INSERT INTO cointegration (ts, pair, timeframe, method, coint_pvalue, coint_pvalue_reversed) VALUES "
+    newest = (
+        "INSERT INTO cointegration (ts, pair, timeframe, method, coint_pvalue, coint_pvalue_reversed) VALUES "
+    )
     at = int(filled.until.timestamp()) - 30
-    filled.connection.execute(f"{newest}(CAST({at * 1_000_000} AS TIMESTAMP), 'BTCUSDT-ETHUSDT', '1m', 'ols', 0.9, 0.7)".encode())
+    filled.connection.execute(
+        f"{newest}(CAST({at * 1_000_000} AS TIMESTAMP), 'BTCUSDT-ETHUSDT', '1m', 'ols', 0.9, 0.7)".encode()
+    )
     wait(filled, "cointegration", "coint_pvalue = 0.9")
     (row,) = filled.rows(query)
     assert (row["Better order"], row["p, both orders"]) == ("x on y", 1.0)
@@ -277,11 +348,21 @@ def test_how_far_the_hedge_ratio_moved_stands_beside_its_standard_error(filled: 
     wait(filled, "signals", "method = 'huber' AND hedge_ratio = 1.5")
     shown = {row["Method"]: row for row in filled.rows(named("Pair, panel Hedge ratio by method, A"))}
     assert set(shown) == {"ols", "huber"}
-    assert (shown["huber"]["β"], shown["huber"]["Standard error"], shown["huber"]["Moved in an hour"]) == (1.5, 0.02, 1.0)
-    assert (shown["ols"]["β"], shown["ols"]["Standard error"], shown["ols"]["Moved in an hour"]) == (0.8, 0.01, 0.0)
+    assert (shown["huber"]["β"], shown["huber"]["Standard error"], shown["huber"]["Moved in an hour"]) == (
+        1.5,
+        0.02,
+        1.0,
+    )
+    assert (shown["ols"]["β"], shown["ols"]["Standard error"], shown["ols"]["Moved in an hour"]) == (
+        0.8,
+        0.01,
+        0.0,
+    )
 
 
-def test_the_freshness_rule_counts_from_when_the_next_bar_of_the_shortest_timeframe_is_due(filled: Stack) -> None:
+def test_the_freshness_rule_counts_from_when_the_next_bar_of_the_shortest_timeframe_is_due(
+    filled: Stack,
+) -> None:
     newest = filled.connection.execute("SELECT max(ts) FROM bars WHERE timeframe = '1s'").fetchone()
     assert newest is not None
     (row,) = filled.rows(named("rule No new bars, A"))
@@ -326,17 +407,28 @@ PAIRS = "Overview, panel Pairs, most urgent first, A"
 
 def test_a_pair_is_one_row_with_all_that_is_known_of_it(filled: Stack) -> None:
     (row,) = filled.rows(named(PAIRS))
-    newest = filled.connection.execute("SELECT zscore, edge_bps, ts FROM signals ORDER BY ts DESC LIMIT 1").fetchone()
+    newest = filled.connection.execute(
+        "SELECT zscore, edge_bps, ts FROM signals ORDER BY ts DESC LIMIT 1"
+    ).fetchone()
     assert newest is not None
     assert (row["Pair"], row["Timeframe"], row["Method"]) == ("BTCUSDT-ETHUSDT", "1m", "ols")
     assert (row["z-score"], row["Edge"]) == newest[:2]
-    assert (row["Cointegrated"], row["Tests passed"], row["Half-life"], row["Correlation"]) == ("yes", 0.9, 4.0, 0.9)
+    assert (row["Cointegrated"], row["Tests passed"], row["Half-life"], row["Correlation"]) == (
+        "yes",
+        0.9,
+        4.0,
+        0.9,
+    )
     assert (row["Alerts"], row["Data"]) == ("1 high", "complete")
 
 
 def test_a_pair_without_the_chosen_timeframe_is_shown_at_its_longest(filled: Stack) -> None:
     (row,) = filled.rows(named(PAIRS), timeframe="5s", method="kalman")
-    assert (row["Timeframe"], row["Method"], row["z-score"]) == ("1m", "ols", filled.rows(named(PAIRS))[0]["z-score"])
+    assert (row["Timeframe"], row["Method"], row["z-score"]) == (
+        "1m",
+        "ols",
+        filled.rows(named(PAIRS))[0]["z-score"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -351,7 +443,13 @@ def test_a_pair_without_the_chosen_timeframe_is_shown_at_its_longest(filled: Sta
     ],
 )
 def test_a_signal_is_as_strong_as_what_speaks_for_it(
-    filled: Stack, questdb: Any, zscore: float | None, edge: float | None, complete: bool, signal: str, strength: str
+    filled: Stack,
+    questdb: Any,
+    zscore: float | None,
+    edge: float | None,
+    complete: bool,
+    signal: str,
+    strength: str,
 ) -> None:
     row = {"ts": filled.until.timestamp() - 1, "pair": "BTCUSDT-ETHUSDT", "timeframe": "1m", "method": "ols"}
     insert(filled.connection, "signals", [row | {"zscore": zscore, "edge_bps": edge, "complete": complete}])
@@ -362,10 +460,24 @@ def test_a_signal_is_as_strong_as_what_speaks_for_it(
     assert shown["Side"] == signal + (" (weak)" if strength == "weak" else "")
 
 
-def test_a_leg_that_has_stopped_trading_is_shown_on_overview_pair_and_alerts_and_makes_a_signal_weak(filled: Stack, database: Any) -> None:
-    at = {"ts": filled.until.timestamp() - 1, "timeframe": "1m", "method": "ols", "complete": True, "stale": True}
+def test_a_leg_that_has_stopped_trading_is_shown_on_overview_pair_and_alerts_and_makes_a_signal_weak(
+    filled: Stack, database: Any
+) -> None:
+    at = {
+        "ts": filled.until.timestamp() - 1,
+        "timeframe": "1m",
+        "method": "ols",
+        "complete": True,
+        "stale": True,
+    }
     insert(filled.connection, "signals", [at | {"pair": "BTCUSDT-ETHUSDT", "zscore": -3.5, "edge_bps": 10.0}])
-    opened = {"rule": "z old", "subject": "BTCUSDT-ETHUSDT", "priority": "high", "metric": "zscore", "active": True}
+    opened = {
+        "rule": "z old",
+        "subject": "BTCUSDT-ETHUSDT",
+        "priority": "high",
+        "metric": "zscore",
+        "active": True,
+    }
     insert(filled.connection, "alerts", [at | opened | {"episode": int(at["ts"]) * 1_000_000}])
     settle(database)
     (shown,) = filled.rows(named(PAIRS))
@@ -374,7 +486,9 @@ def test_a_leg_that_has_stopped_trading_is_shown_on_overview_pair_and_alerts_and
     assert shown["Data"] == "stale leg"
     (shown,) = filled.rows(named("Pair, panel Side, A"))
     assert shown["Side"] == "buy BTCUSDT, sell ETHUSDT (weak)"
-    assert {row["Rule"]: row["Data"] for row in filled.rows(named("Alerts, panel Open episodes, A"))}["z old"] == "stale"
+    assert {row["Rule"]: row["Data"] for row in filled.rows(named("Alerts, panel Open episodes, A"))}[
+        "z old"
+    ] == "stale"
 
 
 def test_a_range_that_ends_tonight_is_looked_at_as_of_now(filled: Stack) -> None:
@@ -392,9 +506,16 @@ def test_the_line_of_a_pair_is_that_of_the_timeframe_it_is_shown_at(filled: Stac
 
 def test_a_pair_that_is_held_back_is_shown_as_stale(filled: Stack, questdb: Any) -> None:
     at = filled.until.timestamp() - 1_800
-    insert(filled.connection, "signals", [{"ts": at, "pair": "A-B", "timeframe": "1m", "method": "ols", "zscore": 1.5, "complete": True}])
+    insert(
+        filled.connection,
+        "signals",
+        [{"ts": at, "pair": "A-B", "timeframe": "1m", "method": "ols", "zscore": 1.5, "complete": True}],
+    )
     settle(questdb)
-    assert {row["Pair"]: (row["Data"], row["z-score"]) for row in filled.rows(named(PAIRS))}["A-B"] == ("stale", 1.5)
+    assert {row["Pair"]: (row["Data"], row["z-score"]) for row in filled.rows(named(PAIRS))}["A-B"] == (
+        "stale",
+        1.5,
+    )
 
 
 def test_what_a_stopped_pipeline_has_left_is_shown(filled: Stack) -> None:
@@ -406,19 +527,36 @@ def test_what_a_stopped_pipeline_has_left_is_shown(filled: Stack) -> None:
 def test_the_most_urgent_pair_comes_first(filled: Stack, questdb: Any) -> None:
     at = filled.until.timestamp() - 1
     pairs = [("A-B", 5.0), ("C-D", -6.0), ("E-F", 0.1)]
-    insert(filled.connection, "signals", [{"ts": at, "pair": pair, "timeframe": "1m", "method": "ols", "zscore": z} for pair, z in pairs])
-    alert = {"ts": at, "rule": "z high", "subject": "E-F", "timeframe": "1m", "priority": "medium", "active": True, "episode": int(at)}
+    insert(
+        filled.connection,
+        "signals",
+        [{"ts": at, "pair": pair, "timeframe": "1m", "method": "ols", "zscore": z} for pair, z in pairs],
+    )
+    alert = {
+        "ts": at,
+        "rule": "z high",
+        "subject": "E-F",
+        "timeframe": "1m",
+        "priority": "medium",
+        "active": True,
+        "episode": int(at),
+    }
     insert(filled.connection, "alerts", [alert])
     settle(questdb)
     assert [row["Pair"] for row in filled.rows(named(PAIRS))] == ["BTCUSDT-ETHUSDT", "E-F", "C-D", "A-B"]
 
 
 def test_the_correlation_of_the_matrix_is_that_of_the_returns(filled: Stack) -> None:
-    shown = {(row["symbol"], row["other"]): row["correlation"] for row in filled.rows(named("Overview, panel Correlation of returns, A"))}
+    shown = {
+        (row["symbol"], row["other"]): row["correlation"]
+        for row in filled.rows(named("Overview, panel Correlation of returns, A"))
+    }
     found = filled.connection.execute(
         "SELECT ts, symbol, log_return FROM activity WHERE ts > (SELECT dateadd('m', -120, max(ts)) FROM activity) ORDER BY ts"
     ).fetchall()
-    y, x = (np.array([value for _, symbol, value in found if symbol == each]) for each in ("BTCUSDT", "ETHUSDT"))
+    y, x = (
+        np.array([value for _, symbol, value in found if symbol == each]) for each in ("BTCUSDT", "ETHUSDT")
+    )
     assert shown[("BTC", "BTC")] == pytest.approx(1)
     assert shown[("BTC", "ETH")] == pytest.approx(shown[("ETH", "BTC")])
     assert shown[("BTC", "ETH")] == pytest.approx(np.corrcoef(y, x)[0, 1])
@@ -441,7 +579,13 @@ def test_a_symbol_shows_its_newest_price_and_what_it_did_in_the_range(filled: St
 
 def test_open_episodes_and_the_history_say_since_when_how_long_and_how_far(filled: Stack) -> None:
     (row,) = filled.rows(named("Alerts, panel Open episodes, A"))
-    assert (row["Rule"], row["Subject"], row["Board"], row["Edge"], row["p-value"]) == ("z extreme", "BTCUSDT-ETHUSDT", "pair", 12.5, 0.002)
+    assert (row["Rule"], row["Subject"], row["Board"], row["Edge"], row["p-value"]) == (
+        "z extreme",
+        "BTCUSDT-ETHUSDT",
+        "pair",
+        12.5,
+        0.002,
+    )
     history = {row["Rule"]: row for row in filled.rows(named("Alerts, panel History, A"))}
     assert {rule: (each["State"], each["Furthest"]) for rule, each in history.items()} == {
         "z extreme": ("open", 2.5),
@@ -462,4 +606,6 @@ def test_the_rule_of_open_gaps_counts_them_by_symbol(filled: Stack) -> None:
 
 
 def test_the_rule_of_audits_counts_bars_not_fields(filled: Stack) -> None:
-    assert filled.rows(named("rule Audit mismatch, A")) == [{"symbol": "ETHUSDT", "timeframe": "1m", "bars": 1}]
+    assert filled.rows(named("rule Audit mismatch, A")) == [
+        {"symbol": "ETHUSDT", "timeframe": "1m", "bars": 1}
+    ]

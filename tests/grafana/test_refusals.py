@@ -30,7 +30,9 @@ pytestmark = NEEDED
 
 @pytest.mark.parametrize("statement", WRITES)
 @pytest.mark.parametrize("who", ["admin", "viewer"])
-def test_a_write_through_the_data_source_is_refused(installed: Installed, shown: Stack, who: str, statement: str) -> None:
+def test_a_write_through_the_data_source_is_refused(
+    installed: Installed, shown: Stack, who: str, statement: str
+) -> None:
     """Row 43."""
     grafana = installed.admin if who == "admin" else installed.viewer()
     before = census(shown)
@@ -53,15 +55,27 @@ def census(stack: Stack) -> list[tuple[object, ...]]:
 def test_a_viewer_reads(installed: Installed, shown: Stack) -> None:
     """Row 43."""
     status, said = query(installed.viewer(), "SELECT count() AS n FROM bars")
-    assert (status, cells(said)) == (200, [shown.connection.execute("SELECT count() FROM bars").fetchall()[0][0]])
+    assert (status, cells(said)) == (
+        200,
+        [shown.connection.execute("SELECT count() FROM bars").fetchall()[0][0]],
+    )
 
 
 @pytest.mark.parametrize("password", ["", "admin"])
-def test_it_does_not_start_with_a_default_password(installed: Installed, tmp_path: Path, password: str) -> None:
+def test_it_does_not_start_with_a_default_password(
+    installed: Installed, tmp_path: Path, password: str
+) -> None:
     """Row 44."""
-    environment = installed.env() | {"GF_SECURITY_ADMIN_PASSWORD": password, "PAIRFLOW_PROVISIONING": str(tmp_path / "made")}
+    environment = installed.env() | {
+        "GF_SECURITY_ADMIN_PASSWORD": password,
+        "PAIRFLOW_PROVISIONING": str(tmp_path / "made"),
+    }
     done = subprocess.run(
-        ["sh", str(ROOT / "grafana/start.sh"), "echo", "started"], env=environment, capture_output=True, text=True, check=False
+        ["sh", str(ROOT / "grafana/start.sh"), "echo", "started"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode != 0, done.stdout) == (True, "")
     assert "GF_SECURITY_ADMIN_PASSWORD" in done.stderr
@@ -70,10 +84,16 @@ def test_it_does_not_start_with_a_default_password(installed: Installed, tmp_pat
 def test_nobody_comes_in_without_a_password_or_with_the_default_one(installed: Installed) -> None:
     """Row 44."""
     stranger = Grafana(installed.admin.url)
-    for path in ("/api/search", "/api/datasources", "/api/dashboards/uid/pairflow-pair", "/api/v1/provisioning/contact-points"):
+    for path in (
+        "/api/search",
+        "/api/datasources",
+        "/api/dashboards/uid/pairflow-pair",
+        "/api/v1/provisioning/contact-points",
+    ):
         assert stranger.answer(path)[0] == 401, path
     assert query(stranger, "SELECT 1")[0] == 401
-    assert Grafana(installed.admin.url, "admin", "admin").answer("/api/search")[0] == 401  # once: five refusals lock the user out
+    # once: five refusals lock the user out
+    assert Grafana(installed.admin.url, "admin", "admin").answer("/api/search")[0] == 401
 
 
 def test_nobody_signs_up(installed: Installed) -> None:
@@ -89,7 +109,9 @@ def test_nobody_signs_up(installed: Installed) -> None:
 def test_it_listens_on_loopback_only(installed: Installed) -> None:
     """Row 44."""
     process = Path(f"/proc/{installed.pid}")
-    own = {link for each in (process / "fd").iterdir() if (link := str(each.readlink())).startswith("socket:")}
+    own = {
+        link for each in (process / "fd").iterdir() if (link := str(each.readlink())).startswith("socket:")
+    }
     listening = set()
     for table in ("tcp", "tcp6"):
         for line in (process / "net" / table).read_text().splitlines()[1:]:
@@ -99,10 +121,15 @@ def test_it_listens_on_loopback_only(installed: Installed) -> None:
     assert listening == {f"0100007F:{installed.port:04X}"}
 
 
-def test_a_hostile_name_in_the_address_finds_nothing_and_breaks_nothing(installed: Installed, shown: Stack) -> None:
+def test_a_hostile_name_in_the_address_finds_nothing_and_breaks_nothing(
+    installed: Installed, shown: Stack
+) -> None:
     """Row 45, as the page quotes it."""
     names = ("symbol", "pair", "method")
-    unknown = {where: said for where, _, said in through(installed.admin, {**dict.fromkeys(names, "x"), "timeframe": "1m"})}
+    unknown = {
+        where: said
+        for where, _, said in through(installed.admin, {**dict.fromkeys(names, "x"), "timeframe": "1m"})
+    }
     for where, status, said in through(installed.admin, {**dict.fromkeys(names, HOSTILE), "timeframe": "1m"}):
         assert status == 200, (where, said)
         assert len(cells(said)) == len(cells(unknown[where])), where

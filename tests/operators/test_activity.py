@@ -15,7 +15,9 @@ def columns_of(closes: Floats, volumes: Floats, ends: Longs | None = None) -> Fl
     """(4, ends) of the one symbol, at every column or at `ends`."""
     ends = np.arange(1, len(closes) + 1) if ends is None else ends
     nothing = np.full((1, len(closes)), np.nan)
-    return np.stack(activity(closes[None], volumes[None], nothing, nothing, np.zeros(len(ends), np.int64), ends)[:4])
+    return np.stack(
+        activity(closes[None], volumes[None], nothing, nothing, np.zeros(len(ends), np.int64), ends)[:4]
+    )
 
 
 def market(seed: int, rows: int, sd: float = 1e-3) -> tuple[Floats, Floats]:
@@ -36,7 +38,9 @@ def by_definition(closes: Floats, volumes: Floats) -> list[float]:
 Prices = tuple[Floats, Floats, Floats, Floats]  # open, high, low, close
 
 
-def ranges_and_flow(prices: Prices, volumes: Floats, buy_volumes: Floats, ends: Longs | None = None) -> Floats:
+def ranges_and_flow(
+    prices: Prices, volumes: Floats, buy_volumes: Floats, ends: Longs | None = None
+) -> Floats:
     """(2, ends): `volatility_gk` and `imbalance`, at every column or at `ends`."""
     ends = np.arange(1, len(volumes) + 1) if ends is None else ends
     columns = (column[None] for column in (prices[3], volumes, buy_volumes, range_variance(*prices)))
@@ -47,7 +51,11 @@ def candles(seed: int, rows: int) -> tuple[Prices, Floats, Floats]:
     rng = np.random.default_rng(seed)
     paths = 61_800 * np.exp(np.cumsum(rng.normal(0, 1e-4, (rows, 30)).ravel())).reshape(rows, 30)
     volumes = rng.exponential(5.0, rows)
-    return (paths[:, 0], paths.max(axis=1), paths.min(axis=1), paths[:, -1]), volumes, rng.random(rows) * volumes
+    return (
+        (paths[:, 0], paths.max(axis=1), paths.min(axis=1), paths[:, -1]),
+        volumes,
+        rng.random(rows) * volumes,
+    )
 
 
 # by hand
@@ -74,10 +82,16 @@ def test_ranges_wait_for_sixty_bars_and_flow_for_twenty() -> None:
 def test_bars_without_a_trade_have_no_range_and_no_flow() -> None:
     prices, volumes, bought = candles(9, 200)
     volumes[50:120], bought[50:120] = 0.0, 0.0
-    flat = tuple(np.where((np.arange(200) >= 50) & (np.arange(200) < 120), prices[3][49], column) for column in prices)
+    flat = tuple(
+        np.where((np.arange(200) >= 50) & (np.arange(200) < 120), prices[3][49], column) for column in prices
+    )
     columns = ranges_and_flow(flat, volumes, bought)  # type: ignore[arg-type]
     assert columns[0, 109:120].tolist() == [0.0] * 11  # a fact, not a gap
-    assert np.isnan(columns[1, 69:120]).all() and np.isfinite(columns[1, 19:69]).all() and np.isfinite(columns[1, 120:]).all()
+    assert (
+        np.isnan(columns[1, 69:120]).all()
+        and np.isfinite(columns[1, 19:69]).all()
+        and np.isfinite(columns[1, 120:]).all()
+    )
 
 
 def test_takers_that_all_buy_are_one_and_that_all_sell_are_minus_one() -> None:
@@ -93,11 +107,19 @@ def taker_ratio(volumes: Floats, bought: Floats) -> list[float]:
 
 
 def test_the_taker_ratio_is_the_share_that_takers_bought_of_the_bar() -> None:
-    assert taker_ratio(np.array([4.0, 8.0, 0.3, 2.0]), np.array([1.0, 0.0, 0.3, 1.5])) == [0.25, 0.0, 1.0, 0.75]
+    assert taker_ratio(np.array([4.0, 8.0, 0.3, 2.0]), np.array([1.0, 0.0, 0.3, 1.5])) == [
+        0.25,
+        0.0,
+        1.0,
+        0.75,
+    ]
 
 
 def test_the_taker_ratio_is_undefined_without_volume_and_where_nothing_says_who_took() -> None:
-    volumes, bought = np.array([0.0, np.nan, 3.0, np.inf, 3.0, 1.0]), np.array([0.0, 1.0, np.nan, 1.0, np.inf, 0.5])
+    volumes, bought = (
+        np.array([0.0, np.nan, 3.0, np.inf, 3.0, 1.0]),
+        np.array([0.0, 1.0, np.nan, 1.0, np.inf, 0.5]),
+    )
     found = taker_ratio(volumes, bought)
     assert np.isnan(found[:5]).all() and found[5] == 0.5
 
@@ -114,7 +136,9 @@ def test_a_bad_range_or_flow_leaves_its_windows_undefined_and_no_others(bad: flo
     high[150], bought[150] = bad, bad
     columns = ranges_and_flow((prices[0], high, *prices[2:]), volumes, bought)
     for column, window in zip(columns, (VOLATILITY_WINDOW, SHORT_WINDOW), strict=True):
-        assert not np.isfinite(column[150 : 150 + window]).any() and np.isnan(column[150 : 150 + window]).all()
+        assert (
+            not np.isfinite(column[150 : 150 + window]).any() and np.isnan(column[150 : 150 + window]).all()
+        )
         assert np.isfinite(column[window - 1 : 150]).all() and np.isfinite(column[150 + window :]).all()
 
 
@@ -148,7 +172,8 @@ def test_a_symbol_that_does_not_trade_has_no_volume_ratio() -> None:
     closes, volumes = market(2, 300)
     volumes[50:250] = 0.0
     ratio = columns_of(closes, volumes)[3]
-    assert np.isnan(ratio[170:251]).all()  # from 120 empty bars on, up to the first trade: x/0 is no more defined than 0/0
+    # from 120 empty bars on, up to the first trade: x/0 is no more defined than 0/0
+    assert np.isnan(ratio[170:251]).all()
     assert (ratio[130:170] == 0).all() and np.isfinite(ratio[251:]).all()
 
 
@@ -171,7 +196,11 @@ def test_a_bad_volume_leaves_its_windows_undefined_and_no_others(bad: float) -> 
     closes, volumes = market(3, 400)
     volumes[200] = bad
     columns = columns_of(closes, volumes)
-    assert np.isnan(columns[3, 200:321]).all() and np.isfinite(columns[3, 120:200]).all() and np.isfinite(columns[3, 321:]).all()
+    assert (
+        np.isnan(columns[3, 200:321]).all()
+        and np.isfinite(columns[3, 120:200]).all()
+        and np.isfinite(columns[3, 321:]).all()
+    )
     assert np.isfinite(columns[:3, 120:]).all()
 
 
@@ -219,7 +248,9 @@ def test_a_bad_tick_counts_while_it_is_in_the_window_and_is_forgotten_after() ->
     clean, columns = columns_of(closes, volumes), columns_of(spoilt_closes, spoilt_volumes)
     assert np.array_equal(columns[:, 321:], clean[:, 321:])
     for end in range(201, 322):
-        assert columns[:, end - 1] == pytest.approx(by_definition(spoilt_closes[:end], spoilt_volumes[:end]), rel=1e-9)
+        assert columns[:, end - 1] == pytest.approx(
+            by_definition(spoilt_closes[:end], spoilt_volumes[:end]), rel=1e-9
+        )
 
 
 # properties
@@ -232,16 +263,29 @@ def test_the_units_of_price_and_volume_do_not_matter(seed: int, price: float, si
     assert moved == pytest.approx(columns_of(closes, volumes), rel=1e-6, abs=1e-14, nan_ok=True)
 
 
-@given(seed=st.integers(0, 2**32 - 1), price=st.floats(1e-6, 1e3), size=st.floats(1e-6, 1e6), cut=st.integers(0, 130))
-def test_units_and_batches_do_not_matter_to_ranges_and_flow(seed: int, price: float, size: float, cut: int) -> None:
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    price=st.floats(1e-6, 1e3),
+    size=st.floats(1e-6, 1e6),
+    cut=st.integers(0, 130),
+)
+def test_units_and_batches_do_not_matter_to_ranges_and_flow(
+    seed: int, price: float, size: float, cut: int
+) -> None:
     prices, volumes, bought = candles(seed, 130)
     whole = ranges_and_flow(prices, volumes, bought)
     ends = np.arange(1, 131)
-    halves = np.concatenate([ranges_and_flow(prices, volumes, bought, part) for part in (ends[:cut], ends[cut:])], axis=1)
+    halves = np.concatenate(
+        [ranges_and_flow(prices, volumes, bought, part) for part in (ends[:cut], ends[cut:])], axis=1
+    )
     assert np.array_equal(whole, halves, equal_nan=True)
     scaled = tuple(price * column for column in prices)
-    assert ranges_and_flow(scaled, size * volumes, size * bought) == pytest.approx(whole, rel=1e-6, abs=1e-9, nan_ok=True)  # type: ignore[arg-type]
-    assert ranges_and_flow(prices, volumes, volumes - bought)[1] == pytest.approx(-whole[1], abs=1e-12, nan_ok=True)
+    assert ranges_and_flow(scaled, size * volumes, size * bought) == pytest.approx(
+        whole, rel=1e-6, abs=1e-9, nan_ok=True
+    )  # type: ignore[arg-type]
+    assert ranges_and_flow(prices, volumes, volumes - bought)[1] == pytest.approx(
+        -whole[1], abs=1e-12, nan_ok=True
+    )
 
 
 @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(0, 200), begin=st.integers(0, 70))
@@ -249,6 +293,8 @@ def test_batches_and_starts_agree_bit_for_bit(seed: int, cut: int, begin: int) -
     closes, volumes = market(seed, 200)
     whole = columns_of(closes, volumes)
     ends = np.arange(1, 201)
-    halves = np.concatenate([columns_of(closes, volumes, ends[:cut]), columns_of(closes, volumes, ends[cut:])], axis=1)
+    halves = np.concatenate(
+        [columns_of(closes, volumes, ends[:cut]), columns_of(closes, volumes, ends[cut:])], axis=1
+    )
     assert np.array_equal(whole, halves, equal_nan=True)
     assert np.array_equal(whole[:, begin + 120 :], columns_of(closes[begin:], volumes[begin:])[:, 120:])

@@ -29,13 +29,19 @@ def reference(series: Floats, lags: Lags) -> tuple[float, float, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         centred = series - series.mean()  # far from 0 it loses digits
-        stat, pvalue, used, *_ = adfuller(centred, lags if fixed else None, "c", None if fixed else lags, result_object=False)
+        stat, pvalue, used, *_ = adfuller(
+            centred, lags if fixed else None, "c", None if fixed else lags, result_object=False
+        )
     return stat, pvalue, used
 
 
 def equals_the_reference(series: Floats, lags: Lags) -> bool:
     stat, pvalue, used = reference(series, lags)
-    return adf(series, lags) == (pytest.approx(stat, rel=1e-9, abs=1e-9), pytest.approx(pvalue, rel=1e-8, abs=1e-8), used)
+    return adf(series, lags) == (
+        pytest.approx(stat, rel=1e-9, abs=1e-9),
+        pytest.approx(pvalue, rel=1e-8, abs=1e-8),
+        used,
+    )
 
 
 # by hand
@@ -48,7 +54,10 @@ def test_a_step_that_undoes_the_level_has_the_slope_of_its_regression() -> None:
     slope = (level @ step) / (level @ level)
     residual = step - slope * level
     stat, _, lags = adf(series, 0)
-    assert (stat, lags) == (pytest.approx(slope / np.sqrt(residual @ residual / 4 / (level @ level)), rel=1e-12), 0)
+    assert (stat, lags) == (
+        pytest.approx(slope / np.sqrt(residual @ residual / 4 / (level @ level)), rel=1e-12),
+        0,
+    )
 
 
 def test_a_series_that_returns_at_once_is_stationary_and_a_walk_is_not() -> None:
@@ -58,7 +67,15 @@ def test_a_series_that_returns_at_once_is_stationary_and_a_walk_is_not() -> None
 
 @pytest.mark.parametrize(
     "series",
-    [[], [1.0], [1.0, 2.0], np.full(50, 8.0), np.arange(50.0), [*range(30), np.nan, *range(20)], [*range(30), -np.inf, *range(20)]],
+    [
+        [],
+        [1.0],
+        [1.0, 2.0],
+        np.full(50, 8.0),
+        np.arange(50.0),
+        [*range(30), np.nan, *range(20)],
+        [*range(30), -np.inf, *range(20)],
+    ],
     ids=["empty", "one", "two", "constant", "straight", "NaN", "infinite"],
 )
 def test_a_series_without_a_test_is_undefined_without_a_word(series: list[float]) -> None:
@@ -85,7 +102,11 @@ def test_three_hundred_walks_equal_statsmodels(lags: Lags) -> None:
 @pytest.mark.parametrize("rows", [300, 1_000])
 @pytest.mark.parametrize(("pull", "echo"), [(0.0, 0.0), (0.02, 0.0), (0.3, 0.6), (1.0, -0.8)])
 def test_long_series_with_echoes_equal_statsmodels(rows: int, pull: float, echo: float) -> None:
-    assert all(equals_the_reference(walk(seed, rows, pull, echo), lags) for seed in range(5) for lags in ("aic", "bic"))
+    assert all(
+        equals_the_reference(walk(seed, rows, pull, echo), lags)
+        for seed in range(5)
+        for lags in ("aic", "bic")
+    )
 
 
 @pytest.mark.long
@@ -103,14 +124,17 @@ def test_an_integrated_walk_whose_steps_repeat_equals_statsmodels() -> None:
 
 
 def test_a_bad_tick_in_the_window_equals_statsmodels() -> None:
-    for at in (30, 50, 100):  # at the window's ends its columns are all but collinear: statsmodels' answer is noise, ours may be undefined
+    # at the window's ends its columns are all but collinear: statsmodels' answer is noise, ours may be
+    # undefined
+    for at in (30, 50, 100):
         series = walk(4, 120)
         series[at] = 1e9
         assert all(equals_the_reference(series, lags) for lags in ("aic", 0, 2))
 
 
 def test_a_level_far_from_zero_costs_no_digits() -> None:
-    series = walk(5, 300, pull=0.1) * 2.0**-14  # exact in binary, so that the level can be taken off without a rounding
+    # exact in binary, so that the level can be taken off without a rounding
+    series = walk(5, 300, pull=0.1) * 2.0**-14
     series = np.round(series * 2.0**30) / 2.0**30
     assert adf(series + 2.0**16) == pytest.approx(adf(series), rel=1e-9)
 
@@ -122,7 +146,11 @@ def test_a_level_far_from_zero_costs_no_digits() -> None:
 def test_scale_and_shift_do_not_matter(seed: int, scale: float, shift: float) -> None:
     series = walk(seed, 80, 0.1)
     stat, pvalue, lags = adf(series)
-    assert adf(scale * (series + shift)) == (pytest.approx(stat, abs=1e-8), pytest.approx(pvalue, abs=1e-8), lags)
+    assert adf(scale * (series + shift)) == (
+        pytest.approx(stat, abs=1e-8),
+        pytest.approx(pvalue, abs=1e-8),
+        lags,
+    )
 
 
 @given(seed=st.integers(0, 2**32 - 1), begin=st.integers(0, 100))

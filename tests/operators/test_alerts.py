@@ -37,15 +37,27 @@ def states(side: int, threshold: float, exit: float) -> AlertStates:
 
 
 def update(alerts: AlertStates, evaluations: list[Evaluation]) -> list[Row]:
-    columns = (np.array([e[k] for e in evaluations], dtype) for k, dtype in enumerate((np.int64, np.int64, np.float64, np.bool_, np.bool_)))
+    columns = (
+        np.array([e[k] for e in evaluations], dtype)
+        for k, dtype in enumerate((np.int64, np.int64, np.float64, np.bool_, np.bool_))
+    )
     found = alerts.update(Evaluations(*columns, write=np.zeros(len(evaluations), np.bool_)))
     assert [(evaluations[k].alert, evaluations[k].ts) for k in found.row.tolist()] == list(
         zip(found.alert.tolist(), found.ts.tolist(), strict=True)
     )
     assert (np.diff(found.row) > 0).all()
     return [
-        Row(alert, ts, None if math.isnan(value) else value, active, None if episode == NEVER else episode, changed)
-        for alert, ts, value, active, episode, changed, _ in zip(*(column.tolist() for column in found), strict=True)
+        Row(
+            alert,
+            ts,
+            None if math.isnan(value) else value,
+            active,
+            None if episode == NEVER else episode,
+            changed,
+        )
+        for alert, ts, value, active, episode, changed, _ in zip(
+            *(column.tolist() for column in found), strict=True
+        )
     ]
 
 
@@ -96,19 +108,33 @@ def test_a_whole_minute_is_a_row_whether_anything_changed_or_not() -> None:
 
 def test_an_undefined_value_keeps_the_state() -> None:
     alerts = states(ABOVE, 2.0, 1.0)
-    rows = update(alerts, [*seconds([3.0, np.nan, np.inf, -np.inf]), Evaluation(0, MINUTE_US, np.nan), *seconds([0.0], first=61)])
-    assert rows[1:] == [Row(0, MINUTE_US, None, True, SECOND_US, False), Row(0, 61 * SECOND_US, 0.0, False, SECOND_US, True)]
+    rows = update(
+        alerts,
+        [
+            *seconds([3.0, np.nan, np.inf, -np.inf]),
+            Evaluation(0, MINUTE_US, np.nan),
+            *seconds([0.0], first=61),
+        ],
+    )
+    assert rows[1:] == [
+        Row(0, MINUTE_US, None, True, SECOND_US, False),
+        Row(0, 61 * SECOND_US, 0.0, False, SECOND_US, True),
+    ]
 
 
 def test_without_leave_no_episode_opens_but_one_closes() -> None:
     alerts = states(ABOVE, 2.0, 1.0)
     assert update(alerts, [Evaluation(0, 1, 5.0, may_open=False)]) == []
-    assert [row.active for row in update(alerts, [Evaluation(0, 2, 5.0), Evaluation(0, 3, 0.0, may_open=False)])] == [True, False]
+    assert [
+        row.active for row in update(alerts, [Evaluation(0, 2, 5.0), Evaluation(0, 3, 0.0, may_open=False)])
+    ] == [True, False]
 
 
 def test_a_mark_repeats_the_last_value_at_whole_minutes_and_evaluates_nothing() -> None:
     alerts = states(ABOVE, 2.0, 1.0)
-    assert update(alerts, [Evaluation(0, MINUTE_US, 9.0, mark=True)]) == [Row(0, MINUTE_US, None, False, None, False)]
+    assert update(alerts, [Evaluation(0, MINUTE_US, 9.0, mark=True)]) == [
+        Row(0, MINUTE_US, None, False, None, False)
+    ]
     update(alerts, [Evaluation(0, MINUTE_US + 1, 3.0), Evaluation(0, MINUTE_US + 2, np.nan)])
     marks = [Evaluation(0, ts, 0.0, mark=True) for ts in (MINUTE_US + 3, 2 * MINUTE_US)]
     assert update(alerts, marks) == [Row(0, 2 * MINUTE_US, 3.0, True, MINUTE_US + 1, False)]
@@ -138,10 +164,16 @@ class Model:
     value: float | None = None
 
     def is_beyond(self, value: float) -> bool:
-        return {ABOVE: value > self.threshold, BELOW: value < self.threshold, OUTSIDE: abs(value) > self.threshold}[self.side]
+        return {
+            ABOVE: value > self.threshold,
+            BELOW: value < self.threshold,
+            OUTSIDE: abs(value) > self.threshold,
+        }[self.side]
 
     def has_left(self, value: float) -> bool:
-        return {ABOVE: value <= self.exit, BELOW: value >= self.exit, OUTSIDE: abs(value) <= self.exit}[self.side]
+        return {ABOVE: value <= self.exit, BELOW: value >= self.exit, OUTSIDE: abs(value) <= self.exit}[
+            self.side
+        ]
 
     def rows(self, e: Evaluation) -> list[Row]:
         shown, closed = self.value if e.mark else None, None
@@ -153,17 +185,32 @@ class Model:
             elif self.episode is not None and self.has_left(e.value):
                 closed, self.episode = self.episode, None
         changed = self.episode != before
-        row = Row(e.alert, e.ts, shown, self.episode is not None, closed if closed is not None else self.episode, changed)
+        row = Row(
+            e.alert,
+            e.ts,
+            shown,
+            self.episode is not None,
+            closed if closed is not None else self.episode,
+            changed,
+        )
         return [row] if changed or e.ts % MINUTE_US == 0 else []
 
 
-VALUES = st.one_of(st.sampled_from([-3.0, -2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, np.nan, np.inf]), st.floats(-4, 4))
-STEPS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 20]), VALUES, st.booleans(), st.booleans()), max_size=80)
+VALUES = st.one_of(
+    st.sampled_from([-3.0, -2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, np.nan, np.inf]), st.floats(-4, 4)
+)
+STEPS = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 20]), VALUES, st.booleans(), st.booleans()),
+    max_size=80,
+)
 
 
 def in_time_order(steps: list[tuple[int, int, float, bool, bool]]) -> list[Evaluation]:
     ts = np.cumsum([step for _, step, *_ in steps], dtype=np.int64) * SECOND_US
-    return [Evaluation(alert, int(t), value, may, mark) for t, (alert, _, value, may, mark) in zip(ts, steps, strict=True)]
+    return [
+        Evaluation(alert, int(t), value, may, mark)
+        for t, (alert, _, value, may, mark) in zip(ts, steps, strict=True)
+    ]
 
 
 @given(steps=STEPS)
@@ -177,7 +224,9 @@ def test_rows_equal_those_of_the_model(steps: list[tuple[int, int, float, bool, 
 
 
 @given(steps=STEPS, cut=st.integers(0, 80))
-def test_batches_and_pickles_change_nothing(steps: list[tuple[int, int, float, bool, bool]], cut: int) -> None:
+def test_batches_and_pickles_change_nothing(
+    steps: list[tuple[int, int, float, bool, bool]], cut: int
+) -> None:
     evaluations = in_time_order(steps)
     whole = update(four(), evaluations)
     alerts = four()
@@ -193,7 +242,9 @@ def test_alerts_do_not_see_each_other(steps: list[tuple[int, int, float, bool, b
     evaluations = in_time_order(steps)
     together = update(four(), evaluations)
     for k in range(4):
-        assert update(four(), [e for e in evaluations if e.alert == k]) == [row for row in together if row.alert == k]
+        assert update(four(), [e for e in evaluations if e.alert == k]) == [
+            row for row in together if row.alert == k
+        ]
 
 
 @given(steps=STEPS)

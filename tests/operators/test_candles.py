@@ -19,11 +19,16 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Candles]:
     trades = join(list(read([path], ("SOLUSDT",))), 1)
     lengths = [n * SECOND_US for n in (1, 7, 30, 60)]
     hole = np.arange(len(trades)) == 0
-    columns = {name: getattr(trades, name) for name in ("symbol", "id", "ts", "price", "qty", "is_buyer_maker", "count")}
+    columns = {
+        name: getattr(trades, name)
+        for name in ("symbol", "id", "ts", "price", "qty", "is_buyer_maker", "count")
+    }
     built = BarBuilder.of(1, lengths).update(Trades(**columns, after_hole=hole, watermark=trades.ts[-1:]))
     assert (built.volume[built.timeframe == SECOND_US] == 0).mean() > 0.3
     chosen = {us: built.rows(built.timeframe == us) for us in lengths}
-    return {us: {name: getattr(of, name) for name in ("ts", *FIELDS, "complete")} for us, of in chosen.items()}
+    return {
+        us: {name: getattr(of, name) for name in ("ts", *FIELDS, "complete")} for us, of in chosen.items()
+    }
 
 
 @pytest.mark.parametrize("seconds", [7, 30, 60])
@@ -60,5 +65,6 @@ def test_what_the_database_has_stands_in_the_place_of_candles(bars: dict[int, Ca
     found = merged(told, stored)
     np.testing.assert_array_equal(found["ts"], whole["ts"])
     np.testing.assert_array_equal(
-        found["close"] != whole["close"], (np.arange(len(whole["ts"])) < 100) | (np.arange(len(whole["ts"])) >= 200)
+        found["close"] != whole["close"],
+        (np.arange(len(whole["ts"])) < 100) | (np.arange(len(whole["ts"])) >= 200),
     )

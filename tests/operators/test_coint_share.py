@@ -14,7 +14,8 @@ def share_by_hand(pvalues: list[float]) -> tuple[list[float], list[bool]]:
     begun = [p for k, p in enumerate(pvalues) if not np.isnan(pvalues[: k + 1]).all()]
     before = len(pvalues) - len(begun)
     shares = [np.nan] * before + [
-        sum(p < PASSED_PVALUE for p in begun[k + 1 - TESTS : k + 1]) / TESTS if k + 1 >= TESTS else np.nan for k in range(len(begun))
+        sum(p < PASSED_PVALUE for p in begun[k + 1 - TESTS : k + 1]) / TESTS if k + 1 >= TESTS else np.nan
+        for k in range(len(begun))
     ]
     return shares, [share >= STATIONARY_SHARE for share in shares]
 
@@ -24,13 +25,19 @@ def broken_by_hand(pvalues: list[float]) -> list[float]:
     begun = [not np.isnan(pvalues[: k + 1]).all() for k in range(len(pvalues))]
     failed = [begun[k] and not p < PASSED_PVALUE for k, p in enumerate(pvalues)]
     return [
-        float(next((back for back in range(k + 1) if not failed[k - back]), k + 1)) if any(stationary[: k + 1]) else np.nan
+        float(next((back for back in range(k + 1) if not failed[k - back]), k + 1))
+        if any(stationary[: k + 1])
+        else np.nan
         for k in range(len(pvalues))
     ]
 
 
-def update(shares: CointShares, pvalues: list[float], pair: int = 0, first: int = 0) -> tuple[Floats, Flags, Floats]:
-    return shares.update(np.full(len(pvalues), pair), np.arange(first, first + len(pvalues)), np.array(pvalues, np.float64))
+def update(
+    shares: CointShares, pvalues: list[float], pair: int = 0, first: int = 0
+) -> tuple[Floats, Flags, Floats]:
+    return shares.update(
+        np.full(len(pvalues), pair), np.arange(first, first + len(pvalues)), np.array(pvalues, np.float64)
+    )
 
 
 def test_twenty_tests_make_a_share() -> None:
@@ -71,7 +78,9 @@ def test_the_share_equals_a_count_over_the_last_twenty(pvalues: list[float]) -> 
 
 
 @given(pvalues=PVALUES, cut=st.integers(0, 80), other=PVALUES)
-def test_batches_pickles_and_other_pairs_change_nothing(pvalues: list[float], cut: int, other: list[float]) -> None:
+def test_batches_pickles_and_other_pairs_change_nothing(
+    pvalues: list[float], cut: int, other: list[float]
+) -> None:
     whole = update(CointShares(1), pvalues)
     shares = CointShares(3)
     first = update(shares, pvalues[:cut], pair=2)
@@ -96,8 +105,14 @@ def test_pairs_mixed_in_a_batch_keep_their_own_share(tests: list[tuple[int, floa
 AGAIN = 6
 
 
-@given(runs=st.lists(st.tuples(st.integers(0, AGAIN), PVALUES.filter(lambda pvalues: len(pvalues) > 0)), max_size=6))
-def test_a_test_done_again_takes_the_place_of_itself_and_of_all_after_it(runs: list[tuple[int, list[float]]]) -> None:
+@given(
+    runs=st.lists(
+        st.tuples(st.integers(0, AGAIN), PVALUES.filter(lambda pvalues: len(pvalues) > 0)), max_size=6
+    )
+)
+def test_a_test_done_again_takes_the_place_of_itself_and_of_all_after_it(
+    runs: list[tuple[int, list[float]]],
+) -> None:
     shares = CointShares(1, AGAIN)
     kept: list[float] = []
     for back, pvalues in runs:

@@ -33,7 +33,10 @@ def reference(y: Floats, x: Floats) -> tuple[float, float]:
 
 def equals_the_reference(y: Floats, x: Floats) -> bool:
     stat, pvalue = reference(y, x)
-    return engle_granger(y, x) == (pytest.approx(stat, rel=1e-9, abs=1e-9), pytest.approx(pvalue, rel=1e-8, abs=1e-8))
+    return engle_granger(y, x) == (
+        pytest.approx(stat, rel=1e-9, abs=1e-9),
+        pytest.approx(pvalue, rel=1e-8, abs=1e-8),
+    )
 
 
 # by hand
@@ -60,7 +63,17 @@ WALK = np.cumsum(np.random.default_rng(0).normal(size=100))
         (WALK[:1], WALK[:1]),
         (WALK[:0], WALK[:0]),
     ],
-    ids=["flat y", "flat x", "collinear", "almost collinear", "NaN", "infinite", "two rows", "one row", "empty"],
+    ids=[
+        "flat y",
+        "flat x",
+        "collinear",
+        "almost collinear",
+        "NaN",
+        "infinite",
+        "two rows",
+        "one row",
+        "empty",
+    ],
 )
 def test_legs_without_a_test_are_undefined_without_a_word(y: Floats, x: Floats) -> None:
     assert np.isnan(engle_granger(y, x)).all()
@@ -79,7 +92,10 @@ def test_log_prices_of_small_sd_far_from_zero_equal_statsmodels() -> None:
     for seed in range(10):
         y, x = legs(seed, 300, 0.1, sd=1e-5)
         stat, pvalue = reference(y, x)
-        assert engle_granger(y + np.log(61_800), x + np.log(2_600)) == (pytest.approx(stat, rel=1e-6), pytest.approx(pvalue, rel=1e-5))
+        assert engle_granger(y + np.log(61_800), x + np.log(2_600)) == (
+            pytest.approx(stat, rel=1e-6),
+            pytest.approx(pvalue, rel=1e-5),
+        )
 
 
 def test_every_window_equals_statsmodels() -> None:
@@ -87,7 +103,9 @@ def test_every_window_equals_statsmodels() -> None:
     assert all(equals_the_reference(y[end - 60 : end], x[end - 60 : end]) for end in range(60, 161))
 
 
-def test_windows_shorter_than_their_lags_can_bear_are_undefined_where_statsmodels_fits_them_perfectly() -> None:
+def test_windows_shorter_than_their_lags_can_bear_are_undefined_where_statsmodels_fits_them_perfectly() -> (
+    None
+):
     y, x = legs(8, 20, 0.2)
     assert np.isnan(engle_granger(y, x)).all()
     assert abs(reference(y, x)[0]) < 1e-6  # ten rows, ten parameters

@@ -19,7 +19,9 @@ def bars(n: int, stage: int) -> Bars:
 
 
 @given(st.lists(st.booleans(), max_size=12), st.sampled_from([LIVE, WARM]))
-def test_chosen_rows_keep_their_columns_their_order_the_watermark_and_the_stage(chosen: list[bool], stage: int) -> None:
+def test_chosen_rows_keep_their_columns_their_order_the_watermark_and_the_stage(
+    chosen: list[bool], stage: int
+) -> None:
     whole = bars(len(chosen), stage)
     part = whole.rows(np.array(chosen, np.bool_))
     kept = [row for row, flag in enumerate(chosen) if flag]

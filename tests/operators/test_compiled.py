@@ -28,7 +28,11 @@ def run(home: Path, *, cache: Path | None, before: str = "") -> tuple[int, str]:
     environment = {"PYTHONPATH": os.pathsep.join((str(home), *sys.path)), "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= {} if cache is None else {"NUMBA_CACHE_DIR": str(cache)}
     command = [sys.executable, "-c", PROGRAM.format(before=before)]
-    hits, _, why = subprocess.run(command, env=environment, text=True, capture_output=True, check=True).stdout.strip().partition(" ")
+    hits, _, why = (
+        subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
+        .stdout.strip()
+        .partition(" ")
+    )
     return int(hits), why
 
 
@@ -47,7 +51,9 @@ def test_a_kernel_is_compiled_once_and_again_where_the_cache_is_damaged(tmp_path
     assert run(tmp_path / "home", cache=cache) == (1, "")
 
 
-def test_a_kernel_is_compiled_again_when_another_file_changes_whose_kernels_it_may_call(tmp_path: Path) -> None:
+def test_a_kernel_is_compiled_again_when_another_file_changes_whose_kernels_it_may_call(
+    tmp_path: Path,
+) -> None:
     cache, changed = tmp_path / "cache", "compiled._sources = lambda: 'changed'"
     assert run(tmp_path / "home", cache=cache) == (0, "")
     assert run(tmp_path / "home", cache=cache, before=changed) == (0, "")

@@ -38,13 +38,19 @@ def walks(seed: int, rows: int, sd: float = 1e-4, level: float = 11.0) -> Floats
 
 
 def test_returns_that_move_together_and_against_each_other() -> None:
-    assert correlations(np.array([[0.0, 1.0, 1.0, 2.0], [0.0, 2.0, 2.0, 4.0]]), 3, True)[-1] == pytest.approx(1.0, rel=1e-15)
-    assert correlations(np.array([[0.0, 1.0, 1.0, 2.0], [4.0, 2.0, 2.0, 0.0]]), 3, True)[-1] == pytest.approx(-1.0, rel=1e-15)
+    assert correlations(np.array([[0.0, 1.0, 1.0, 2.0], [0.0, 2.0, 2.0, 4.0]]), 3, True)[-1] == pytest.approx(
+        1.0, rel=1e-15
+    )
+    assert correlations(np.array([[0.0, 1.0, 1.0, 2.0], [4.0, 2.0, 2.0, 0.0]]), 3, True)[-1] == pytest.approx(
+        -1.0, rel=1e-15
+    )
 
 
 def test_four_prices_by_hand() -> None:
     # Sxx = Syy = 5, Sxy = 2
-    assert correlations(np.array([[1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 4.0, 3.0]]), 4, False)[-1] == pytest.approx(0.4, rel=1e-15)
+    assert correlations(np.array([[1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 4.0, 3.0]]), 4, False)[
+        -1
+    ] == pytest.approx(0.4, rel=1e-15)
 
 
 def test_n_returns_need_one_row_more_than_n_prices() -> None:
@@ -55,7 +61,9 @@ def test_n_returns_need_one_row_more_than_n_prices() -> None:
 
 def test_each_task_may_choose_returns_or_prices() -> None:
     values = walks(1, 60)
-    both = rolling_correlation(values, *np.array([[0, 0], [1, 1], [50, 50], [20, 20]]), np.array([True, False]))
+    both = rolling_correlation(
+        values, *np.array([[0, 0], [1, 1], [50, 50], [20, 20]]), np.array([True, False])
+    )
     assert list(both) == [correlations(values, 20, True)[49], correlations(values, 20, False)[49]]
 
 
@@ -68,12 +76,18 @@ def test_a_window_that_is_not_there_is_undefined(of_returns: bool) -> None:
 
 @OF_RETURNS
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_row_that_is_not_finite_makes_its_windows_undefined_and_no_others(bad: float, of_returns: bool) -> None:
+def test_a_row_that_is_not_finite_makes_its_windows_undefined_and_no_others(
+    bad: float, of_returns: bool
+) -> None:
     values = walks(3, 200)
     values[1, 90] = bad
     column = correlations(values, 30, of_returns)
     last = 90 + 30 + of_returns
-    assert np.isnan(column[90:last]).all() and np.isfinite(column[30:90]).all() and np.isfinite(column[last:]).all()
+    assert (
+        np.isnan(column[90:last]).all()
+        and np.isfinite(column[30:90]).all()
+        and np.isfinite(column[last:]).all()
+    )
 
 
 @OF_RETURNS
@@ -83,7 +97,11 @@ def test_a_flat_leg_is_undefined_only_while_its_window_is_flat(flat: int, of_ret
     values[flat, 100:160] = np.log(61_800.1)
     column = correlations(values, 40, of_returns)
     first = 139 + of_returns
-    assert np.isnan(column[first:160]).all() and np.isfinite(column[40:first]).all() and np.isfinite(column[160:]).all()
+    assert (
+        np.isnan(column[first:160]).all()
+        and np.isfinite(column[40:first]).all()
+        and np.isfinite(column[160:]).all()
+    )
 
 
 def test_a_price_that_rises_by_the_same_step_has_no_variance_of_returns() -> None:
@@ -107,7 +125,9 @@ def test_every_window_equals_scipy(sd: float, level: float, of_returns: bool) ->
 
 @OF_RETURNS
 @pytest.mark.parametrize("leg", [0, 1])
-def test_a_bad_tick_counts_while_it_is_in_the_window_and_is_forgotten_after(leg: int, of_returns: bool) -> None:
+def test_a_bad_tick_counts_while_it_is_in_the_window_and_is_forgotten_after(
+    leg: int, of_returns: bool
+) -> None:
     values = walks(7, 400)
     spoilt = values.copy()
     spoilt[leg, 200] = BAD_TICK
@@ -122,8 +142,16 @@ def drifts_less_than(rows: int, bound: float) -> bool:
     worst = 0.0
     for of_returns in (True, False):
         column = correlations(values, 120, of_returns)
-        checked = np.unique(np.concatenate([np.arange(rows - 50, rows + 1), np.linspace(121, rows, 50).astype(int)]))
-        worst = max(worst, *(abs(column[end - 1] - two_pass(values[:, end - 121 : end], 120, of_returns, 121)) for end in checked))
+        checked = np.unique(
+            np.concatenate([np.arange(rows - 50, rows + 1), np.linspace(121, rows, 50).astype(int)])
+        )
+        worst = max(
+            worst,
+            *(
+                abs(column[end - 1] - two_pass(values[:, end - 121 : end], 120, of_returns, 121))
+                for end in checked
+            ),
+        )
     return worst < bound
 
 
@@ -166,6 +194,9 @@ def test_batches_and_starts_agree_bit_for_bit(seed: int, cut: int, begin: int, o
     values = walks(seed, 120)
     whole = correlations(values, 25, of_returns)
     ends = np.arange(1, 121)
-    halves = [correlations(values, 25, of_returns, ends[:cut]), correlations(values, 25, of_returns, ends[cut:])]
+    halves = [
+        correlations(values, 25, of_returns, ends[:cut]),
+        correlations(values, 25, of_returns, ends[cut:]),
+    ]
     assert np.array_equal(whole, np.concatenate(halves), equal_nan=True)
     assert np.array_equal(whole[begin + 25 :], correlations(values[:, begin:], 25, of_returns)[25:])

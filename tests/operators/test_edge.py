@@ -28,7 +28,12 @@ def test_undefined_inputs_give_undefined_edges_without_a_warning() -> None:
 
 
 def test_rows_are_each_their_own() -> None:
-    columns = np.array([0.01, 300.0]), np.array([0.5, 12.0]), np.array([60_000.0] * 2), np.array([2_500.0] * 2)
+    columns = (
+        np.array([0.01, 300.0]),
+        np.array([0.5, 12.0]),
+        np.array([60_000.0] * 2),
+        np.array([2_500.0] * 2),
+    )
     both = edge_bps(*columns, np.array([True, False]), np.array([10.0, 7.5]), np.array([1.0, 0.0]))
     alone = [edge_bps(*(c[k] for c in columns), k == 0, (10.0, 7.5)[k], (1.0, 0.0)[k]) for k in (0, 1)]
     assert list(both) == [float(edge) for edge in alone]
@@ -45,6 +50,10 @@ def test_the_sign_of_the_deviation_and_of_the_hedge_ratio_do_not_matter(
 
 
 @given(deviation=st.floats(1e-6, 1), slope=st.floats(-5, 5), y=PRICES, x=PRICES, unit=st.floats(1e-3, 1e3))
-def test_the_unit_of_money_does_not_matter(deviation: float, slope: float, y: float, x: float, unit: float) -> None:
+def test_the_unit_of_money_does_not_matter(
+    deviation: float, slope: float, y: float, x: float, unit: float
+) -> None:
     edge = edge_bps(deviation * y, slope, y, x, False, 10.0, 1.0)
-    assert edge_bps(unit * deviation * y, slope, unit * y, unit * x, False, 10.0, 1.0) == pytest.approx(float(edge), rel=1e-9, abs=1e-6)
+    assert edge_bps(unit * deviation * y, slope, unit * y, unit * x, False, 10.0, 1.0) == pytest.approx(
+        float(edge), rel=1e-9, abs=1e-6
+    )

@@ -45,13 +45,19 @@ def reference(y: Floats, x: Floats, half_life: float) -> list[float]:
 def test_three_rows_by_hand() -> None:
     # weights 1/4, 1/2, 1: means 16/7 and 10/7, Sxx 26/28, Sxy 36/28, Syy 13/7
     columns = fits(np.array([[0.0, 2.0, 3.0], [0.0, 1.0, 2.0]]), 3, 1)[:, -1]
-    assert columns[:3] == pytest.approx([36 / 26, 16 / 7 - 36 / 26 * 10 / 7, 36**2 / 28 / 26 / (13 / 7)], rel=1e-14)
+    assert columns[:3] == pytest.approx(
+        [36 / 26, 16 / 7 - 36 / 26 * 10 / 7, 36**2 / 28 / 26 / (13 / 7)], rel=1e-14
+    )
 
 
 def test_a_line_is_found_whatever_the_weights() -> None:
     x = np.random.default_rng(1).normal(size=60)
     slope, constant, r2, error = fits(np.stack((2.0 * x + 1.0, x)), 60, 7)[:, -1]
-    assert (slope, constant, r2) == (pytest.approx(2.0), pytest.approx(1.0), pytest.approx(1.0)) and error < 1e-14
+    assert (slope, constant, r2) == (
+        pytest.approx(2.0),
+        pytest.approx(1.0),
+        pytest.approx(1.0),
+    ) and error < 1e-14
 
 
 def test_a_row_that_is_one_half_life_old_counts_half() -> None:
@@ -68,7 +74,9 @@ def test_the_newest_rows_decide_and_none_before_the_window() -> None:
     assert short == pytest.approx(5.0, abs=1e-3) and abs(long - 5.0) > 0.5
     spoilt = values.copy()
     spoilt[:, :200] = 1e9
-    assert np.array_equal(fits(spoilt, 200, 10_000, np.array([400])), fits(values, 200, 10_000, np.array([400])))
+    assert np.array_equal(
+        fits(spoilt, 200, 10_000, np.array([400])), fits(values, 200, 10_000, np.array([400]))
+    )
 
 
 def test_the_row_is_null_where_that_of_least_squares_is() -> None:
@@ -77,9 +85,14 @@ def test_the_row_is_null_where_that_of_least_squares_is() -> None:
     for window in (1, 2, 3, 25):
         ends = np.arange(0, 123)
         tasks = np.zeros(123, np.int64), np.ones(123, np.int64), ends, np.full(123, window)
-        ours, theirs = np.stack(rolling_ewls(values, *tasks, np.full(123, 50))), np.stack(rolling_ols(values, *tasks))
+        ours, theirs = (
+            np.stack(rolling_ewls(values, *tasks, np.full(123, 50))),
+            np.stack(rolling_ols(values, *tasks)),
+        )
         assert np.array_equal(np.isnan(ours), np.isnan(theirs))
-    assert np.isfinite(theirs[:, 30]).all() and np.isnan(theirs[:, 45]).all() and np.isnan(theirs[:, 107]).all()
+    assert (
+        np.isfinite(theirs[:, 30]).all() and np.isnan(theirs[:, 45]).all() and np.isnan(theirs[:, 107]).all()
+    )
 
 
 def test_a_leg_that_moved_only_when_rows_weigh_nothing_any_more_has_no_variance() -> None:
@@ -92,9 +105,13 @@ def test_a_leg_that_moved_only_when_rows_weigh_nothing_any_more_has_no_variance(
 # against a reference
 
 
-@pytest.mark.parametrize(("rows", "window", "half_life"), [(200, 30, 5), (200, 30, 1), (400, 120, 300), (2_000, 1_800, 450)])
+@pytest.mark.parametrize(
+    ("rows", "window", "half_life"), [(200, 30, 5), (200, 30, 1), (400, 120, 300), (2_000, 1_800, 450)]
+)
 @pytest.mark.parametrize(("sd", "level"), [(1e-4, 11.0), (1e-2, 0.1), (5.0, 61_800.0)])
-def test_every_window_equals_statsmodels(rows: int, window: int, half_life: float, sd: float, level: float) -> None:
+def test_every_window_equals_statsmodels(
+    rows: int, window: int, half_life: float, sd: float, level: float
+) -> None:
     values = walks(6, rows, sd, level)
     columns = fits(values, window, half_life)
     assert np.isnan(columns[:, : window - 1]).all()
@@ -107,13 +124,17 @@ def test_a_very_long_half_life_is_least_squares() -> None:
     values = walks(7, 300)
     ends = np.arange(60, 301)
     zero = np.zeros(len(ends), np.int64)
-    assert fits(values, 60, 1e13, ends) == pytest.approx(np.stack(rolling_ols(values, zero, zero + 1, ends, zero + 60)), rel=1e-9)
+    assert fits(values, 60, 1e13, ends) == pytest.approx(
+        np.stack(rolling_ols(values, zero, zero + 1, ends, zero + 60)), rel=1e-9
+    )
 
 
 # properties
 
 
-@given(seed=SEEDS, scale=st.floats(0.01, 100.0), shift=st.floats(-100.0, 100.0), half_life=st.integers(1, 200))
+@given(
+    seed=SEEDS, scale=st.floats(0.01, 100.0), shift=st.floats(-100.0, 100.0), half_life=st.integers(1, 200)
+)
 def test_scale_and_shift_of_y_pass_through(seed: int, scale: float, shift: float, half_life: int) -> None:
     values = walks(seed, 80, sd=0.01)
     slope, constant, r2, _ = fits(values, 40, half_life)
@@ -141,7 +162,21 @@ def test_each_pair_is_measured_with_its_own_half_life() -> None:
     n, values = 120, walks(8, 120)
     symbol, row = np.tile(np.arange(2, dtype=np.int32), n), np.repeat(np.arange(n), 2)
     close, ones = np.exp(values - 10)[symbol, row], np.ones(2 * n, np.int64)
-    bars = Bars(symbol, ones * SECOND_US, row * SECOND_US, close, close, close, close, close, close, ones, close, ones > 0, row[:2])
+    bars = Bars(
+        symbol,
+        ones * SECOND_US,
+        row * SECOND_US,
+        close,
+        close,
+        close,
+        close,
+        close,
+        close,
+        ones,
+        close,
+        ones > 0,
+        row[:2],
+    )
     pair = PairSpec(0, 1, True, ("ewls", "ols"), 60, 30, 20, True, 60, 1_000, "aic", 10.0, 1.0)
     pairs = [replace(pair, options={"half_life": 5}), pair, replace(pair, options={"half_life": 5_000})]
     signals = Measurer(2, SECOND_US, pairs).update(bars).signals

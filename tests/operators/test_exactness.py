@@ -1,4 +1,5 @@
-"""What every operator must bear: 10⁶ updates, stretches that stand still, ticks of a billion, and the invariances that hold across operators.
+"""What every operator must bear: 10⁶ updates, stretches that stand still, ticks of a billion, and the
+invariances that hold across operators.
 
 What one operator's file already holds of it alone is not repeated here.
 """
@@ -53,7 +54,9 @@ def pairwise(values: Floats, ends: Longs, window: int) -> tuple[Floats, Longs, L
     return values, zeros, zeros + 1, ends, zeros + window
 
 
-def per_window(function: Callable[[Floats, Floats], tuple[float, ...] | float]) -> Callable[[Floats, Longs, int], Floats]:
+def per_window(
+    function: Callable[[Floats, Floats], tuple[float, ...] | float],
+) -> Callable[[Floats, Longs, int], Floats]:
     """A test of one window as if it were a rolling operator."""
 
     def rolling(values: Floats, ends: Longs, window: int) -> Floats:
@@ -84,7 +87,11 @@ def of_method(method: Method) -> Callable[[Floats, Longs, int], Floats]:
 
 # (values, ends, window) -> (columns, ends): what each makes of the rows of its windows alone
 OPERATORS: dict[str, Callable[[Floats, Longs, int], Floats]] = {
-    **{method.function.split(".")[1]: of_method(method) for method in METHODS.values() if not method.remembers},
+    **{
+        method.function.split(".")[1]: of_method(method)
+        for method in METHODS.values()
+        if not method.remembers
+    },
     "spread_zscore": lambda *of: np.stack(spread_zscore(*pairwise(*of), np.full(len(of[1]), 0.7))),
     "correlation of returns": lambda *of: rolling_correlation(*pairwise(*of), True)[None],
     "correlation of prices": lambda *of: rolling_correlation(*pairwise(*of), False)[None],
@@ -124,7 +131,9 @@ def test_a_tick_that_is_no_number_is_forgotten_too(name: str) -> None:
     spoilt = clean.copy()
     spoilt[0, 150] = np.nan
     ends = np.arange(150 + REACH + 1, 401)
-    assert np.array_equal(OPERATORS[name](spoilt, ends, WINDOW), OPERATORS[name](clean, ends, WINDOW), equal_nan=True)
+    assert np.array_equal(
+        OPERATORS[name](spoilt, ends, WINDOW), OPERATORS[name](clean, ends, WINDOW), equal_nan=True
+    )
 
 
 @EACH
@@ -138,7 +147,10 @@ def test_legs_that_stand_still_have_no_infinity_and_are_as_before_when_they_move
     after = ends > 300 + REACH
     assert np.array_equal(columns[:, after], OPERATORS[name](clean, ends, WINDOW)[:, after], equal_nan=True)
     within = (ends > 150 + REACH) & (ends <= 300)  # every row of the window is the same
-    number = {"spread_zscore": [0, 1, 3], "activity": MOVES, "adf, half_life, variance_ratio": [2]}.get(name, [])  # lags of −1
+    # lags of −1
+    number = {"spread_zscore": [0, 1, 3], "activity": MOVES, "adf, half_life, variance_ratio": [2]}.get(
+        name, []
+    )
     for k, column in enumerate(columns):
         assert np.isfinite(column[within]).all() if k in number else np.isnan(column[within]).all()
 
@@ -146,13 +158,25 @@ def test_legs_that_stand_still_have_no_infinity_and_are_as_before_when_they_move
 @pytest.mark.parametrize("rows", [30, 300, 1_440, 1_800])
 @pytest.mark.parametrize("level", [np.log(61_800.1), np.log(0.9998), 0.1, 2_600.37])
 def test_a_leg_that_stands_still_at_any_level_is_undefined_however_long(level: float, rows: int) -> None:
-    """The plain sum of n equal numbers rounds n times: its mean was not theirs, and Theil and Sen had variance but no slope to choose from."""
+    """The plain sum of n equal numbers rounds n times: its mean was not theirs, and Theil and Sen had
+    variance but no slope to choose from.
+    """
     flat, moving = np.full(rows, level), legs(8, rows)[1]
     ends = np.array([rows])
     for values in (np.stack((flat, moving)), np.stack((moving, flat))):
-        for name in ("rolling_ols", "rolling_huber", "rolling_theil_sen", "rolling_tls", "engle_granger", "johansen", "shin"):
+        for name in (
+            "rolling_ols",
+            "rolling_huber",
+            "rolling_theil_sen",
+            "rolling_tls",
+            "engle_granger",
+            "johansen",
+            "shin",
+        ):
             assert np.isnan(OPERATORS[name](values, ends, rows)).all(), name
-        assert np.isnan(HedgeKalman(1, 1).update(values, ends * 0, *pairwise(values, ends, rows)[1:], ends)).all()
+        assert np.isnan(
+            HedgeKalman(1, 1).update(values, ends * 0, *pairwise(values, ends, rows)[1:], ends)
+        ).all()
 
 
 def test_the_share_that_a_kalman_line_explains_is_undefined_where_y_stands_still() -> None:
@@ -164,24 +188,39 @@ def test_the_share_that_a_kalman_line_explains_is_undefined_where_y_stands_still
 
 
 def test_a_kalman_filter_takes_a_row_that_is_no_number_for_none() -> None:
-    # unlike the others it looks back beyond its window, so a tick of a billion fades with its memory: (1 − 2/window) a row
+    # unlike the others it looks back beyond its window, so a tick of a billion fades with its memory: (1 −
+    # 2/window) a row
     values = legs(4, 400)
     values[0, 200] = np.nan
     ends = np.arange(WINDOW, 401)
     columns = HedgeKalman(1, 1).update(values, ends * 0, *pairwise(values, ends, WINDOW)[1:], ends)
-    assert np.isnan(columns[4][200 - WINDOW + 1]) and np.isfinite(columns[0]).all() and np.isfinite(columns[3]).all()
+    assert (
+        np.isnan(columns[4][200 - WINDOW + 1])
+        and np.isfinite(columns[0]).all()
+        and np.isfinite(columns[3]).all()
+    )
 
 
 # drift
 
 
 def drifts_less_than(name: str, rows: int, bound: float) -> bool:
-    """Of all windows the newest and some on the way equal those of a panel that begins with them, and their reference."""
+    """Of all windows the newest and some on the way equal those of a panel that begins with them, and their
+    reference.
+    """
     values = legs(5, rows, 1e-5)
     every = np.arange(WINDOW, rows + 1)
     whole = OPERATORS[name](values, every, WINDOW)
-    reference = {"rolling_ols": references.ols, "rolling_tls": references.tls, "rolling_theil_sen": references.theil_sen}.get(name)
-    for k in np.unique(np.concatenate([np.arange(len(every) - 20, len(every)), np.linspace(0, len(every) - 1, 20).astype(np.int64)])):
+    reference = {
+        "rolling_ols": references.ols,
+        "rolling_tls": references.tls,
+        "rolling_theil_sen": references.theil_sen,
+    }.get(name)
+    for k in np.unique(
+        np.concatenate(
+            [np.arange(len(every) - 20, len(every)), np.linspace(0, len(every) - 1, 20).astype(np.int64)]
+        )
+    ):
         y, x = values[:, every[k] - WINDOW : every[k]]
         alone = OPERATORS[name](np.stack((y, x)), np.array([WINDOW]), WINDOW)
         if not np.array_equal(alone[:, 0], whole[:, k], equal_nan=True):
@@ -192,7 +231,9 @@ def drifts_less_than(name: str, rows: int, bound: float) -> bool:
     return True
 
 
-METHODS_OF_A_WINDOW = pytest.mark.parametrize("name", ["rolling_ols", "rolling_huber", "rolling_theil_sen", "rolling_tls"])
+METHODS_OF_A_WINDOW = pytest.mark.parametrize(
+    "name", ["rolling_ols", "rolling_huber", "rolling_theil_sen", "rolling_tls"]
+)
 
 
 @METHODS_OF_A_WINDOW
@@ -207,14 +248,22 @@ def test_a_million_windows_do_not_drift(name: str) -> None:
 
 
 def kalman_drifts_less_than(rows: int, bound: float) -> bool:
-    """One long update, cut into batches, against the textbook's recursion in extended precision over all of it."""
+    """One long update, cut into batches, against the textbook's recursion in extended precision over all of
+    it.
+    """
     values = legs(6, rows)
     kalman, ends = HedgeKalman(1, 1), np.arange(WINDOW, rows + 1)
-    parts = [kalman.update(values, of * 0, *pairwise(values, of, WINDOW)[1:], of) for of in np.array_split(ends, 50)]
+    parts = [
+        kalman.update(values, of * 0, *pairwise(values, of, WINDOW)[1:], of)
+        for of in np.array_split(ends, 50)
+    ]
     slope, _, _, error, innovation = (np.concatenate(column) for column in zip(*parts, strict=True))
     for t, expected in references.kalman(*values, WINDOW):
         k = t + 1 - WINDOW
-        found, known = np.array([slope[k], error[k], innovation[k]]), np.array([expected[0], expected[3], expected[4]])
+        found, known = (
+            np.array([slope[k], error[k], innovation[k]]),
+            np.array([expected[0], expected[3], expected[4]]),
+        )
         if (np.abs(found - known) > bound * np.maximum(np.abs(known), 1.0)).any():
             return False
     return True
@@ -236,12 +285,18 @@ adf_reference = kept(references.adf)
 
 
 def lags_agree(walks: int, criterion: str) -> bool:
-    """On unrelated random walks of the lengths that windows have; test_adf.py compares statistics, here are the residuals of a pair."""
+    """On unrelated random walks of the lengths that windows have; test_adf.py compares statistics, here are
+    the residuals of a pair.
+    """
     for seed in range(walks):
         rng = np.random.default_rng(seed)
         series = np.cumsum(rng.normal(size=(40, 120, 300)[seed % 3]))
         stat, pvalue, lags = adf_reference(series, criterion)
-        if adf(series, criterion) != (pytest.approx(stat, rel=1e-9, abs=1e-9), pytest.approx(pvalue, rel=1e-8, abs=1e-8), lags):
+        if adf(series, criterion) != (
+            pytest.approx(stat, rel=1e-9, abs=1e-9),
+            pytest.approx(pvalue, rel=1e-8, abs=1e-8),
+            lags,
+        ):
             return False
     return True
 
@@ -268,7 +323,9 @@ def hedged(values: Floats, fit: Callable[..., tuple[Floats, ...]]) -> float:
 
 @pytest.mark.parametrize("fit", [rolling_ols, rolling_huber, rolling_theil_sen])
 @at_ease
-@given(seed=SEEDS, scale_y=st.floats(0.01, 100.0), scale_x=st.floats(0.01, 100.0), shift=st.floats(-10.0, 10.0))
+@given(
+    seed=SEEDS, scale_y=st.floats(0.01, 100.0), scale_x=st.floats(0.01, 100.0), shift=st.floats(-10.0, 10.0)
+)
 def test_units_and_levels_of_each_leg_leave_the_hedged_z_alone(
     fit: Callable[..., tuple[Floats, ...]], seed: int, scale_y: float, scale_x: float, shift: float
 ) -> None:
@@ -279,9 +336,13 @@ def test_units_and_levels_of_each_leg_leave_the_hedged_z_alone(
 
 @at_ease
 @given(seed=SEEDS, scale=st.floats(0.01, 100.0), shift=st.floats(-10.0, 10.0))
-def test_a_common_unit_leaves_the_z_of_total_least_squares_alone(seed: int, scale: float, shift: float) -> None:
+def test_a_common_unit_leaves_the_z_of_total_least_squares_alone(
+    seed: int, scale: float, shift: float
+) -> None:
     values = legs(seed, 50, 0.01)
-    assert hedged(scale * values + shift, rolling_tls) == pytest.approx(hedged(values, rolling_tls), rel=1e-6, abs=1e-6)
+    assert hedged(scale * values + shift, rolling_tls) == pytest.approx(
+        hedged(values, rolling_tls), rel=1e-6, abs=1e-6
+    )
 
 
 @at_ease
@@ -337,8 +398,14 @@ def rows_of(measures: Measures) -> dict[tuple[object, ...], tuple[str, ...]]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 1_000), cuts=st.lists(st.integers(1, ROWS - 1), max_size=8), random=st.randoms(use_true_random=False))
-def test_all_methods_in_any_batches_with_pickles_between_give_the_rows_of_one(seed: int, cuts: list[int], random: object) -> None:
+@given(
+    seed=st.integers(0, 1_000),
+    cuts=st.lists(st.integers(1, ROWS - 1), max_size=8),
+    random=st.randoms(use_true_random=False),
+)
+def test_all_methods_in_any_batches_with_pickles_between_give_the_rows_of_one(
+    seed: int, cuts: list[int], random: object
+) -> None:
     symbol, row = np.tile(np.arange(SYMBOLS), ROWS), np.repeat(np.arange(ROWS), SYMBOLS)
     whole = rows_of(Measurer(SYMBOLS, STEP, PAIRS).update(bars(seed, symbol, row)))
     assert len({key[2] for key in whole if key[0] == "signals" and key[1] == 0}) == len(METHODS)
@@ -346,7 +413,9 @@ def test_all_methods_in_any_batches_with_pickles_between_give_the_rows_of_one(se
     reach = np.zeros(SYMBOLS, np.int64)
     for cut in [*sorted(cuts), ROWS]:
         to = np.array([cut if cut == ROWS else max(done, cut - random.randint(0, 10)) for done in reach])  # type: ignore[attr-defined]
-        cells = [(s, r) for s, (done, end) in enumerate(zip(reach, to, strict=True)) for r in range(done, end)]
+        cells = [
+            (s, r) for s, (done, end) in enumerate(zip(reach, to, strict=True)) for r in range(done, end)
+        ]
         of = np.array(cells, np.int64).reshape(-1, 2).T
         new = rows_of(measurer.update(bars(seed, *of)))
         assert not parts.keys() & new.keys()
@@ -360,8 +429,13 @@ def test_all_methods_in_any_batches_with_pickles_between_give_the_rows_of_one(se
 def test_the_unit_of_money_leaves_every_z_of_log_prices_alone(seed: int, scale: float) -> None:
     symbol, row = np.tile(np.arange(SYMBOLS), ROWS), np.repeat(np.arange(ROWS), SYMBOLS)
     one = bars(seed, symbol, row)
-    prices = {name: getattr(one, name) * np.where(symbol == 0, scale, 1.0) for name in ("open", "high", "low", "close")}
-    found, moved = (Measurer(SYMBOLS, STEP, PAIRS[:1]).update(each).signals for each in (one, replace(one, **prices)))
+    prices = {
+        name: getattr(one, name) * np.where(symbol == 0, scale, 1.0)
+        for name in ("open", "high", "low", "close")
+    }
+    found, moved = (
+        Measurer(SYMBOLS, STEP, PAIRS[:1]).update(each).signals for each in (one, replace(one, **prices))
+    )
     for name in ("zscore", "hedge_ratio", "correlation", "deviation"):
         assert getattr(moved, name) == pytest.approx(getattr(found, name), rel=1e-6, abs=1e-6, nan_ok=True)
 
@@ -370,4 +444,8 @@ def test_every_operator_is_the_same_on_any_tasks_in_any_order() -> None:
     values, ends = legs(7, 400), np.arange(REACH, 401)
     order = np.random.default_rng(7).permutation(len(ends))
     for operator, (first, second) in itertools.product(OPERATORS.values(), [(ends, order)]):
-        assert np.array_equal(operator(values, first, WINDOW)[:, second], operator(values, first[second], WINDOW), equal_nan=True)
+        assert np.array_equal(
+            operator(values, first, WINDOW)[:, second],
+            operator(values, first[second], WINDOW),
+            equal_nan=True,
+        )

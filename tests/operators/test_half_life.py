@@ -33,7 +33,15 @@ def test_a_long_series_shows_the_half_life_it_was_made_with(pull: float, bars: f
 
 @pytest.mark.parametrize(
     "series",
-    [[], [1.0, 2.0], np.full(50, 8.0), np.arange(50.0), np.exp(0.1 * np.arange(50)), [0.0, 1.0] * 20 + [0.3], [1.0, np.nan, 2.0, 0.5, 3.0]],
+    [
+        [],
+        [1.0, 2.0],
+        np.full(50, 8.0),
+        np.arange(50.0),
+        np.exp(0.1 * np.arange(50)),
+        [0.0, 1.0] * 20 + [0.3],
+        [1.0, np.nan, 2.0, 0.5, 3.0],
+    ],
     ids=["empty", "two", "constant", "straight", "explosive", "overshooting", "NaN"],
 )
 def test_a_series_that_does_not_return_has_no_half_life(series: list[float]) -> None:

@@ -26,7 +26,12 @@ def two_pass(y: Floats, x: Floats) -> tuple[float, float, float, float]:
     slope = (dx @ dy) / (dx @ dx)
     residuals = dy - slope * dx
     error = np.sqrt(residuals @ residuals / (len(y) - 2) / (dx @ dx))
-    return float(slope), float(wide_y.mean() - slope * wide_x.mean()), float(slope * (dx @ dy) / (dy @ dy)), float(error)
+    return (
+        float(slope),
+        float(wide_y.mean() - slope * wide_x.mean()),
+        float(slope * (dx @ dy) / (dy @ dy)),
+        float(error),
+    )
 
 
 def walks(seed: int, rows: int, sd: float = 1e-4, level: float = 11.0) -> Floats:
@@ -45,8 +50,12 @@ def test_a_line_is_found() -> None:
 
 def test_four_points_by_hand() -> None:
     # x̄ = ȳ = 2.5, Sxx = Syy = 5, Sxy = 2, Σe² = 5 − 0.4·2
-    slope, constant, r2, error = fits(np.array([[1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 4.0, 3.0]]), 4, np.array([4]))
-    assert (slope[0], constant[0], r2[0], error[0]) == pytest.approx((0.4, 1.5, 0.16, np.sqrt(4.2 / 2 / 5)), rel=1e-15)
+    slope, constant, r2, error = fits(
+        np.array([[1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 4.0, 3.0]]), 4, np.array([4])
+    )
+    assert (slope[0], constant[0], r2[0], error[0]) == pytest.approx(
+        (0.4, 1.5, 0.16, np.sqrt(4.2 / 2 / 5)), rel=1e-15
+    )
 
 
 def test_a_window_that_begins_before_the_first_column_or_ends_after_the_last_is_undefined() -> None:
@@ -71,7 +80,11 @@ def test_a_row_that_is_not_finite_makes_its_windows_undefined_and_no_others(bad:
     values = walks(3, 200)
     values[1, 90] = bad
     for column in fits(values, 30):
-        assert np.isnan(column[90:120]).all() and np.isfinite(column[29:90]).all() and np.isfinite(column[120:]).all()
+        assert (
+            np.isnan(column[90:120]).all()
+            and np.isfinite(column[29:90]).all()
+            and np.isfinite(column[120:]).all()
+        )
 
 
 def test_no_task_is_no_result() -> None:
@@ -88,7 +101,8 @@ def test_every_window_equals_statsmodels(window: int) -> None:
     slope, constant, r2, error = fits(values, window)
     for end in range(window, values.shape[1] + 1):
         y, x = values[:, end - window : end]
-        level, centre = y.mean(), x.mean()  # on levels the pseudo-inverse of statsmodels loses five digits to the condition number
+        # on levels the pseudo-inverse of statsmodels loses five digits to the condition number
+        level, centre = y.mean(), x.mean()
         fit = sm.OLS(y - level, sm.add_constant(x - centre)).fit()
         assert slope[end - 1] == pytest.approx(fit.params[1], rel=1e-9)
         assert constant[end - 1] == pytest.approx(level + fit.params[0] - fit.params[1] * centre, rel=1e-9)
@@ -122,11 +136,16 @@ def drifts_less_than(rows: int, bound: float) -> bool:
     values = walks(7, rows, 1e-5)
     window = 600
     columns = fits(values, window)
-    checked = np.unique(np.concatenate([np.arange(rows - 50, rows + 1), np.linspace(window, rows, 50).astype(int)]))
+    checked = np.unique(
+        np.concatenate([np.arange(rows - 50, rows + 1), np.linspace(window, rows, 50).astype(int)])
+    )
     worst = 0.0
     for end in checked:
         expected = two_pass(values[0, end - window : end], values[1, end - window : end])
-        worst = max(worst, *(abs(column[end - 1] / value - 1) for column, value in zip(columns, expected, strict=True)))
+        worst = max(
+            worst,
+            *(abs(column[end - 1] / value - 1) for column, value in zip(columns, expected, strict=True)),
+        )
     return worst < bound
 
 
@@ -171,11 +190,14 @@ def test_batches_and_starts_agree_bit_for_bit(seed: int, cut: int, begin: int) -
     window = 25
     whole = np.stack(fits(values, window))
     ends = np.arange(1, 121)
-    halves = np.concatenate([np.stack(fits(values, window, ends[:cut])), np.stack(fits(values, window, ends[cut:]))], axis=1)
+    halves = np.concatenate(
+        [np.stack(fits(values, window, ends[:cut])), np.stack(fits(values, window, ends[cut:]))], axis=1
+    )
     assert np.array_equal(whole, halves, equal_nan=True)
     later = np.stack(fits(np.ascontiguousarray(values[:, begin:]), window))
     assert np.array_equal(whole[:, begin + window - 1 :], later[:, window - 1 :])
-    assert np.array_equal(later, np.stack(fits(values[:, begin:], window)), equal_nan=True)  # a view is as good as a copy
+    # a view is as good as a copy
+    assert np.array_equal(later, np.stack(fits(values[:, begin:], window)), equal_nan=True)
 
 
 @given(seed=SEEDS)
@@ -185,5 +207,9 @@ def test_tasks_of_many_pairs_are_each_their_own(seed: int) -> None:
     y, x, window = rng.integers(0, 5, 20), rng.integers(0, 5, 20), rng.integers(2, 60, 20)
     end = rng.integers(60, 101, 20)
     together = np.stack(rolling_ols(values, y, x, end, window))
-    alone = [np.stack(rolling_ols(values, y[k : k + 1], x[k : k + 1], end[k : k + 1], window[k : k + 1])) for k in range(20)]
-    assert np.array_equal(together, np.concatenate(alone, axis=1), equal_nan=True)  # a window of 2 rows has no standard error
+    alone = [
+        np.stack(rolling_ols(values, y[k : k + 1], x[k : k + 1], end[k : k + 1], window[k : k + 1]))
+        for k in range(20)
+    ]
+    # a window of 2 rows has no standard error
+    assert np.array_equal(together, np.concatenate(alone, axis=1), equal_nan=True)

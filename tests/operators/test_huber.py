@@ -14,7 +14,10 @@ from operators.huber import NORMAL_MAD, TUNING, _optimum, rolling_huber
 
 def one(y: np.ndarray, x: np.ndarray) -> list[float]:
     rows = np.array([len(y)])
-    return [float(column[0]) for column in rolling_huber(np.stack((y, x)), np.array([0]), np.array([1]), rows, rows)]
+    return [
+        float(column[0])
+        for column in rolling_huber(np.stack((y, x)), np.array([0]), np.array([1]), rows, rows)
+    ]
 
 
 def walk(seed: int, n: int, raw: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +59,9 @@ def test_it_is_that_of_statsmodels_run_to_its_end(n: int, raw: bool) -> None:
 
 
 def test_windows_in_which_50_steps_are_not_enough_are_at_their_optimum_all_the_same() -> None:
-    """Rows on two levels: which ones count less is decided slowly. The hedge ratio after 50 steps was off by more than its standard error."""
+    """Rows on two levels: which ones count less is decided slowly. The hedge ratio after 50 steps was off by
+    more than its standard error.
+    """
     short = 0
     for seed in (4, 15, 27, 28, 31):
         rng = np.random.default_rng(seed)
@@ -82,9 +87,11 @@ def test_windows_in_which_50_steps_are_not_enough_are_at_their_optimum_all_the_s
 def test_the_estimating_equations_hold(seed: int, n: int, kind: str, scale: float, beta: float) -> None:
     rng = np.random.default_rng(seed)
     x = np.cumsum(rng.normal(0, 1.0, n))
-    errors = {"t": rng.standard_t(3, n), "cauchy": rng.standard_cauchy(n), "walk": np.cumsum(rng.normal(size=n))}.get(
-        kind, rng.normal(size=n)
-    )
+    errors = {
+        "t": rng.standard_t(3, n),
+        "cauchy": rng.standard_cauchy(n),
+        "walk": np.cumsum(rng.normal(size=n)),
+    }.get(kind, rng.normal(size=n))
     if kind == "jumps":
         errors = errors + (rng.random(n) < 0.3) * 20.0
     y = scale * (beta * x + errors)
@@ -92,14 +99,20 @@ def test_the_estimating_equations_hold(seed: int, n: int, kind: str, scale: floa
         y, x = np.round(y / scale), np.round(x)
     slope, constant, _, se = one(y, x)
     if np.isnan(slope):
-        assert np.ptp(x) == 0 or np.ptp(y) == 0 or len(statsmodels(y, x, maxiter=1_000).fit_history["params"]) > 1_000
+        assert (
+            np.ptp(x) == 0
+            or np.ptp(y) == 0
+            or len(statsmodels(y, x, maxiter=1_000).fit_history["params"]) > 1_000
+        )
     elif np.isnan(se):  # more than half of the rows lie on one line
         assert np.median(np.abs(y - constant - slope * x)) <= 1e-11 * np.abs(y).max()
     else:
         assert off(y, x, slope, constant) < 1e-9
 
 
-def test_more_than_half_of_the_rows_on_a_line_give_the_line_though_reweighting_would_take_thousands_of_steps_to_it() -> None:
+def test_more_than_half_of_the_rows_on_a_line_give_the_line_though_reweighting_would_take_thousands_of_steps_to_it() -> (
+    None
+):
     x = np.array([-2.0, -2, -2, -3, -1, -1, -1, -2, -2, -2])
     y = np.array([1.0, -1, -1, -2, 0, 0, 0, 0, -1, 0])  # seven on y = x + 1
     slope, constant, _, se = one(y, x)
@@ -145,7 +158,9 @@ def test_too_few_rows_are_undefined() -> None:
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 100), st.floats(-100, 100), st.floats(0.01, 100))
-def test_scales_and_shifts_of_the_legs_scale_it(seed: int, scale: float, shift: float, scale_x: float) -> None:
+def test_scales_and_shifts_of_the_legs_scale_it(
+    seed: int, scale: float, shift: float, scale_x: float
+) -> None:
     y, x = walk(seed, 40, raw=False)
     y, x = 1e4 * (y - y[0]), 1e4 * (x - x[0])
     slope, _, r2, _ = one(y, x)

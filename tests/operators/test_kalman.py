@@ -21,7 +21,9 @@ def legs(seed: int, n: int) -> np.ndarray:
     return np.stack((y, x))
 
 
-def run(kalman: HedgeKalman, values: np.ndarray, window: int, start: int, stop: int, filter: int = 0) -> Columns:
+def run(
+    kalman: HedgeKalman, values: np.ndarray, window: int, start: int, stop: int, filter: int = 0
+) -> Columns:
     """The filter over columns start … stop − 1."""
     end = np.arange(start, stop) + 1
     zeros = np.zeros(len(end), np.int64)
@@ -51,7 +53,9 @@ def test_it_is_the_filter_of_the_textbook(window: int, n: int) -> None:
     values = legs(window, n)
     slope, constant, r2, se, z = run(HedgeKalman(1, 5), values, window, 0, n)
     expected = textbook(values, window)
-    assert np.isnan([slope[: window - 1], constant[: window - 1], r2[: window - 1], se[: window - 1], z[: window - 1]]).all()
+    assert np.isnan(
+        [slope[: window - 1], constant[: window - 1], r2[: window - 1], se[: window - 1], z[: window - 1]]
+    ).all()
     for t, (of_slope, of_se, of_z) in expected.items():
         np.testing.assert_allclose([slope[t], se[t], z[t]], [of_slope, of_se, of_z], rtol=1e-7, atol=1e-7)
         rows = slice(t - window + 1, t + 1)
@@ -93,7 +97,9 @@ def test_cuts_and_resumes_change_nothing(seed: int, cuts: list[int]) -> None:
 
 
 @given(st.integers(0, 1_000), st.integers(60, 118))
-def test_rows_that_come_again_with_other_numbers_count_as_if_they_had_come_so_at_first(seed: int, since: int) -> None:
+def test_rows_that_come_again_with_other_numbers_count_as_if_they_had_come_so_at_first(
+    seed: int, since: int
+) -> None:
     values = legs(seed, 120)
     wrong = values.copy()
     wrong[:, since:] += 0.01
@@ -109,7 +115,9 @@ def test_filters_do_not_mind_each_other() -> None:
     first, second = legs(1, 80), legs(2, 80)
     run(kalman, first, 30, 0, 60, filter=0)
     run(kalman, second, 30, 0, 80, filter=1)
-    np.testing.assert_array_equal(run(kalman, first, 30, 60, 80, filter=0), [c[60:] for c in run(HedgeKalman(1, 5), first, 30, 0, 80)])
+    np.testing.assert_array_equal(
+        run(kalman, first, 30, 60, 80, filter=0), [c[60:] for c in run(HedgeKalman(1, 5), first, 30, 0, 80)]
+    )
 
 
 def test_it_begins_when_its_window_has_variance() -> None:

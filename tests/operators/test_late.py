@@ -1,4 +1,6 @@
-"""Trades that come behind the watermark: after them, every row is what it would have been had they come in time."""
+"""Trades that come behind the watermark: after them, every row is what it would have been had they come in
+time.
+"""
 
 import pickle
 from dataclasses import dataclass, field, fields
@@ -28,8 +30,12 @@ def pair(y: int, x: int, every: int) -> PairSpec:
 PAIRS = [pair(0, 1, 1), pair(2, 0, 3)]
 
 
-def rule(alert: int, metric: str, subject: int, side: int, level: float, only_stationary: bool = False) -> AlertSpec:
-    return AlertSpec(alert, metric, subject, side, level, level / 2 if metric == "zscore" else level, only_stationary)
+def rule(
+    alert: int, metric: str, subject: int, side: int, level: float, only_stationary: bool = False
+) -> AlertSpec:
+    return AlertSpec(
+        alert, metric, subject, side, level, level / 2 if metric == "zscore" else level, only_stationary
+    )
 
 
 RULES = [
@@ -54,7 +60,10 @@ class Line:
     builder: BarBuilder = field(default_factory=lambda: BarBuilder.of(SYMBOLS, TIMEFRAMES))
     steps: dict[int, tuple[Measurer, Watch]] = field(
         default_factory=lambda: {
-            length: (Measurer(SYMBOLS, length, PAIRS, stale_after=3), Watch(length, RULES, len(PAIRS), SYMBOLS, 0.2))
+            length: (
+                Measurer(SYMBOLS, length, PAIRS, stale_after=3),
+                Watch(length, RULES, len(PAIRS), SYMBOLS, 0.2),
+            )
             for length in TIMEFRAMES
         }
     )
@@ -72,24 +81,40 @@ class Line:
             watched = watch.update(measures)
             self.write("alerts", length, watched, watched.alert)
 
-    def write(self, table: str, length: int, columns: object, subject: np.ndarray, method: np.ndarray | None = None) -> None:
+    def write(
+        self, table: str, length: int, columns: object, subject: np.ndarray, method: np.ndarray | None = None
+    ) -> None:
         names = [column.name for column in fields(columns) if column.name not in ("watermark", "stage")]  # type: ignore[arg-type]
         method = np.zeros(len(subject), np.int32) if method is None else method
-        keys = [(table, length, *key) for key in zip(columns.ts.tolist(), subject.tolist(), method.tolist(), strict=True)]  # type: ignore[attr-defined]
+        keys = [
+            (table, length, *key)
+            for key in zip(columns.ts.tolist(), subject.tolist(), method.tolist(), strict=True)
+        ]  # type: ignore[attr-defined]
         assert len(set(keys)) == len(keys), "a row twice in one batch"
         whole = zip(*(getattr(columns, name).tolist() for name in names), strict=True)
         self.rows |= dict(
-            zip(keys, [tuple(None if isinstance(cell, float) and isnan(cell) else cell for cell in row) for row in whole], strict=True)
+            zip(
+                keys,
+                [
+                    tuple(None if isinstance(cell, float) and isnan(cell) else cell for cell in row)
+                    for row in whole
+                ],
+                strict=True,
+            )
         )
 
     def pickled(self) -> "Line":
-        return Line(pickle.loads(pickle.dumps(self.builder)), pickle.loads(pickle.dumps(self.steps)), self.rows)
+        return Line(
+            pickle.loads(pickle.dumps(self.builder)), pickle.loads(pickle.dumps(self.steps)), self.rows
+        )
 
     def table(self, name: str) -> dict[Key, Row]:
         return {key: row for key, row in self.rows.items() if key[0] == name}
 
 
-def some(symbol: Longs, ts: Longs, price: Floats, after_hole: Longs, chosen: Longs, watermark: Longs) -> Trades:
+def some(
+    symbol: Longs, ts: Longs, price: Floats, after_hole: Longs, chosen: Longs, watermark: Longs
+) -> Trades:
     n = len(chosen)
     return Trades(
         symbol=symbol[chosen].astype(np.int32),
@@ -105,25 +130,42 @@ def some(symbol: Longs, ts: Longs, price: Floats, after_hole: Longs, chosen: Lon
 
 
 def same_alerts(ours: dict[Key, Row], theirs: dict[Key, Row]) -> None:
-    """All of their rows; what else there is corrects a row that was taken back, and tells the state that they have."""
+    """All of their rows; what else there is corrects a row that was taken back, and tells the state that they
+    have.
+    """
     ACTIVE, VALUE = 3, 2
     for key, row in theirs.items():
         mine = ours[key]
         assert (mine[:VALUE], mine[ACTIVE:]) == (row[:VALUE], row[ACTIVE:])
-        assert mine[VALUE] in (row[VALUE], None)  # a minute between two closes after one without a value no longer knows the value before
+        # a minute between two closes after one without a value no longer knows the value before
+        assert mine[VALUE] in (row[VALUE], None)
     for key in ours.keys() - theirs.keys():
-        before = [other for other in theirs if (other[1], other[3]) == (key[1], key[3]) and other[2] <= key[2]]
-        assert ours[key][ACTIVE] == (theirs[max(before, key=lambda other: other[2])][ACTIVE] if before else False)
+        before = [
+            other for other in theirs if (other[1], other[3]) == (key[1], key[3]) and other[2] <= key[2]
+        ]
+        assert ours[key][ACTIVE] == (
+            theirs[max(before, key=lambda other: other[2])][ACTIVE] if before else False
+        )
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 25), st.sampled_from([0.5, 3.0, 30.0]), st.sampled_from([0.0, 0.05]))
-def test_whatever_comes_late_every_row_is_as_if_it_had_come_in_time(seed: int, batches: int, ahead_s: float, holes: float) -> None:
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 25),
+    st.sampled_from([0.5, 3.0, 30.0]),
+    st.sampled_from([0.0, 0.05]),
+)
+def test_whatever_comes_late_every_row_is_as_if_it_had_come_in_time(
+    seed: int, batches: int, ahead_s: float, holes: float
+) -> None:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(5, 250))
     symbol = np.concatenate((np.arange(SYMBOLS), rng.integers(0, SYMBOLS, n)))
-    ts = np.concatenate((np.arange(SYMBOLS) * 100_000, np.sort(rng.integers(SECOND_US, END_S * SECOND_US, n))))
-    ts += (rng.random(len(ts)) < 0.05) * rng.integers(-2 * SECOND_US, 1, len(ts)) * (ts > 4 * SECOND_US)  # ids and times disagree
+    ts = np.concatenate(
+        (np.arange(SYMBOLS) * 100_000, np.sort(rng.integers(SECOND_US, END_S * SECOND_US, n)))
+    )
+    # ids and times disagree
+    ts += (rng.random(len(ts)) < 0.05) * rng.integers(-2 * SECOND_US, 1, len(ts)) * (ts > 4 * SECOND_US)
     price = rng.integers(8, 30, len(ts)).astype(np.float64)
     columns = symbol, ts, price, rng.random(len(ts)) < holes
     end = np.full(SYMBOLS, END_S * SECOND_US)
@@ -174,7 +216,9 @@ def test_rows_that_a_late_trade_does_not_reach_are_not_written_again() -> None:
     line.update(some(*walk(SYMBOLS, 200), late, np.full(SYMBOLS, 200 * SECOND_US)))
     assert {key[2] // SECOND_US for key in line.table("bars") if key[1] == SECOND_US} == set(range(150, 200))
     assert {key[3] for key in line.table("bars")} == {1}
-    assert {(key[2] // SECOND_US, key[3]) for key in line.table("signals") if key[1] == SECOND_US} == {(t, 0) for t in range(150, 200)}
+    assert {(key[2] // SECOND_US, key[3]) for key in line.table("signals") if key[1] == SECOND_US} == {
+        (t, 0) for t in range(150, 200)
+    }
 
 
 def test_a_trade_too_late_to_measure_all_again_leaves_the_oldest_rows_as_they_were() -> None:
@@ -202,7 +246,21 @@ def test_an_episode_that_rested_on_a_missing_trade_is_taken_back() -> None:
         n, close = len(closes), np.array(closes)
         ts = np.arange(start, start + n) * SECOND_US
         ones, one = np.ones(n), np.ones(n, np.int64)
-        return Bars(np.zeros(n, np.int32), one * SECOND_US, ts, close, close, close, close, ones, ones, one, ones, ones > 0, ts[-1:])
+        return Bars(
+            np.zeros(n, np.int32),
+            one * SECOND_US,
+            ts,
+            close,
+            close,
+            close,
+            close,
+            ones,
+            ones,
+            one,
+            ones,
+            ones > 0,
+            ts[-1:],
+        )
 
     first = watch.update(measurer.update(bars(0, [5.0, 10.0, 10.0])))
     assert (first.ts.tolist(), first.active.tolist()) == ([2 * SECOND_US], [True])

@@ -1,4 +1,6 @@
-"""Measures of a timeframe: by hand, each row against a fresh fit on its windows and statsmodels, and however the bars are cut."""
+"""Measures of a timeframe: by hand, each row against a fresh fit on its windows and statsmodels, and however
+the bars are cut.
+"""
 
 import itertools
 import pickle
@@ -38,7 +40,9 @@ PAIR = PairSpec(
 RAW = replace(PAIR, y=2, log_prices=False, correlation_of_returns=False, adf_lags=1, adf_every=7)
 PAIRS = [PAIR, RAW]
 SIDE_BY_SIDE = replace(
-    PAIR, methods=("kalman", "tls", OLS, *(name for name in METHODS if name not in ("kalman", "tls", OLS))), adf_lags="bic"
+    PAIR,
+    methods=("kalman", "tls", OLS, *(name for name in METHODS if name not in ("kalman", "tls", OLS))),
+    adf_lags="bic",
 )
 SEVERAL = [replace(RAW, methods=("huber", "kalman")), SIDE_BY_SIDE, PAIR]
 
@@ -51,7 +55,13 @@ def market(seed: int = 1) -> tuple[Floats, Flags]:
     return closes, rng.random((SYMBOLS, ROWS)) < 0.05
 
 
-def bars(closes: Floats, incomplete: Flags, cells: list[tuple[int, int]], stage: int = LIVE, untraded: Flags | None = None) -> Bars:
+def bars(
+    closes: Floats,
+    incomplete: Flags,
+    cells: list[tuple[int, int]],
+    stage: int = LIVE,
+    untraded: Flags | None = None,
+) -> Bars:
     """Bars of these (symbol, row), with a trade in each that is not `untraded` (symbols, rows)."""
     symbol, row = np.array(cells, np.int64).reshape(-1, 2).T
     close, n = closes[symbol, row], len(row)
@@ -93,13 +103,19 @@ def test_a_pair_has_a_row_when_both_legs_have_the_bar_and_no_other_symbol_is_wai
     measurer = Measurer(SYMBOLS, STEP, [PAIR])
     closes, incomplete = market()
     assert len(measurer.update(bars(closes, incomplete, [(0, 0), (0, 1), (0, 2)])).signals.ts) == 0
-    assert (measurer.update(bars(closes, incomplete, [(1, 1), (1, 2)])).signals.ts // STEP - FIRST).tolist() == [1, 2]
-    assert (measurer.update(bars(closes, incomplete, [(0, 3), (1, 3)])).signals.ts // STEP - FIRST).tolist() == [3]
+    assert (
+        measurer.update(bars(closes, incomplete, [(1, 1), (1, 2)])).signals.ts // STEP - FIRST
+    ).tolist() == [1, 2]
+    assert (
+        measurer.update(bars(closes, incomplete, [(0, 3), (1, 3)])).signals.ts // STEP - FIRST
+    ).tolist() == [3]
 
 
 def test_every_bar_has_a_row_of_activity() -> None:
     activity = whole().activity
-    assert sorted(zip(activity.symbol.tolist(), (activity.ts // STEP - FIRST).tolist(), strict=True)) == sorted(everything())
+    assert sorted(
+        zip(activity.symbol.tolist(), (activity.ts // STEP - FIRST).tolist(), strict=True)
+    ) == sorted(everything())
 
 
 def test_tests_come_where_the_bar_index_is_a_multiple_and_are_undefined_until_the_window_is_full() -> None:
@@ -171,18 +187,28 @@ def test_signals_equal_a_fresh_fit_on_every_window(number: int) -> None:
         if row >= pair.hedge - 1:
             ys, xs = (f[leg, row - pair.hedge + 1 : row + 1] for leg in (pair.y, pair.x))
             slope, constant = np.polyfit(xs, ys, 1)
-            assert (signals.hedge_ratio[k], signals.intercept[k]) == (pytest.approx(slope, rel=1e-9), pytest.approx(constant, rel=1e-9))
+            assert (signals.hedge_ratio[k], signals.intercept[k]) == (
+                pytest.approx(slope, rel=1e-9),
+                pytest.approx(constant, rel=1e-9),
+            )
             assert signals.r2[k] == pytest.approx(np.corrcoef(ys, xs)[0, 1] ** 2, rel=1e-9)
-            assert signals.hedge_ratio_se[k] == pytest.approx(sm.OLS(ys, sm.add_constant(xs)).fit().bse[1], rel=1e-7)
+            assert signals.hedge_ratio_se[k] == pytest.approx(
+                sm.OLS(ys, sm.add_constant(xs)).fit().bse[1], rel=1e-7
+            )
             assert np.isnan(signals.innovation_z[k])  # a filter's
             spread = (ys - slope * xs)[-pair.zscore :]
             deviation = spread[-1] - spread.mean()
             assert signals.deviation[k] == pytest.approx(deviation, rel=1e-7, abs=1e-12)
             assert signals.zscore[k] == pytest.approx(deviation / spread.std(ddof=1), rel=1e-7, abs=1e-9)
         else:
-            assert np.isnan([signals.hedge_ratio[k], signals.zscore[k], signals.edge_bps[k], signals.hedge_ratio_se[k]]).all()
+            assert np.isnan(
+                [signals.hedge_ratio[k], signals.zscore[k], signals.edge_bps[k], signals.hedge_ratio_se[k]]
+            ).all()
         if row >= pair.correlation:
-            series = [f[leg, row - pair.correlation + 1 - pair.correlation_of_returns : row + 1] for leg in (pair.y, pair.x)]
+            series = [
+                f[leg, row - pair.correlation + 1 - pair.correlation_of_returns : row + 1]
+                for leg in (pair.y, pair.x)
+            ]
             a, b = (np.diff(s) if pair.correlation_of_returns else s for s in series)
             assert signals.correlation[k] == pytest.approx(np.corrcoef(a, b)[0, 1], rel=1e-7)
 
@@ -199,18 +225,30 @@ def test_tests_equal_statsmodels_and_the_share_is_counted_over_them(number: int)
         if row < pair.adf - 1:
             continue
         ys, xs = (f[leg, row - pair.adf + 1 : row + 1] for leg in (pair.y, pair.x))
-        (slope,) = measures.signals.hedge_ratio[(measures.signals.pair == number) & (measures.signals.ts == tests.ts[k])]
+        (slope,) = measures.signals.hedge_ratio[
+            (measures.signals.pair == number) & (measures.signals.ts == tests.ts[k])
+        ]
         spread = ys - slope * xs
-        fixed = {"maxlag": pair.adf_lags, "autolag": None} if isinstance(pair.adf_lags, int) else {"autolag": "aic"}
+        fixed = (
+            {"maxlag": pair.adf_lags, "autolag": None}
+            if isinstance(pair.adf_lags, int)
+            else {"autolag": "aic"}
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             stat, pvalue, lags = adfuller(spread - spread.mean(), regression="c", **fixed)[:3]
             coint_stat, coint_pvalue, _ = coint(ys - ys.mean(), xs - xs.mean(), trend="c", autolag="aic")
             reversed_pvalue = coint(xs - xs.mean(), ys - ys.mean(), trend="c", autolag="aic")[1]
             both = coint_johansen(np.stack((ys - ys[0], xs - xs[0]), axis=1), 0, 1)
-        assert (tests.adf_stat[k], tests.adf_pvalue[k]) == (pytest.approx(stat, rel=1e-7), pytest.approx(pvalue, rel=1e-6, abs=1e-12))
+        assert (tests.adf_stat[k], tests.adf_pvalue[k]) == (
+            pytest.approx(stat, rel=1e-7),
+            pytest.approx(pvalue, rel=1e-6, abs=1e-12),
+        )
         assert tests.adf_lags[k] == lags
-        assert (tests.coint_stat[k], tests.coint_pvalue[k]) == (pytest.approx(coint_stat, rel=1e-7), pytest.approx(coint_pvalue, rel=1e-6))
+        assert (tests.coint_stat[k], tests.coint_pvalue[k]) == (
+            pytest.approx(coint_stat, rel=1e-7),
+            pytest.approx(coint_pvalue, rel=1e-6),
+        )
         assert tests.coint_pvalue_reversed[k] == pytest.approx(reversed_pvalue, rel=1e-6)
         assert tests.coint_pvalue_reversed[k] == engle_granger(xs, ys)[1]
         assert (tests.johansen_trace[k], tests.johansen_max_eig[k]) == (
@@ -218,14 +256,21 @@ def test_tests_equal_statsmodels_and_the_share_is_counted_over_them(number: int)
             pytest.approx(both.lr2[0], rel=1e-6),
         )
         assert (tests.johansen_trace[k], tests.johansen_max_eig[k]) == johansen(ys, xs)
-        assert (tests.shin_stat[k], tests.variance_ratio[k]) == (shin(ys, xs), pytest.approx(variance_ratio(spread), rel=1e-6, nan_ok=True))
+        assert (tests.shin_stat[k], tests.variance_ratio[k]) == (
+            shin(ys, xs),
+            pytest.approx(variance_ratio(spread), rel=1e-6, nan_ok=True),
+        )
         assert tests.half_life[k] == pytest.approx(half_life(spread), rel=1e-6, nan_ok=True)
         passed.append(coint_pvalue < PASSED_PVALUE)
         shares.append(np.mean(passed[-TESTS:]) if len(passed) >= TESTS else 0.0)
         failed = next((back for back, ok in enumerate(reversed(passed)) if ok), len(passed))
-        assert tests.broken[k] == pytest.approx(failed if max(shares) >= STATIONARY_SHARE else np.nan, nan_ok=True)
+        assert tests.broken[k] == pytest.approx(
+            failed if max(shares) >= STATIONARY_SHARE else np.nan, nan_ok=True
+        )
         expected = np.mean(passed[-TESTS:]) if len(passed) >= TESTS else np.nan
-        assert tests.coint_share[k] == pytest.approx(expected, nan_ok=True) and tests.stationary[k] == (expected >= 0.5)
+        assert tests.coint_share[k] == pytest.approx(expected, nan_ok=True) and tests.stationary[k] == (
+            expected >= 0.5
+        )
 
 
 def side_by_side(measurer: Measurer, cuts: list[int]) -> tuple[list[Measures], Floats]:
@@ -240,11 +285,21 @@ def side_by_side(measurer: Measurer, cuts: list[int]) -> tuple[list[Measures], F
 @pytest.mark.parametrize("cuts", [[], [30, 31, 90]], ids=["whole", "in batches with pickles between"])
 def test_each_method_of_a_pair_has_a_row_and_it_is_that_of_its_operator(cuts: list[int]) -> None:
     measures, f = side_by_side(Measurer(SYMBOLS, STEP, SEVERAL), cuts)
-    signals = {name: np.concatenate([getattr(m.signals, name) for m in measures]) for name in (c.name for c in fields(measures[0].signals))}
+    signals = {
+        name: np.concatenate([getattr(m.signals, name) for m in measures])
+        for name in (c.name for c in fields(measures[0].signals))
+    }
     full = np.arange(1, ROWS + 1)
     y, x, window = np.zeros(ROWS, np.int64), np.ones(ROWS, np.int64), np.full(ROWS, PAIR.hedge)
-    defaults = {name: {option.name: np.full(ROWS, option.default) for option in method.options} for name, method in METHODS.items()}
-    expected = {name: method.fit(f, y, x, full, window, **defaults[name]) for name, method in METHODS.items() if not method.remembers}
+    defaults = {
+        name: {option.name: np.full(ROWS, option.default) for option in method.options}
+        for name, method in METHODS.items()
+    }
+    expected = {
+        name: method.fit(f, y, x, full, window, **defaults[name])
+        for name, method in METHODS.items()
+        if not method.remembers
+    }
     expected["kalman"] = HedgeKalman(1, STEP).update(f, y, y, x, full, window, (FIRST + full - 1) * STEP)
     assert set(SIDE_BY_SIDE.methods) == set(expected) == set(METHODS)
     for number, method in enumerate(SIDE_BY_SIDE.methods):
@@ -261,9 +316,13 @@ def test_each_method_of_a_pair_has_a_row_and_it_is_that_of_its_operator(cuts: li
             np.testing.assert_array_equal(signals[name][of], column, err_msg=f"{method} {name}")
         assert np.isfinite(signals["hedge_ratio"][of][PAIR.hedge - 1 :]).all()
         z = spread_zscore(f, y, x, full, np.full(ROWS, PAIR.zscore), expected[method].hedge_ratio)
-        for name, column in zip(("spread", "spread_mean", "spread_std", "deviation", "zscore"), z, strict=True):
+        for name, column in zip(
+            ("spread", "spread_mean", "spread_std", "deviation", "zscore"), z, strict=True
+        ):
             np.testing.assert_array_equal(signals[name][of], column, err_msg=f"{method} {name}")
-    assert np.isfinite(signals["innovation_z"][(signals["pair"] == 1) & (signals["method"] == 0)][PAIR.hedge :]).all()
+    assert np.isfinite(
+        signals["innovation_z"][(signals["pair"] == 1) & (signals["method"] == 0)][PAIR.hedge :]
+    ).all()
 
 
 def test_each_methods_spread_is_tested_and_cointegration_with_ols_alone() -> None:
@@ -273,22 +332,37 @@ def test_each_methods_spread_is_tested_and_cointegration_with_ols_alone() -> Non
     for number, method in enumerate(SIDE_BY_SIDE.methods):
         of = tests.rows((tests.pair == 1) & (tests.method == number))
         assert of.ts.tolist() == alone.ts.tolist()
-        only_ols = ("coint_stat", "coint_pvalue", "coint_share", "coint_pvalue_reversed", "johansen_trace", "johansen_max_eig", "shin_stat")
+        only_ols = (
+            "coint_stat",
+            "coint_pvalue",
+            "coint_share",
+            "coint_pvalue_reversed",
+            "johansen_trace",
+            "johansen_max_eig",
+            "shin_stat",
+        )
         for name in (*only_ols, "broken", "stationary"):
             column = getattr(of, name)
             if method == OLS:
                 np.testing.assert_array_equal(column, getattr(alone, name), err_msg=name)
             else:
-                assert not (column.any() if name == "stationary" else np.isfinite(column).any()), (method, name)
+                assert not (column.any() if name == "stationary" else np.isfinite(column).any()), (
+                    method,
+                    name,
+                )
         for k, ts in enumerate(of.ts.tolist()):
             end = ts // STEP - FIRST + 1
             if end < PAIR.adf:
                 assert np.isnan([of.adf_stat[k], of.half_life[k], of.variance_ratio[k]]).all()
                 continue
-            (slope,) = signals.hedge_ratio[(signals.pair == 1) & (signals.method == number) & (signals.ts == ts)]
+            (slope,) = signals.hedge_ratio[
+                (signals.pair == 1) & (signals.method == number) & (signals.ts == ts)
+            ]
             spread = spread_series(f[0, end - PAIR.adf : end], f[1, end - PAIR.adf : end], slope)
             assert (of.adf_stat[k], of.adf_pvalue[k], of.adf_lags[k]) == adf(spread, "bic")
-            np.testing.assert_array_equal([of.half_life[k], of.variance_ratio[k]], [half_life(spread), variance_ratio(spread)])
+            np.testing.assert_array_equal(
+                [of.half_life[k], of.variance_ratio[k]], [half_life(spread), variance_ratio(spread)]
+            )
 
 
 @pytest.mark.parametrize("back", [1, 3, 60, 150])
@@ -304,10 +378,15 @@ def test_bars_that_come_again_leave_every_method_as_if_they_had_always_been_so(b
 
 
 def test_a_leg_that_comes_long_after_the_other_has_no_row_that_is_undefined_and_complete() -> None:
-    """A recording by symbol: the first leg's bars were forgotten when the second one's came, and rows on them said that they are complete."""
+    """A recording by symbol: the first leg's bars were forgotten when the second one's came, and rows on them
+    said that they are complete.
+    """
     n = 1_200
     closes = np.exp(0.01 * np.random.default_rng(3).normal(size=(SYMBOLS, n)).cumsum(axis=1))
-    measurer, good = Measurer(SYMBOLS, STEP, [replace(PAIR, adf_every=10_000)]), np.zeros((SYMBOLS, n), np.bool_)
+    measurer, good = (
+        Measurer(SYMBOLS, STEP, [replace(PAIR, adf_every=10_000)]),
+        np.zeros((SYMBOLS, n), np.bool_),
+    )
     for start in range(0, n, 100):
         measurer.update(bars(closes, good, [(0, row) for row in range(start, start + 100)]))
     signals = measurer.update(bars(closes, good, [(1, row) for row in range(n)])).signals
@@ -318,7 +397,9 @@ def test_a_leg_that_comes_long_after_the_other_has_no_row_that_is_undefined_and_
 
 def test_activity_says_how_much_of_its_longest_window_is_incomplete() -> None:
     activity, (_, incomplete) = whole().activity, market()
-    for symbol, ts, found in zip(activity.symbol.tolist(), activity.ts.tolist(), activity.incomplete.tolist(), strict=True):
+    for symbol, ts, found in zip(
+        activity.symbol.tolist(), activity.ts.tolist(), activity.incomplete.tolist(), strict=True
+    ):
         row = ts // STEP - FIRST
         assert found == incomplete[symbol, max(row - 120, 0) : row + 1].sum() / 121
 
@@ -328,7 +409,9 @@ def test_activity_says_how_much_of_its_longest_window_is_incomplete() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.sampled_from([PAIRS, SEVERAL]))
-def test_any_batches_with_pickles_between_give_the_rows_of_one(seed: int, batches: int, pairs: list[PairSpec]) -> None:
+def test_any_batches_with_pickles_between_give_the_rows_of_one(
+    seed: int, batches: int, pairs: list[PairSpec]
+) -> None:
     rng = np.random.default_rng(seed)
     closes, incomplete = market(seed % 100)
     reach = np.zeros(SYMBOLS, np.int64)
@@ -345,15 +428,21 @@ def test_any_batches_with_pickles_between_give_the_rows_of_one(seed: int, batche
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, ROWS - 1), max_size=4), st.integers(1, 6))
-def test_a_row_is_stale_after_so_many_bars_of_a_leg_without_a_trade_whatever_the_batches(seed: int, cuts: list[int], after: int) -> None:
+def test_a_row_is_stale_after_so_many_bars_of_a_leg_without_a_trade_whatever_the_batches(
+    seed: int, cuts: list[int], after: int
+) -> None:
     rng = np.random.default_rng(seed)
     untraded = np.repeat(rng.random((SYMBOLS, ROWS)) < 0.5, 4, axis=1)[:, :ROWS]  # runs of four and more
     untraded[:, 0] = False
     measurer = Measurer(SYMBOLS, STEP, [PAIR], after)
     for start, end in itertools.pairwise([0, *sorted(set(cuts)), ROWS]):
-        found = measurer.update(bars(*market(), everything()[start * SYMBOLS : end * SYMBOLS], untraded=untraded))
+        found = measurer.update(
+            bars(*market(), everything()[start * SYMBOLS : end * SYMBOLS], untraded=untraded)
+        )
         measurer = pickle.loads(pickle.dumps(measurer))
-        for symbol, ts, stale in zip(found.activity.symbol, found.activity.ts, found.activity.stale, strict=True):
+        for symbol, ts, stale in zip(
+            found.activity.symbol, found.activity.ts, found.activity.stale, strict=True
+        ):
             row = int(ts) // STEP - FIRST
             assert stale == untraded[symbol, max(row - after, 0) : row + 1].all()
         for ts, stale in zip(found.signals.ts, found.signals.stale, strict=True):
@@ -366,7 +455,9 @@ def test_a_leg_that_stood_still_longer_than_the_windows_are_is_stale_after_a_res
     untraded[0, 1:] = True
     measurer = Measurer(SYMBOLS, STEP, [PAIR], stale_after=ROWS // 2)
     for row in range(ROWS):
-        signals = measurer.update(bars(*market(), [(symbol, row) for symbol in range(SYMBOLS)], untraded=untraded)).signals
+        signals = measurer.update(
+            bars(*market(), [(symbol, row) for symbol in range(SYMBOLS)], untraded=untraded)
+        ).signals
         assert signals.stale.tolist() == [row > ROWS // 2]
         measurer = pickle.loads(pickle.dumps(measurer))
 

@@ -48,18 +48,28 @@ def test_of_prices_in_ticks_of_which_many_slopes_are_equal(rows: int, decimals: 
     [
         pytest.param(2.0 * np.arange(300) + 1, np.arange(300.0), id="a line"),
         pytest.param(np.full(300, 7.0), np.arange(300.0), id="a leg that does not move"),
-        pytest.param(np.where(np.arange(400) < 300, 5.0, np.arange(400.0)), np.arange(400.0), id="half of the slopes are 0"),
-        pytest.param(-np.where(np.arange(400) < 300, 5.0, np.arange(400.0)), np.arange(400.0), id="the same downwards"),
+        pytest.param(
+            np.where(np.arange(400) < 300, 5.0, np.arange(400.0)),
+            np.arange(400.0),
+            id="half of the slopes are 0",
+        ),
+        pytest.param(
+            -np.where(np.arange(400) < 300, 5.0, np.arange(400.0)), np.arange(400.0), id="the same downwards"
+        ),
         pytest.param(np.arange(300.0) / 3.0, np.arange(300.0), id="thirds, which no double is"),
         pytest.param(np.arange(300) % 2, np.arange(300) // 150, id="x takes two values"),
-        pytest.param(np.where(np.arange(401) == 200, 1.0, 0.0), np.arange(401.0), id="but for one row all is 0"),
+        pytest.param(
+            np.where(np.arange(401) == 200, 1.0, 0.0), np.arange(401.0), id="but for one row all is 0"
+        ),
         pytest.param(np.repeat(np.arange(150.0), 2), np.repeat(np.arange(150.0), 2), id="each point twice"),
         pytest.param(1e300 * np.sin(np.arange(300.0)), np.arange(300.0), id="slopes near the largest double"),
         pytest.param(1e-300 * np.sin(np.arange(300.0)), np.arange(300.0), id="slopes near 0 on either side"),
     ],
 )
 def test_of_degenerate_points(y: np.ndarray, x: np.ndarray) -> None:
-    assert median_slope(y.astype(float), x.astype(float)) == pytest.approx(of_all(y.astype(float), x.astype(float)), rel=1e-12, abs=1e-280)
+    assert median_slope(y.astype(float), x.astype(float)) == pytest.approx(
+        of_all(y.astype(float), x.astype(float)), rel=1e-12, abs=1e-280
+    )
 
 
 def test_an_even_number_of_slopes_of_which_the_middle_two_are_far_apart_gives_their_mean() -> None:
@@ -79,7 +89,9 @@ def test_of_points_on_any_grid(rows: int, width: int, height: int, seed: int) ->
 
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.floats(-1e3, 1e3))
-def test_of_points_whose_differences_are_rounded_to_within_rounding(seed: int, scale_x: float, scale_y: float, shift: float) -> None:
+def test_of_points_whose_differences_are_rounded_to_within_rounding(
+    seed: int, scale_x: float, scale_y: float, shift: float
+) -> None:
     rng = np.random.default_rng(seed)
     x = scale_x * rng.standard_cauchy(200)
     y = shift * x + scale_y * rng.standard_cauchy(200)
@@ -93,7 +105,9 @@ def test_points_that_all_have_the_same_x_have_no_slope() -> None:
 
 @pytest.mark.parametrize("rows", [20_000, METHODS["theil_sen"].longest_window])
 def test_of_the_longest_windows_as_many_slopes_lie_below_as_above(rows: int) -> None:
-    """All slopes would be hundreds of millions: those of every point to the points `step` rows on are a large sample of them."""
+    """All slopes would be hundreds of millions: those of every point to the points `step` rows on are a large
+    sample of them.
+    """
     y, x = legs(1, rows)
     slope = median_slope(y, x)
     below = above = 0

@@ -1,4 +1,6 @@
-"""The registry of methods: each has a function, sensible options, and rows in the documentation and the example."""
+"""The registry of methods: each has a function, sensible options, and rows in the documentation and the
+example.
+"""
 
 from pathlib import Path
 
@@ -30,7 +32,11 @@ def test_a_method_gives_a_line_and_what_it_has_beside_in_columns_of_the_table(me
     tasks = np.zeros(31, np.int64), np.ones(31, np.int64), ends, np.full(31, 30)
     options = {option.name: np.full(31, option.default, option.kind) for option in method.options}
     fit = method.fit
-    line = fit(1, 1).update(values, tasks[0], *tasks, ends, **options) if method.remembers else fit(values, *tasks, **options)
+    line = (
+        fit(1, 1).update(values, tasks[0], *tasks, ends, **options)
+        if method.remembers
+        else fit(values, *tasks, **options)
+    )
     assert {"hedge_ratio", "intercept", "r2"} <= set(line._fields) <= set(Filtered._fields)
     assert all(column.shape == (31,) and np.isfinite(column[1:]).all() for column in line)
     assert ("hedge_ratio_se" in line._fields) == (method.error != "–")
@@ -45,7 +51,9 @@ def test_an_option_has_a_default_in_its_range(option: Option) -> None:
 @EACH
 def test_a_method_has_its_row_in_the_documentation(method: Method) -> None:
     text = (ROOT / "docs/statistics.md").read_text(encoding="utf-8")
-    assert f"\n| `{method.name}` | {method.line} | {method.error} | {method.equal_to} | {method.use} |\n" in text
+    assert (
+        f"\n| `{method.name}` | {method.line} | {method.error} | {method.equal_to} | {method.use} |\n" in text
+    )
     for option in method.options:
         numbers = f"{option.least:,} to {option.most:,} | {option.default:,}"
         assert f"\n| `hedge.{option.name}` | `{method.name}` | {numbers} | {option.meaning} |\n" in text
@@ -62,6 +70,11 @@ def test_the_example_names_the_method_its_options_and_what_it_refuses(method: Me
 
 
 def test_the_documentation_has_no_method_and_no_option_that_is_not_there() -> None:
-    section = (ROOT / "docs/statistics.md").read_text(encoding="utf-8").split("## Hedge ratio\n")[1].split("\n## ")[0]
+    section = (
+        (ROOT / "docs/statistics.md")
+        .read_text(encoding="utf-8")
+        .split("## Hedge ratio\n")[1]
+        .split("\n## ")[0]
+    )
     names = [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")]
     assert names == [*METHODS, *(f"hedge.{name}" for name in OPTIONS)]

@@ -34,12 +34,23 @@ def test_what_only_a_pair_has_is_asked_of_pairs_only(metric: Metric) -> None:
 def test_a_metric_has_its_row_in_the_documentation(metric: Metric) -> None:
     waits = "the next test" if metric.tested else "the next bar"
     needs = metric.complete + (", no stale leg" if metric.not_while_stale else "")
-    cells = f"`{metric.name}`", metric.subject, metric.unit, ", ".join(metric.sides), metric.level.what, waits, needs, metric.meaning
+    cells = (
+        f"`{metric.name}`",
+        metric.subject,
+        metric.unit,
+        ", ".join(metric.sides),
+        metric.level.what,
+        waits,
+        needs,
+        metric.meaning,
+    )
     assert f"\n| {' | '.join(cells)} |\n" in (ROOT / "docs/statistics.md").read_text(encoding="utf-8")
 
 
 def test_the_documentation_has_no_metric_that_is_not_there() -> None:
-    section = (ROOT / "docs/statistics.md").read_text(encoding="utf-8").split("## Alerts\n")[1].split("\n## ")[0]
+    section = (
+        (ROOT / "docs/statistics.md").read_text(encoding="utf-8").split("## Alerts\n")[1].split("\n## ")[0]
+    )
     assert [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")] == list(METRICS)
 
 

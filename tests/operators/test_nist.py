@@ -1,12 +1,15 @@
-"""Certified regressions. Source of data and certified values: National Institute of Standards and Technology, Statistical Reference
-Datasets (StRD), linear regression: Norris, Pontius, NoInt1, NoInt2, Filip, Longley, Wampler1 to Wampler5.
+"""Certified regressions. Source of data and certified values: National Institute of Standards and Technology,
+Statistical Reference Datasets (StRD), linear regression: Norris, Pontius, NoInt1, NoInt2, Filip, Longley,
+Wampler1 to Wampler5.
 
-The operators fit one regressor and a constant. A set with several is brought to that by the theorem of Frisch, Waugh and Lovell: what the
-other regressors leave of y, regressed on what they leave of x_k, has the slope B_k; leaving is done in exact fractions. A regression
-without a constant is that of the rows and their mirror images, whose means are 0.
+The operators fit one regressor and a constant. A set with several is brought to that by the theorem of
+Frisch, Waugh and Lovell: what the other regressors leave of y, regressed on what they leave of x_k, has the
+slope B_k; leaving is done in exact fractions. A regression without a constant is that of the rows and their
+mirror images, whose means are 0.
 
-What can be reached: 1e-9 of a coefficient, or of its standard error where that is larger (Wampler4 and 5 drown coefficients of 1 in noise of
-up to 2e7). That includes Filip, a polynomial of degree 10, because its ill-conditioning stays in the fractions.
+What can be reached: 1e-9 of a coefficient, or of its standard error where that is larger (Wampler4 and 5
+drown coefficients of 1 in noise of up to 2e7). That includes Filip, a polynomial of degree 10, because its
+ill-conditioning stays in the fractions.
 """
 
 from dataclasses import dataclass
@@ -144,11 +147,20 @@ LONGLEY = Certified(
 )  # fmt: skip
 
 FIFTH = powers([Fraction(k) for k in range(21)], 5)
-WAMPLER_ERRORS = [2152.32624678170, 2363.55173469681, 779.343524331583, 101.475507550350, 5.64566512170752, 0.112324854679312]
+WAMPLER_ERRORS = [
+    2152.32624678170,
+    2363.55173469681,
+    779.343524331583,
+    101.475507550350,
+    5.64566512170752,
+    0.112324854679312,
+]
 
 
 def wampler(y: Exact, coefficients: list[float], noise: float, r2: float) -> Certified:
-    return Certified(y, FIFTH, coefficients, [noise * error for error in WAMPLER_ERRORS], noise * 2360.14502379268, r2)
+    return Certified(
+        y, FIFTH, coefficients, [noise * error for error in WAMPLER_ERRORS], noise * 2360.14502379268, r2
+    )
 
 
 def polynomial(base: str) -> Exact:
@@ -206,7 +218,9 @@ def floats(column: Exact) -> Floats:
 
 
 def reduced(certified: Certified, k: int) -> Floats:
-    """(2, 2·rows): y and the regressor of coefficient k without the others, and their mirror images, so that the constant is 0."""
+    """(2, 2·rows): y and the regressor of coefficient k without the others, and their mirror images, so that
+    the constant is 0.
+    """
     others = [column for j, column in enumerate(certified.columns) if j != k]
     legs = [certified.y, certified.columns[k]]
     if others:
@@ -226,7 +240,9 @@ def test_the_typed_rows_have_the_certified_fit_in_exact_arithmetic(name: str) ->
     assert [float(coefficient) for coefficient in found] == pytest.approx(certified.coefficients, rel=1e-13)
     left = left_of(certified.y, certified.columns)
     square = float(product(left, left))
-    assert (square / (len(left) - len(found))) ** 0.5 == pytest.approx(certified.residual_sd, rel=1e-13, abs=0.0)
+    assert (square / (len(left) - len(found))) ** 0.5 == pytest.approx(
+        certified.residual_sd, rel=1e-13, abs=0.0
+    )
     mean = sum(certified.y, Fraction(0)) / len(left) if certified.constant else Fraction(0)
     about = [value - mean for value in certified.y]
     assert 1 - square / float(product(about, about)) == pytest.approx(certified.r2, rel=1e-13)
@@ -234,8 +250,14 @@ def test_the_typed_rows_have_the_certified_fit_in_exact_arithmetic(name: str) ->
 
 def test_norris_as_it_stands() -> None:
     slope, constant, r2, error = one(rolling_ols, np.stack((floats(NORRIS.y), floats(NORRIS.regressors[0]))))
-    assert (slope, error) == (pytest.approx(NORRIS.coefficients[1], rel=1e-13), pytest.approx(NORRIS.errors[1], rel=1e-13))
-    assert (constant, r2) == (pytest.approx(NORRIS.coefficients[0], rel=1e-11), pytest.approx(NORRIS.r2, rel=1e-14))
+    assert (slope, error) == (
+        pytest.approx(NORRIS.coefficients[1], rel=1e-13),
+        pytest.approx(NORRIS.errors[1], rel=1e-13),
+    )
+    assert (constant, r2) == (
+        pytest.approx(NORRIS.coefficients[0], rel=1e-11),
+        pytest.approx(NORRIS.r2, rel=1e-14),
+    )
 
 
 @EACH
@@ -248,7 +270,9 @@ def test_every_certified_coefficient_and_its_standard_error(name: str) -> None:
         assert slope == pytest.approx(coefficient, rel=1e-9, abs=1e-9 * error)
         assert constant == pytest.approx(0.0, abs=1e-9 * float(np.abs(values[0]).max()))
         # twice the rows of n − 1 degrees of freedom, where the set has n − parameters
-        assert found * (2 * (rows - 1) / (rows - parameters)) ** 0.5 == pytest.approx(error, rel=1e-9, abs=1e-9 * abs(coefficient))
+        assert found * (2 * (rows - 1) / (rows - parameters)) ** 0.5 == pytest.approx(
+            error, rel=1e-9, abs=1e-9 * abs(coefficient)
+        )
 
 
 @pytest.mark.parametrize("name", ON_A_LINE)
@@ -261,13 +285,22 @@ def test_rows_on_a_line_have_that_line_by_every_method(name: str, operator: obje
 
 def begin(values: Floats) -> list[float]:
     rows, zero = np.array([values.shape[1]]), np.array([0])
-    return [float(column[0]) for column in HedgeKalman(1, 1).update(values, zero, zero, zero + 1, rows, rows, rows)]
+    return [
+        float(column[0])
+        for column in HedgeKalman(1, 1).update(values, zero, zero, zero + 1, rows, rows, rows)
+    ]
 
 
 def test_a_kalman_filter_begins_with_the_certified_line() -> None:
     slope, constant, r2, error, innovation = begin(np.stack((floats(NORRIS.y), floats(NORRIS.regressors[0]))))
-    assert (slope, error) == (pytest.approx(NORRIS.coefficients[1], rel=1e-12), pytest.approx(NORRIS.errors[1], rel=1e-12))
-    assert (constant, r2) == (pytest.approx(NORRIS.coefficients[0], rel=1e-10), pytest.approx(NORRIS.r2, rel=1e-12))
+    assert (slope, error) == (
+        pytest.approx(NORRIS.coefficients[1], rel=1e-12),
+        pytest.approx(NORRIS.errors[1], rel=1e-12),
+    )
+    assert (constant, r2) == (
+        pytest.approx(NORRIS.coefficients[0], rel=1e-10),
+        pytest.approx(NORRIS.r2, rel=1e-12),
+    )
     assert np.isnan(innovation)
 
 

@@ -89,9 +89,15 @@ def test_a_panel_without_laggards_does_not_grow() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.lists(st.tuples(st.integers(0, SYMBOLS - 1), st.integers(1, 12)), min_size=1, max_size=4), max_size=20), st.integers(50, 60)
+    st.lists(
+        st.lists(st.tuples(st.integers(0, SYMBOLS - 1), st.integers(1, 12)), min_size=1, max_size=4),
+        max_size=20,
+    ),
+    st.integers(50, 60),
 )
-def test_whatever_comes_and_is_pickled_the_cells_still_needed_are_there(batches: list[list[tuple[int, int]]], start: int) -> None:
+def test_whatever_comes_and_is_pickled_the_cells_still_needed_are_there(
+    batches: list[list[tuple[int, int]]], start: int
+) -> None:
     panel = Panel(SYMBOLS, STEP, KEEP, RECENT)
     following = [start, start + 3, start - 5]
     oldest = dict(enumerate(following))

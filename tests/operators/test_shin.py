@@ -56,5 +56,12 @@ def test_what_cannot_be_told_is_undefined() -> None:
     y, x = legs(3, 50, 0.9)
     spoiled = y.copy()
     spoiled[4] = np.inf
-    for one, other in ((y, y), (2.0 * x + 1.0, x), (np.ones(50), x), (y, np.ones(50)), (spoiled, x), (y[:1], x[:1])):
+    for one, other in (
+        (y, y),
+        (2.0 * x + 1.0, x),
+        (np.ones(50), x),
+        (y, np.ones(50)),
+        (spoiled, x),
+        (y[:1], x[:1]),
+    ):
         assert np.isnan(shin(one, other))

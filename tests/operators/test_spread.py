@@ -10,7 +10,11 @@ from operators.spread import spread_series
 
 
 def test_three_rows_by_hand() -> None:
-    assert spread_series(np.array([5.0, 6.0, 9.0]), np.array([1.0, 2.0, 2.0]), 0.5).tolist() == [0.0, 0.5, 3.5]
+    assert spread_series(np.array([5.0, 6.0, 9.0]), np.array([1.0, 2.0, 2.0]), 0.5).tolist() == [
+        0.0,
+        0.5,
+        3.5,
+    ]
 
 
 def test_undefined_inputs_give_undefined_rows() -> None:

@@ -13,7 +13,10 @@ from operators.theil_sen import rolling_theil_sen
 
 def one(y: np.ndarray, x: np.ndarray) -> list[float]:
     rows = np.array([len(y)])
-    return [float(column[0]) for column in rolling_theil_sen(np.stack((y, x)), np.array([0]), np.array([1]), rows, rows)]
+    return [
+        float(column[0])
+        for column in rolling_theil_sen(np.stack((y, x)), np.array([0]), np.array([1]), rows, rows)
+    ]
 
 
 def scipys(y: np.ndarray, x: np.ndarray) -> tuple[float, float]:
@@ -37,7 +40,9 @@ def test_it_is_that_of_scipy_to_the_last_bit(n: int, decimals: int | None) -> No
             continue
         slope, constant, r2 = one(y, x)
         assert (slope, constant) == scipys(y, x)
-        assert r2 == pytest.approx(1 - ((y - constant - slope * x) ** 2).sum() / ((y - y.mean()) ** 2).sum(), abs=1e-9)
+        assert r2 == pytest.approx(
+            1 - ((y - constant - slope * x) ** 2).sum() / ((y - y.mean()) ** 2).sum(), abs=1e-9
+        )
 
 
 def test_slopes_of_which_half_are_equal_are_selected_too() -> None:

@@ -1,4 +1,6 @@
-"""Total least squares: by hand, against a singular value decomposition on every window, and by its symmetries."""
+"""Total least squares: by hand, against a singular value decomposition on every window, and by its
+symmetries.
+"""
 
 import numpy as np
 import pytest
@@ -31,7 +33,9 @@ def walks(seed: int, rows: int, sd: float = 1e-4) -> Floats:
 
 def test_points_at_equal_distances_from_the_diagonal() -> None:
     # Sxx = Syy = 2, Sxy = 1: the long axis is the diagonal
-    assert fits(np.array([[1.0, 3.0, 2.0], [0.0, 1.0, 2.0]]), 3)[:, -1] == pytest.approx([1.0, 1.0, 0.25], rel=1e-15)
+    assert fits(np.array([[1.0, 3.0, 2.0], [0.0, 1.0, 2.0]]), 3)[:, -1] == pytest.approx(
+        [1.0, 1.0, 0.25], rel=1e-15
+    )
 
 
 def test_points_along_one_axis() -> None:
@@ -46,7 +50,11 @@ def test_a_flat_leg_is_undefined_only_while_its_window_is_flat(flat: int) -> Non
     values = walks(2, 300)
     values[flat, 100:160] = np.log(61_800.1)
     columns = fits(values, 40)
-    assert np.isnan(columns[:, 139:160]).all() and np.isfinite(columns[:, 39:139]).all() and np.isfinite(columns[:, 160:]).all()
+    assert (
+        np.isnan(columns[:, 139:160]).all()
+        and np.isfinite(columns[:, 39:139]).all()
+        and np.isfinite(columns[:, 160:]).all()
+    )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -54,7 +62,11 @@ def test_a_row_that_is_not_finite_makes_its_windows_undefined_and_no_others(bad:
     values = walks(3, 200)
     values[1, 90] = bad
     columns = fits(values, 30)
-    assert np.isnan(columns[:, 90:120]).all() and np.isfinite(columns[:, 29:90]).all() and np.isfinite(columns[:, 120:]).all()
+    assert (
+        np.isnan(columns[:, 90:120]).all()
+        and np.isfinite(columns[:, 29:90]).all()
+        and np.isfinite(columns[:, 120:]).all()
+    )
 
 
 def test_a_window_that_is_not_there_is_undefined() -> None:
@@ -81,7 +93,9 @@ def test_no_other_line_is_closer_to_the_rows() -> None:
     values = walks(5, 200, 1.0)
     y, x = values - values.mean(axis=1, keepdims=True)
     distances = minimize_scalar(
-        lambda angle: float(np.sum((np.cos(angle) * y - np.sin(angle) * x) ** 2)), bounds=(0, np.pi / 2), method="bounded"
+        lambda angle: float(np.sum((np.cos(angle) * y - np.sin(angle) * x) ** 2)),
+        bounds=(0, np.pi / 2),
+        method="bounded",
     )
     assert np.arctan(fits(values, 200)[0, -1]) == pytest.approx(distances.x, abs=1e-5)
 
@@ -115,7 +129,9 @@ def test_swapped_legs_have_the_inverse_slope_and_it_exceeds_that_of_least_square
 def test_a_common_scale_and_any_shift_leave_the_slope_alone(seed: int, scale: float, shift: float) -> None:
     values = walks(seed, 60, 0.01)
     moved = scale * values + np.array([[shift], [-shift]])
-    assert np.arctan(fits(moved, 30)[0, 29:]) == pytest.approx(np.arctan(fits(values, 30)[0, 29:]), rel=1e-5, abs=1e-6)
+    assert np.arctan(fits(moved, 30)[0, 29:]) == pytest.approx(
+        np.arctan(fits(values, 30)[0, 29:]), rel=1e-5, abs=1e-6
+    )
 
 
 @given(seed=SEEDS, cut=st.integers(0, 120), begin=st.integers(0, 60))

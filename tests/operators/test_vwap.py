@@ -32,7 +32,9 @@ def test_of_any_trades_it_lies_within_the_bar_that_they_make(trades: list[tuple[
     n, one = len(price), np.ones(len(price), np.int64)
     ts, end = np.sort(np.arange(n) * 150_000), np.array([n * 150_000 + 1_000_000])
     no = np.zeros(n, np.bool_)
-    bars = BarBuilder.of(1, (1_000_000, 5_000_000)).update(Trades(np.zeros(n, np.int32), ts, ts, price, qty, no, one, no, end))
+    bars = BarBuilder.of(1, (1_000_000, 5_000_000)).update(
+        Trades(np.zeros(n, np.int32), ts, ts, price, qty, no, one, no, end)
+    )
     average = vwap(bars.quote_volume, bars.volume, bars.low, bars.high)
     traded = bars.volume > 0
     assert traded.any()
@@ -49,6 +51,8 @@ def test_a_quote_volume_that_the_exchange_rounded_does_not_take_it_out_of_its_ca
     assert low <= average <= high
 
 
-@pytest.mark.parametrize(("quote_volume", "volume"), [(0.0, 0.0), (np.inf, 1.0), (np.inf, np.inf), (1.0, np.inf), (np.nan, 1.0)])
+@pytest.mark.parametrize(
+    ("quote_volume", "volume"), [(0.0, 0.0), (np.inf, 1.0), (np.inf, np.inf), (1.0, np.inf), (np.nan, 1.0)]
+)
 def test_without_volume_or_beyond_a_double_it_is_undefined(quote_volume: float, volume: float) -> None:
     assert np.isnan(vwap(np.array([quote_volume]), np.array([volume]), np.ones(1), np.ones(1))).all()

@@ -16,8 +16,12 @@ def test_a_task_has_the_rows_before_its_end() -> None:
     assert (ys.tolist(), xs.tolist()) == ([9.0, 10.0], [1.0, 2.0])
 
 
-@pytest.mark.parametrize(("end", "window", "least"), [(1, 2, 2), (5, 2, 2), (4, 1, 2), (4, 2, 3), (-1, 2, 2), (4, 5, 2)])
-def test_a_window_that_is_too_short_or_not_within_the_columns_has_no_rows(end: int, window: int, least: int) -> None:
+@pytest.mark.parametrize(
+    ("end", "window", "least"), [(1, 2, 2), (5, 2, 2), (4, 1, 2), (4, 2, 3), (-1, 2, 2), (4, 5, 2)]
+)
+def test_a_window_that_is_too_short_or_not_within_the_columns_has_no_rows(
+    end: int, window: int, least: int
+) -> None:
     ys, xs = legs(np.zeros((2, 4)), 0, 1, end, window, least)
     assert len(ys) == len(xs) == 0
 
@@ -28,7 +32,10 @@ def test_moments_equal_two_passes_in_extended_precision(level: float) -> None:
     y, x = (leg.astype(np.longdouble) for leg in (ys, xs))
     dy, dx = y - y.mean(), x - x.mean()
     found = moments(ys, xs)
-    assert (found.level_y, found.level_x) == (pytest.approx(float(y.mean()), rel=1e-14), pytest.approx(float(x.mean()), rel=1e-14))
+    assert (found.level_y, found.level_x) == (
+        pytest.approx(float(y.mean()), rel=1e-14),
+        pytest.approx(float(x.mean()), rel=1e-14),
+    )
     expected = [float(dy @ dy), float(dx @ dx), float(dx @ dy)]
     assert [found.syy, found.sxx, found.sxy] == pytest.approx(expected, rel=1e-10)
     assert (found.mean_y, found.mean_x) == means(ys, xs)
@@ -38,11 +45,15 @@ def test_moments_equal_two_passes_in_extended_precision(level: float) -> None:
 def test_a_number_that_is_none_passes_through_and_does_not_count_as_variance(bad: float) -> None:
     ys, xs = np.array([1.0, bad, 3.0]), np.array([1.0, 2.0, 3.0])
     found = moments(ys, xs)
-    assert np.isnan(found.syy) and not moves(found.syy, 3, found.level_y) and moves(found.sxx, 3, found.level_x)
+    assert (
+        np.isnan(found.syy) and not moves(found.syy, 3, found.level_y) and moves(found.sxx, 3, found.level_x)
+    )
 
 
 @given(level=st.floats(1e-6, 1e9), rows=st.integers(2, 1_000), times=st.floats(0.0, 4.0))
-def test_a_leg_moves_when_its_deviation_is_beyond_the_rounding_of_its_level(level: float, rows: int, times: float) -> None:
+def test_a_leg_moves_when_its_deviation_is_beyond_the_rounding_of_its_level(
+    level: float, rows: int, times: float
+) -> None:
     squares = rows * (times * ROUNDING * level) ** 2
     if abs(times - 1.0) > 1e-9:
         assert moves(squares, rows, level) == (times > 1.0)

@@ -71,7 +71,11 @@ def test_a_row_that_is_not_finite_makes_its_windows_undefined_and_no_others(bad:
     values = walks(3, 200)
     values[0, 90] = bad
     columns = zscores(values, 30, 0.7)
-    assert np.isnan(columns[:, 90:120]).all() and np.isfinite(columns[:, 29:90]).all() and np.isfinite(columns[:, 120:]).all()
+    assert (
+        np.isnan(columns[:, 90:120]).all()
+        and np.isfinite(columns[:, 29:90]).all()
+        and np.isfinite(columns[:, 120:]).all()
+    )
 
 
 @pytest.mark.parametrize("f", [np.log, np.asarray])
@@ -98,7 +102,8 @@ def test_legs_that_move_as_one_have_no_zscore_whatever_their_rounding(f: np.ufun
 
 def test_a_spread_far_above_rounding_has_a_zscore() -> None:
     values = walks(5, 200)
-    values[0] = 0.7 * values[1] + np.random.default_rng(5).normal(0, 1e-11, 200)  # a ten-thousandth of a tick of BTC
+    # a ten-thousandth of a tick of BTC
+    values[0] = 0.7 * values[1] + np.random.default_rng(5).normal(0, 1e-11, 200)
     assert np.isfinite(zscores(values, 100, 0.7)[:, 99:]).all()
 
 
@@ -120,7 +125,9 @@ def test_every_window_equals_scipy() -> None:
     columns = zscores(values, 60, 0.69)
     spread = values[0] - 0.69 * values[1]
     for end in range(60, 501):
-        assert columns[4, end - 1] == pytest.approx(stats.zscore(spread[end - 60 : end], ddof=1)[-1], abs=1e-9)
+        assert columns[4, end - 1] == pytest.approx(
+            stats.zscore(spread[end - 60 : end], ddof=1)[-1], abs=1e-9
+        )
 
 
 @pytest.mark.parametrize("leg", [0, 1])
@@ -139,7 +146,9 @@ def drifts_less_than(rows: int, bound: float) -> bool:
     values = walks(9, rows, 1e-5)
     window = 300
     columns = zscores(values, window, 0.69)
-    checked = np.unique(np.concatenate([np.arange(rows - 50, rows + 1), np.linspace(window, rows, 50).astype(int)]))
+    checked = np.unique(
+        np.concatenate([np.arange(rows - 50, rows + 1), np.linspace(window, rows, 50).astype(int)])
+    )
     worst = 0.0
     for end in checked:
         expected = two_pass(values[0, end - window : end], values[1, end - window : end], 0.69)
@@ -188,6 +197,8 @@ def test_batches_and_starts_agree_bit_for_bit(seed: int, cut: int, begin: int) -
     values = walks(seed, 120)
     whole = zscores(values, 25, 0.7)
     ends = np.arange(1, 121)
-    halves = np.concatenate([zscores(values, 25, 0.7, ends[:cut]), zscores(values, 25, 0.7, ends[cut:])], axis=1)
+    halves = np.concatenate(
+        [zscores(values, 25, 0.7, ends[:cut]), zscores(values, 25, 0.7, ends[cut:])], axis=1
+    )
     assert np.array_equal(whole, halves, equal_nan=True)
     assert np.array_equal(whole[:, begin + 24 :], zscores(values[:, begin:], 25, 0.7)[:, 24:])

@@ -1,4 +1,6 @@
-"""A database that deduplicates as schema.sql says, and a server before it that refuses, half-acknowledges, hangs and is late."""
+"""A database that deduplicates as schema.sql says, and a server before it that refuses, half-acknowledges,
+hangs and is late.
+"""
 
 import http.client
 from collections.abc import Callable, Sequence
@@ -46,7 +48,9 @@ class Database:
     def __init__(self) -> None:
         self.check: Callable[[str, Row], None] = lambda table, row: None
         self.tables: dict[str, dict[Row, Row]] = {name: {} for name in tables()}
-        self._keys = {name: [list(table.columns).index(key) for key in table.keys] for name, table in tables().items()}
+        self._keys = {
+            name: [list(table.columns).index(key) for key in table.keys] for name, table in tables().items()
+        }
 
     def apply(self, table: str, rows: Sequence[Row]) -> None:
         stored = self.tables[table]
@@ -54,14 +58,18 @@ class Database:
             self.check(table, row)
             key = tuple(row[k] for k in self._keys[table])
             before = stored.get(key)
-            assert before is None or before == row or table in REWRITTEN, f"table {table}: a row changed: {before} is now {row}"
+            assert before is None or before == row or table in REWRITTEN, (
+                f"table {table}: a row changed: {before} is now {row}"
+            )
             stored[key] = row
 
     def holds(self, rows: Rows) -> bool:
         stored = self.tables[rows.table]
         if rows.table in REWRITTEN:
             return all(tuple(row[k] for k in self._keys[rows.table]) in stored for row in as_tuples(rows))
-        return all(stored.get(tuple(row[k] for k in self._keys[rows.table])) == row for row in as_tuples(rows))
+        return all(
+            stored.get(tuple(row[k] for k in self._keys[rows.table])) == row for row in as_tuples(rows)
+        )
 
     def difference(self, other: "Database") -> str | None:
         """How this one's tables differ from those of the other, in a line, or None."""
@@ -69,13 +77,20 @@ class Database:
             own = self.tables[name]
             if name in REWRITTEN or own == rows:
                 continue
-            missing, surplus = [rows[key] for key in rows if key not in own], [own[key] for key in own if key not in rows]
+            missing, surplus = (
+                [rows[key] for key in rows if key not in own],
+                [own[key] for key in own if key not in rows],
+            )
             changed = [(own[key], rows[key]) for key in rows if key in own and own[key] != rows[key]]
-            words = [f"table {name}: {len(missing)} rows missing, {len(surplus)} too many, {len(changed)} different"]
+            words = [
+                f"table {name}: {len(missing)} rows missing, {len(surplus)} too many, {len(changed)} different"
+            ]
             words += [f"missing {row}" for row in missing[:1]] + [f"too many {row}" for row in surplus[:1]]
             if changed:
                 has, should = min(changed, key=repr)
-                columns = [column for column, a, b in zip(tables()[name].columns, has, should, strict=True) if a != b]
+                columns = [
+                    column for column, a, b in zip(tables()[name].columns, has, should, strict=True) if a != b
+                ]
                 words.append(f"{', '.join(columns)}: {has} instead of {should}")
             return "; ".join(words)
         return None
@@ -97,8 +112,16 @@ class Illness:
 class Server:
     """Takes requests in virtual time. `crash(place)` may end the process that writes, there."""
 
-    def __init__(self, clock: Clock, chance: Random, database: Database, illness: Illness, crash: Callable[[str], None]) -> None:
-        self.clock, self.chance, self.database, self.illness, self.crash = clock, chance, database, illness, crash
+    def __init__(
+        self, clock: Clock, chance: Random, database: Database, illness: Illness, crash: Callable[[str], None]
+    ) -> None:
+        self.clock, self.chance, self.database, self.illness, self.crash = (
+            clock,
+            chance,
+            database,
+            illness,
+            crash,
+        )
         self.request: Sequence[Rows] = ()
         self._away_until, self._way = -np.inf, "refused"
         at = chance.expovariate(1 / illness.away_every) if illness.away_every < np.inf else np.inf
@@ -193,7 +216,9 @@ def transport(server: Server) -> Any:
 
 
 class SimulatedWriter(Writer):
-    """The writer but for its sockets; instead of the bytes that it would send, the server is told which rows they are."""
+    """The writer but for its sockets; instead of the bytes that it would send, the server is told which rows
+    they are.
+    """
 
     def __init__(self, server: Server, request_s: float) -> None:
         clock = server.clock
@@ -202,7 +227,14 @@ class SimulatedWriter(Writer):
             server.crash("sleeping")
             clock.advance(seconds)
 
-        super().__init__(ENDPOINT, log=clock.note, request_s=request_s, now=lambda: clock.now, sleep=sleep, random=server.chance)
+        super().__init__(
+            ENDPOINT,
+            log=clock.note,
+            request_s=request_s,
+            now=lambda: clock.now,
+            sleep=sleep,
+            random=server.chance,
+        )
         self._server = server
 
     def _post(self, body: bytes, request: Sequence[Rows]) -> None:

@@ -1,4 +1,6 @@
-"""A market of a minute or so, and an exchange that tells it over a bad socket and a bad REST: in virtual time, all chance from one seed."""
+"""A market of a minute or so, and an exchange that tells it over a bad socket and a bad REST: in virtual
+time, all chance from one seed.
+"""
 
 import json
 from collections import deque
@@ -27,22 +29,43 @@ GARBAGE = (b"", b'{"stream":"btcusdt@tr', b"[]", b'{"e":"trade"}', b"\xff\xfe", 
 
 
 class Market:
-    """Trades of all symbols in the order of their time. Each symbol's ids count up, some skipped (`denied`), some told as no trade (`void`)."""
+    """Trades of all symbols in the order of their time. Each symbol's ids count up, some skipped (`denied`),
+    some told as no trade (`void`).
+    """
 
-    def __init__(self, chance: Random, symbols: Sequence[str], seconds: float, denied: bool, void: bool, together_us: int) -> None:
-        """No trade is more than `together_us` from the next one of its symbol where ids between them are skipped."""
+    def __init__(
+        self,
+        chance: Random,
+        symbols: Sequence[str],
+        seconds: float,
+        denied: bool,
+        void: bool,
+        together_us: int,
+    ) -> None:
+        """No trade is more than `together_us` from the next one of its symbol where ids between them are
+        skipped.
+        """
         self.symbols = tuple(symbols)
-        rows: list[tuple[int, int, int, float, float, bool]] = []  # ts, symbol, id, price, qty, is_buyer_maker
+        # ts, symbol, id, price, qty, is_buyer_maker
+        rows: list[tuple[int, int, int, float, float, bool]] = []
         self.first = [chance.choice((0, 1, 7, 10**9)) for _ in symbols]
         self.denied = [set[int]() for _ in symbols]
         self.void = [set[int]() for _ in symbols]
         for s in range(len(symbols)):
             quiet = s == len(symbols) - 1
             price = float(chance.choice((10, 500, 60_000)))
-            times = self._times(chance, seconds, chance.choice((0.1, 0.4)) if quiet else chance.choice((2, 5, 10)), not quiet)
+            times = self._times(
+                chance, seconds, chance.choice((0.1, 0.4)) if quiet else chance.choice((2, 5, 10)), not quiet
+            )
             id_ = self.first[s]
             for k, ts in enumerate(times):
-                if denied and k and ts - times[k - 1] < together_us and len(self.denied[s]) < DENIED and chance.random() < 0.02:
+                if (
+                    denied
+                    and k
+                    and ts - times[k - 1] < together_us
+                    and len(self.denied[s]) < DENIED
+                    and chance.random() < 0.02
+                ):
                     skipped = chance.choice((1, 1, 3, 200))
                     self.denied[s].update(range(id_, id_ + skipped))
                     id_ += skipped
@@ -50,23 +73,46 @@ class Market:
                 is_void = void and k > 0 and chance.random() < 0.01
                 if is_void:
                     self.void[s].add(id_)
-                rows.append((ts, s, id_, 0.0 if is_void else price, chance.randint(1, 9_999) / 1_000, chance.random() < 0.5))
+                rows.append(
+                    (
+                        ts,
+                        s,
+                        id_,
+                        0.0 if is_void else price,
+                        chance.randint(1, 9_999) / 1_000,
+                        chance.random() < 0.5,
+                    )
+                )
                 id_ += 1
         rows.sort(key=lambda row: row[:3])
         ts, symbol, ids, prices, qty, maker = (np.array(column) for column in zip(*rows, strict=True))
         n = len(rows)
         self.frames = Frames(
-            symbol.astype(np.int32), ids, ts, prices, qty, maker, np.ones(n, np.int64), ts, np.zeros(len(symbols), np.int64)
+            symbol.astype(np.int32),
+            ids,
+            ts,
+            prices,
+            qty,
+            maker,
+            np.ones(n, np.int64),
+            ts,
+            np.zeros(len(symbols), np.int64),
         )
         of = [np.flatnonzero(symbol == s) for s in range(len(symbols))]
         self.of = [self.frames.rows(rows_of) for rows_of in of]
         self.bytes: list[bytes] = [b""] * n
         self.next_ts = np.full(n, np.iinfo(np.int64).max)  # of the symbol's next trade
         for s, rows_of in enumerate(of):
-            for row, frame in zip(rows_of.tolist(), encode_trades(symbols[s], self.of[s], in_microseconds=True), strict=True):
+            for row, frame in zip(
+                rows_of.tolist(), encode_trades(symbols[s], self.of[s], in_microseconds=True), strict=True
+            ):
                 self.bytes[row] = frame
             self.next_ts[rows_of[:-1]] = ts[rows_of[1:]]
-        self.made = {(self.symbols[s], id_): (ts, price, qty, "sell" if m else "buy") for ts, s, id_, price, qty, m in rows if price > 0}
+        self.made = {
+            (self.symbols[s], id_): (ts, price, qty, "sell" if m else "buy")
+            for ts, s, id_, price, qty, m in rows
+            if price > 0
+        }
 
     @staticmethod
     def _times(chance: Random, seconds: float, rate: float, bursts: bool) -> list[int]:
@@ -81,7 +127,9 @@ class Market:
 
 @dataclass(slots=True)
 class Weather:
-    """What goes wrong between us and the exchange, and how often. Seconds; shares; a second between two on average (inf: never)."""
+    """What goes wrong between us and the exchange, and how often. Seconds; shares; a second between two on
+    average (inf: never).
+    """
 
     until: float = np.inf  # then all is calm
     loss: float = 0.0
@@ -108,9 +156,26 @@ class Weather:
 class Exchange:
     """Tells each trade to all open links when it is made, and lists those its database has to whoever asks."""
 
-    def __init__(self, clock: Clock, chance: Random, market: Market, weather: Weather, lossy_us: int, crash: Callable[[str], None]) -> None:
-        """A message is lost only where its symbol's next one is told within `lossy_us` of the last: else nobody could know in time."""
-        self.clock, self.chance, self.market, self.weather, self.lossy_us, self.crash = clock, chance, market, weather, lossy_us, crash
+    def __init__(
+        self,
+        clock: Clock,
+        chance: Random,
+        market: Market,
+        weather: Weather,
+        lossy_us: int,
+        crash: Callable[[str], None],
+    ) -> None:
+        """A message is lost only where its symbol's next one is told within `lossy_us` of the last: else
+        nobody could know in time.
+        """
+        self.clock, self.chance, self.market, self.weather, self.lossy_us, self.crash = (
+            clock,
+            chance,
+            market,
+            weather,
+            lossy_us,
+            crash,
+        )
         self.links: list[Link] = []
         self.banned_until = -np.inf
         self._unreachable_until = self._outage_until = -np.inf
@@ -191,7 +256,9 @@ class Exchange:
         budget.heed(OK, {}, weight)
         s = self.market.symbols.index(query["symbol"])
         told = self.market.of[s]
-        known = self.clock.market_us() - int((0.0 if self.calm else self.chance.uniform(0, weather.lag_s)) * SECOND_US)
+        known = self.clock.market_us() - int(
+            (0.0 if self.calm else self.chance.uniform(0, weather.lag_s)) * SECOND_US
+        )
         start = int(np.searchsorted(told.id, int(query["fromId"])))
         end = min(int(np.searchsorted(told.ts, known, side="right")), start + int(query["limit"]))
         return encode_rest_trades(told.rows(slice(start, max(end, start))), in_microseconds=True)
@@ -231,7 +298,10 @@ class Link:
         body = market.bytes[row]
         times = 1
         if not exchange.calm:
-            if int(market.next_ts[row]) - self.sure_ts[s] < exchange.lossy_us and chance.random() < weather.loss:
+            if (
+                int(market.next_ts[row]) - self.sure_ts[s] < exchange.lossy_us
+                and chance.random() < weather.loss
+            ):
                 times = 0
             elif chance.random() < weather.double:
                 times = chance.choice((2, 2, 3))
@@ -272,7 +342,9 @@ class Link:
 
 
 class Socket(Stream):
-    """The stream without sockets and threads; what it tells the inbox about its links is the stream's own code."""
+    """The stream without sockets and threads; what it tells the inbox about its links is the stream's own
+    code.
+    """
 
     def __init__(self, exchange: Exchange, inbox: Inbox) -> None:
         self._exchange, self.inbox = exchange, inbox
@@ -315,7 +387,9 @@ class Socket(Stream):
         link = Link(exchange, self)
         exchange.links.append(link)
         self.opened(link)
-        exchange.clock.after(0.0 if old else exchange.chance.uniform(0, SUBSCRIBE_S), partial(self._stream, link, old))
+        exchange.clock.after(
+            0.0 if old else exchange.chance.uniform(0, SUBSCRIBE_S), partial(self._stream, link, old)
+        )
 
     def _stream(self, link: Link, old: list[Link]) -> None:
         self._renewing = False
@@ -326,9 +400,13 @@ class Socket(Stream):
 
 
 class SimulatedRest(Rest):
-    """REST without HTTP and threads: one request at a time; what is asked, and what is made of the answer, is the real code."""
+    """REST without HTTP and threads: one request at a time; what is asked, and what is made of the answer, is
+    the real code.
+    """
 
-    def __init__(self, exchange: Exchange, symbols: Sequence[str], answer: Callable[[Request, Page | None], None]) -> None:
+    def __init__(
+        self, exchange: Exchange, symbols: Sequence[str], answer: Callable[[Request, Page | None], None]
+    ) -> None:
         self._exchange, self._symbols, self._answer, self._stream = exchange, tuple(symbols), answer, TRADE
         self._budget = Budget(Limits(), lambda: exchange.clock.now)
         self._api: Any = self
@@ -337,7 +415,8 @@ class SimulatedRest(Rest):
         self._alive = True
 
     def start(self) -> None:
-        self._exchange.banned_until = -np.inf  # a new process knows of no ban, and learns of it from its first answer
+        # a new process knows of no ban, and learns of it from its first answer
+        self._exchange.banned_until = -np.inf
 
     def stop(self) -> None:
         self._alive = False

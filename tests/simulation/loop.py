@@ -1,4 +1,6 @@
-"""A dataflow in a plain loop instead of Bytewax: the same steps and the same snapshots, but a batch at a time and in this thread."""
+"""A dataflow in a plain loop instead of Bytewax: the same steps and the same snapshots, but a batch at a time
+and in this thread.
+"""
 
 import pickle
 from collections import defaultdict
@@ -14,7 +16,9 @@ class Loop:
     `seen(step_id, items)` is told what every step gets; it may raise to end this life there.
     """
 
-    def __init__(self, flow: Dataflow, snapshot: bytes | None, seen: Callable[[str, list[Any]], None]) -> None:
+    def __init__(
+        self, flow: Dataflow, snapshot: bytes | None, seen: Callable[[str, list[Any]], None]
+    ) -> None:
         self._seen = seen
         self._before: dict[tuple[str, str], Any] = {} if snapshot is None else pickle.loads(snapshot)
         self._readers: dict[str, list[Any]] = defaultdict(list)
@@ -24,7 +28,13 @@ class Loop:
         self._inputs: dict[str, Any] = {}
         for step in _core(flow.substeps):
             kind = type(step).__name__
-            for stream_id in step.ups.stream_ids.values() if kind == "merge" else [] if kind == "input" else [step.up.stream_id]:
+            for stream_id in (
+                step.ups.stream_ids.values()
+                if kind == "merge"
+                else []
+                if kind == "input"
+                else [step.up.stream_id]
+            ):
                 self._readers[stream_id].append(step)
             if kind == "input":
                 self._inputs[step.step_id] = step
@@ -46,7 +56,9 @@ class Loop:
             self._pass(self._inputs[step_id].down.stream_id, list(source.next_batch()))
 
     def snapshot(self) -> bytes:
-        """The states at the end of an epoch. Bytewax commits them only when every step has given its own, the sinks last."""
+        """The states at the end of an epoch. Bytewax commits them only when every step has given its own, the
+        sinks last.
+        """
         states = {key: source.snapshot() for key, source in self.sources.items()}
         states |= {key: logic.snapshot() for key, logic in self._logics.items()}
         self._seen("snapshot", [])

@@ -1,4 +1,6 @@
-"""One run of the whole line in virtual time from one seed: a bad exchange, a bad database and crashes; then all is calm, and it must catch up."""
+"""One run of the whole line in virtual time from one seed: a bad exchange, a bad database and crashes; then
+all is calm, and it must catch up.
+"""
 
 import math
 from collections.abc import Sequence
@@ -90,8 +92,12 @@ class Crashes:
         chance = self._chance
         if self._every == math.inf:
             return
-        self._at = self._clock.now + (chance.uniform(0, 1.5) if chance.random() < 0.35 else chance.expovariate(1 / self._every))
-        self._place = chance.choice((None, None, "posting", "applied", "sleeping", "snapshot", "acknowledged", "told"))
+        self._at = self._clock.now + (
+            chance.uniform(0, 1.5) if chance.random() < 0.35 else chance.expovariate(1 / self._every)
+        )
+        self._place = chance.choice(
+            (None, None, "posting", "applied", "sleeping", "snapshot", "acknowledged", "told")
+        )
         self._steps = chance.randint(0, 20)
 
     def here(self, place: str) -> None:
@@ -108,8 +114,22 @@ class Crashes:
 class Line:
     """The pipeline's process: its lives, its recovery store, and what must be true after each step."""
 
-    def __init__(self, settings: Settings, clock: Clock, market: Market, crashes: Crashes, server: Server, options: Options):
-        self._settings, self._clock, self._market, self._crashes, self._server = settings, clock, market, crashes, server
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        market: Market,
+        crashes: Crashes,
+        server: Server,
+        options: Options,
+    ):
+        self._settings, self._clock, self._market, self._crashes, self._server = (
+            settings,
+            clock,
+            market,
+            crashes,
+            server,
+        )
         self._options = options
         self.committed: list[tuple[bytes, np.ndarray]] = []  # snapshots, and the last ids in them
         self.loop: Loop | None = None
@@ -128,13 +148,17 @@ class Line:
     def start(self) -> None:
         if self.committed and self._crashes.count and self._server.chance.random() < 0.2:
             del self.committed[1:]  # the last commit was not on disk yet
-        snapshot, self._last = self.committed[0] if self.committed else (None, np.full(len(self._settings.symbols), NONE))
+        snapshot, self._last = (
+            self.committed[0] if self.committed else (None, np.full(len(self._settings.symbols), NONE))
+        )
         self._last = self._last.copy()
         self._watermark = np.full(len(self._settings.symbols), NEVER)
         self._unacknowledged: list[Rows] = []
         self._writer = SimulatedWriter(self._server, REQUEST_S)
         source = ExchangeSource(self._settings, Stop(), self._options)
-        self.loop = Loop(pipeline(self._settings, source, QuestDBSink(lambda: self._writer)), snapshot, self._see)
+        self.loop = Loop(
+            pipeline(self._settings, source, QuestDBSink(lambda: self._writer)), snapshot, self._see
+        )
         for symbol, first_id in self._durable().items():
             code = self._settings.symbols.index(symbol)
             if self._last[code] == NONE:
@@ -176,22 +200,34 @@ class Line:
     def _released(self, trades: Trades) -> None:
         assert (trades.watermark >= self._watermark).all(), "a watermark went back"
         for s, id_, ts, after_hole in zip(
-            trades.symbol.tolist(), trades.id.tolist(), trades.ts.tolist(), trades.after_hole.tolist(), strict=True
+            trades.symbol.tolist(),
+            trades.id.tolist(),
+            trades.ts.tolist(),
+            trades.after_hole.tolist(),
+            strict=True,
         ):
             symbol = self._settings.symbols[s]
             durable = self.begun if symbol in self.begun else self._durable()
-            assert symbol in durable, f"{symbol}: its first trade was released before its first id was durable"
+            assert symbol in durable, (
+                f"{symbol}: its first trade was released before its first id was durable"
+            )
             if self._last[s] == NONE:
-                assert id_ == durable[symbol], f"{symbol}: begins with {id_}, but {durable[symbol]} is durable"
+                assert id_ == durable[symbol], (
+                    f"{symbol}: begins with {id_}, but {durable[symbol]} is durable"
+                )
             else:
                 assert id_ > self._last[s], f"{symbol}: {id_} came after {self._last[s]}"
                 skipped = set(range(self._last[s] + 1, id_))
                 unreal = skipped - self._market.void[s]
-                assert unreal <= self._market.denied[s], f"{symbol}: {min(unreal - self._market.denied[s])} was passed over"
+                assert unreal <= self._market.denied[s], (
+                    f"{symbol}: {min(unreal - self._market.denied[s])} was passed over"
+                )
                 assert after_hole == bool(unreal) or id_ == durable[symbol], (
                     f"{symbol}: {id_} after {self._last[s]}: after_hole={after_hole}"
                 )
-            assert ts >= self._watermark[s], f"{symbol}: {id_} of {ts} came behind the watermark {self._watermark[s]}"
+            assert ts >= self._watermark[s], (
+                f"{symbol}: {id_} of {ts} came behind the watermark {self._watermark[s]}"
+            )
             self._last[s] = id_
         self._watermark = trades.watermark
         np.maximum(self.closed, self._watermark, out=self.closed)
@@ -204,17 +240,23 @@ class Line:
 
     def _acknowledged(self) -> None:
         for rows in self._unacknowledged:
-            assert self._server.database.holds(rows), f"table {rows.table}: rows were acknowledged that the database does not hold"
+            assert self._server.database.holds(rows), (
+                f"table {rows.table}: rows were acknowledged that the database does not hold"
+            )
         self._unacknowledged = []
         assert self._writer.waiting == 0
 
     def _bounded(self) -> None:
         partition = self._partition
         held = partition._sequencer.waiting()
-        assert held <= len(self._settings.symbols) * (2 * HELD_EACH + SMALL["flows.venues.binance.rest.PAGE"]) + self._options.queue, (
-            f"{held} trades held"
+        assert (
+            held
+            <= len(self._settings.symbols) * (2 * HELD_EACH + SMALL["flows.venues.binance.rest.PAGE"])
+            + self._options.queue
+        ), f"{held} trades held"
+        assert self._writer.waiting < SMALL["flows.database.writer.REQUEST_ROWS"], (
+            f"{self._writer.waiting} rows wait"
         )
-        assert self._writer.waiting < SMALL["flows.database.writer.REQUEST_ROWS"], f"{self._writer.waiting} rows wait"
         assert len(partition._inbox) <= self._options.queue + 20, (
             f"{len(partition._inbox)} messages in the inbox"
         )  # and what is told about links and by REST
@@ -223,11 +265,15 @@ class Line:
         """Of every row that the database takes."""
         if table == "trades":
             ts, symbol, id_, price, qty, side = row
-            assert self._market.made.get((symbol, id_)) == (ts, price, qty, side), f"the exchange made no trade {row}"
+            assert self._market.made.get((symbol, id_)) == (ts, price, qty, side), (
+                f"the exchange made no trade {row}"
+            )
         elif table == "bars":
             ts, symbol, timeframe = row[:3]
             end = ts + int(timeframe[:-1]) * SECOND_US
-            assert end <= self.closed[self._settings.symbols.index(symbol)], f"a bar that is not closed: {row}"
+            assert end <= self.closed[self._settings.symbols.index(symbol)], (
+                f"a bar that is not closed: {row}"
+            )
         elif table == "gaps":
             symbol, first_id, last_id, status = row[1], row[2], row[3], row[6]
             if status == UNFILLABLE:
@@ -294,12 +340,16 @@ def uninterrupted(settings: Settings, market: Market, begun: dict[str, int]) -> 
             continue
         before = np.concatenate(([frames.id[of[0]] - 1], frames.id[of][:-1]))
         after_hole[of] = [
-            bool(market.denied[s] & set(range(a + 1, b))) for a, b in zip(before.tolist(), frames.id[of].tolist(), strict=True)
+            bool(market.denied[s] & set(range(a + 1, b)))
+            for a, b in zip(before.tolist(), frames.id[of].tolist(), strict=True)
         ]
         after_hole[of[0]] = True
         watermark[s] = max(int(frames.ts[of].max()), int(market.frames.ts.max()) - settings.source.quiet_us)
         assert symbol in begun
-    columns = {name: getattr(frames, name) for name in ("symbol", "id", "ts", "price", "qty", "is_buyer_maker", "count")}
+    columns = {
+        name: getattr(frames, name)
+        for name in ("symbol", "id", "ts", "price", "qty", "is_buyer_maker", "count")
+    }
     nothing = gap_rows([], settings.symbols, 0)
     database = Database()
     feed = Feed(Trades(**columns, after_hole=after_hole, watermark=watermark), nothing, nothing)
@@ -363,7 +413,9 @@ class Simulation:
 
     def __init__(self, seed: int, settings: Settings, directory: Path) -> None:
         self.seed = seed
-        self.settings = msgspec.structs.replace(settings, recovery=msgspec.structs.replace(settings.recovery, dir=directory))
+        self.settings = msgspec.structs.replace(
+            settings, recovery=msgspec.structs.replace(settings.recovery, dir=directory)
+        )
         self.clock = clock = Clock()
         chance = self._chance("plan")
         self.seconds = chance.choice((20, 45, 75))
@@ -371,10 +423,14 @@ class Simulation:
         weather, settle_s = weather_of(chance, self.calm_at)
         lossy_us = settings.source.quiet_us - int(LATEST_S * SECOND_US)
         denied, void = chance.random() < 0.3, chance.random() < 0.3
-        self.market = Market(self._chance("market"), settings.symbols, self.seconds, denied, void, together_us=SECOND_US)
+        self.market = Market(
+            self._chance("market"), settings.symbols, self.seconds, denied, void, together_us=SECOND_US
+        )
         crash_every = _sometimes(chance, 0.6, 5, 15, otherwise=math.inf)
         self.crashes = Crashes(clock, self._chance("crashes"), crash_every, self.calm_at)
-        self.exchange = Exchange(clock, self._chance("exchange"), self.market, weather, lossy_us, self.crashes.here)
+        self.exchange = Exchange(
+            clock, self._chance("exchange"), self.market, weather, lossy_us, self.crashes.here
+        )
         self.database = Database()
         illness = illness_of(chance, self.calm_at)
         self.server = Server(clock, self._chance("database"), self.database, illness, self.crashes.here)
@@ -392,13 +448,17 @@ class Simulation:
             wall_us=lambda: clock.market_us() + offset_us,
             chance=lambda: self._chance("partition"),
             stream=lambda url, streams, inbox, *_: Socket(self.exchange, inbox),  # type: ignore[arg-type, return-value]
-            rest=lambda url, stream, symbols, answer, *_: SimulatedRest(self.exchange, self.settings.symbols, answer),  # type: ignore[arg-type, return-value]
+            rest=lambda url, stream, symbols, answer, *_: SimulatedRest(
+                self.exchange, self.settings.symbols, answer
+            ),  # type: ignore[arg-type, return-value]
         )
         self.line = Line(self.settings, clock, self.market, self.crashes, self.server, options)
         self.database.check = self.line.check
         self.turn_s = chance.choice((0.05, 0.15, 0.4))
         self.pause_share = _sometimes(chance, 0.3, 0.01)
-        clock.note(f"{weather}\n{illness}\n{patience}\ncalm from {self.calm_at:.1f} s on; crashes every {crash_every} s")
+        clock.note(
+            f"{weather}\n{illness}\n{patience}\ncalm from {self.calm_at:.1f} s on; crashes every {crash_every} s"
+        )
 
     def _chance(self, of: str) -> Random:
         return Random(f"{self.seed} {of}")
@@ -416,7 +476,10 @@ class Simulation:
     def _replace(self, patch: pytest.MonkeyPatch) -> None:
         for name, value in SMALL.items():
             patch.setattr(name, value)
-        patch.setattr("flows.database.sink.time", SimpleNamespace(monotonic=lambda: self.clock.now, sleep=self.clock.advance))
+        patch.setattr(
+            "flows.database.sink.time",
+            SimpleNamespace(monotonic=lambda: self.clock.now, sleep=self.clock.advance),
+        )
         patch.setattr("flows.database.writer.http", transport(self.server))
 
     def _live(self, chance: Random) -> None:
@@ -428,7 +491,9 @@ class Simulation:
             pause = self.clock.now < self.calm_at and chance.random() < self.pause_share
             self.clock.advance(chance.uniform(0.5, 4) if pause else chance.expovariate(1 / self.turn_s))
         except Crash as crash:
-            down_s = min(chance.choice((0, chance.uniform(0, 1), chance.uniform(0, 10))), self.calm_at - self.clock.now)
+            down_s = min(
+                chance.choice((0, chance.uniform(0, 1), chance.uniform(0, 10))), self.calm_at - self.clock.now
+            )
             self.clock.note(f"crash ({crash}), down for {down_s:.1f} s")
             self.line.stop()
             self.clock.advance(down_s)
@@ -440,7 +505,9 @@ class Simulation:
         equal = 0
         difference: str | None = ""
         while equal < 3:
-            assert self.clock.now < self.seconds + CATCH_UP_S, f"not caught up {CATCH_UP_S:g} s after the market's end: {difference}"
+            assert self.clock.now < self.seconds + CATCH_UP_S, (
+                f"not caught up {CATCH_UP_S:g} s after the market's end: {difference}"
+            )
             until = self.clock.now + 1
             while self.clock.now < until:
                 self._live(chance)

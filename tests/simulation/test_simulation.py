@@ -45,7 +45,9 @@ def _hold(seed: int, settings: Settings, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", DEFAULT)
-def test_whatever_happens_the_tables_become_those_of_an_uninterrupted_run(seed: int, settings: Settings, tmp_path: Path) -> None:
+def test_whatever_happens_the_tables_become_those_of_an_uninterrupted_run(
+    seed: int, settings: Settings, tmp_path: Path
+) -> None:
     _hold(seed, settings, tmp_path)
 
 

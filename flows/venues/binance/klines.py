@@ -11,7 +11,8 @@ from flows.venues.binance.refusals import Failed, of_another_kind
 from flows.venues.binance.rest import PAGE, PATHS, WEIGHTS, Api
 from operators.candles import FIELDS, Candles
 
-INTERVALS_US: Final = {"1s": 1_000_000, "1m": 60_000_000, "3m": 180_000_000, "5m": 300_000_000}  # no longer than our bars
+# no longer than our bars
+INTERVALS_US: Final = {"1s": 1_000_000, "1m": 60_000_000, "3m": 180_000_000, "5m": 300_000_000}
 KLINES: Final = "/api/v3/klines"
 KLINES_WEIGHT: Final = 2
 AGG_TRADES_WEIGHT: Final = 4
@@ -52,7 +53,14 @@ _TRADES: Final = msgspec.json.Decoder(list[_Trade])
 _TIME: Final = msgspec.json.Decoder(_Time)
 
 
-def _asked(api: Api, path: str, query: Mapping[str, str], weight: int, decoder: "msgspec.json.Decoder[Any]", what: str) -> Any:
+def _asked(
+    api: Api,
+    path: str,
+    query: Mapping[str, str],
+    weight: int,
+    decoder: "msgspec.json.Decoder[Any]",
+    what: str,
+) -> Any:
     body = api.get(path, query, weight)
     try:
         return decoder.decode(body)
@@ -72,11 +80,19 @@ def interval_us(timeframe_us: int) -> int:
 
 
 def klines(api: Api, symbol: str, interval: int, start_us: int, end_us: int) -> Candles:
-    """The symbol's candles of a length in µs that open within [start, end); those before its first trade are absent."""
+    """The symbol's candles of a length in µs that open within [start, end); those before its first trade are
+    absent.
+    """
     word = next(word for word, us in INTERVALS_US.items() if us == interval)
     rows: list[_Kline] = []
     while start_us < end_us:
-        query = {"symbol": symbol, "interval": word, "startTime": str(start_us), "endTime": str(end_us - 1), "limit": str(PAGE)}
+        query = {
+            "symbol": symbol,
+            "interval": word,
+            "startTime": str(start_us),
+            "endTime": str(end_us - 1),
+            "limit": str(PAGE),
+        }
         page = _asked(api, KLINES, query, KLINES_WEIGHT, _KLINES, "list of candles")
         rows += page
         if len(page) < PAGE:
@@ -96,7 +112,8 @@ def first_aggregate_from(api: Api, symbol: str, start_us: int) -> _Aggregate | N
 
 
 def first_id_from(api: Api, symbol: str, stream: str, start_us: int) -> int | None:
-    """The id of the first trade (`trade`) or aggregate (`aggTrade`) at or after a time, known to the exchange or still to come.
+    """The id of the first trade (`trade`) or aggregate (`aggTrade`) at or after a time, known to the exchange
+    or still to come.
 
     None where the exchange knows of no trade at all: the first one is anybody's guess.
     """

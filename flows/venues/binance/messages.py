@@ -1,4 +1,6 @@
-"""Binance's messages: bytes to columns and columns to bytes. No sockets, no clock, and no exception for whatever the bytes are."""
+"""Binance's messages: bytes to columns and columns to bytes. No sockets, no clock, and no exception for
+whatever the bytes are.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,10 +10,21 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import numpy as np
 
-from flows.feed.frames import AGG_TRADE, APART_US, LATEST_US, MALFORMED, TRADE, Frames, join, microseconds, sound
+from flows.feed.frames import (
+    AGG_TRADE,
+    APART_US,
+    LATEST_US,
+    MALFORMED,
+    TRADE,
+    Frames,
+    join,
+    microseconds,
+    sound,
+)
 from operators.columns import Longs
 
-MARKET: Final = "MARKET"  # the only X of trades between traders in the order book: others are the exchange's own, and in no candle
+# the only X of trades between traders in the order book: others are the exchange's own, and in no candle
+MARKET: Final = "MARKET"
 
 JOINED: Final = 512  # frames decoded in one call; when one of them is broken, so many are decoded one by one
 
@@ -72,7 +85,9 @@ class _RestAggTrade(msgspec.Struct, gc=False):
 
 
 class _Decoders:
-    """The typed decoders of one stream. Lax: numbers that come as strings are numbers, which is how Binance writes prices."""
+    """The typed decoders of one stream. Lax: numbers that come as strings are numbers, which is how Binance
+    writes prices.
+    """
 
     def __init__(self, combined: type, raw: type, rest: type) -> None:
         self.combined: msgspec.json.Decoder[Any] = msgspec.json.Decoder(combined, strict=False)
@@ -83,13 +98,18 @@ class _Decoders:
         self.all_rest: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[rest], strict=False)  # type: ignore[valid-type]
 
 
-_DECODERS: Final = {TRADE: _Decoders(_Combined, _Trade, _RestTrade), AGG_TRADE: _Decoders(_CombinedAgg, _AggTrade, _RestAggTrade)}
+_DECODERS: Final = {
+    TRADE: _Decoders(_Combined, _Trade, _RestTrade),
+    AGG_TRADE: _Decoders(_CombinedAgg, _AggTrade, _RestAggTrade),
+}
 _RAW_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)  # ValueError: bytes that are not UTF-8
 
 
 def _counts(first: Longs, last: Longs) -> Longs:
-    """Trades of an aggregate; 0, which no sound one has, where last < first or the difference leaves the int64s."""
+    """Trades of an aggregate; 0, which no sound one has, where last < first or the difference leaves the
+    int64s.
+    """
     return np.where((first >= 0) & (last >= first) & (last - first < 2**62), last - first + 1, 0)
 
 
@@ -106,7 +126,9 @@ def _trade_columns(events: list[Any], codes: Mapping[str, int], stream: str, sym
         count = np.ones(n, np.int64)
     else:
         ids = np.fromiter([e.a for e in events], np.int64, n)
-        count = _counts(np.fromiter([e.f for e in events], np.int64, n), np.fromiter([e.l for e in events], np.int64, n))
+        count = _counts(
+            np.fromiter([e.f for e in events], np.int64, n), np.fromiter([e.l for e in events], np.int64, n)
+        )
     ts = np.fromiter([e.T for e in events], np.int64, n)
     event_ts = np.fromiter([e.E for e in events], np.int64, n)
     price = np.fromiter([e.p for e in events], np.float64, n)
@@ -115,7 +137,17 @@ def _trade_columns(events: list[Any], codes: Mapping[str, int], stream: str, sym
     apart = np.abs(microseconds(ts) - microseconds(event_ts)) > APART_US
     if apart.any():
         ts[apart] = 0  # which no trade has
-    found = sound(symbol, symbols, id=ids, ts=ts, price=price, qty=qty, is_buyer_maker=is_buyer_maker, count=count, event_ts=event_ts)
+    found = sound(
+        symbol,
+        symbols,
+        id=ids,
+        ts=ts,
+        price=price,
+        qty=qty,
+        is_buyer_maker=is_buyer_maker,
+        count=count,
+        event_ts=event_ts,
+    )
     return replace(found, off_market=off_market) if off_market else found
 
 
@@ -129,7 +161,8 @@ def _joined(frames: Sequence[bytes], decoders: _Decoders) -> list[Any] | None:
             events = decoders.all_raw.decode(array)
     except _BROKEN:
         return None
-    return events if len(events) == len(frames) else None  # two halves may make a whole, and one frame may hold two
+    # two halves may make a whole, and one frame may hold two
+    return events if len(events) == len(frames) else None
 
 
 def _one_by_one(frames: Sequence[bytes], codes: Mapping[str, int], stream: str, symbols: int) -> Frames:
@@ -157,7 +190,12 @@ def _one_by_one(frames: Sequence[bytes], codes: Mapping[str, int], stream: str, 
         event = message.get("data", message) if isinstance(message, dict) else None
         if not isinstance(event, dict):
             unreadable += 1
-        elif event.get("e") == "serverShutdown" or "result" in event or "error" in event or ("code" in event and "msg" in event):
+        elif (
+            event.get("e") == "serverShutdown"
+            or "result" in event
+            or "error" in event
+            or ("code" in event and "msg" in event)
+        ):
             controls.append(event)
         else:
             name = event.get("s")
@@ -172,7 +210,12 @@ def _one_by_one(frames: Sequence[bytes], codes: Mapping[str, int], stream: str, 
                 unreadable += 1
     found = _trade_columns(events, codes, stream, symbols)
     reasons = Counter({MALFORMED: int(rejected.sum())} if rejected.any() else {})
-    counts: dict[str, Any] = {"unreadable": unreadable, "foreign": foreign, "off_market": off_market, "controls": controls}
+    counts: dict[str, Any] = {
+        "unreadable": unreadable,
+        "foreign": foreign,
+        "off_market": off_market,
+        "controls": controls,
+    }
     counted = replace(Frames.none(symbols), rejected=rejected, reasons=reasons, **counts)
     return join([found, counted], symbols)
 
@@ -180,23 +223,32 @@ def _one_by_one(frames: Sequence[bytes], codes: Mapping[str, int], stream: str, 
 def decode(frames: Sequence[bytes | str], codes: Mapping[str, int], stream: str) -> Frames:
     """The trades of websocket frames, combined (`{"stream":…,"data":…}`) or raw, in the order given.
 
-    `codes` maps the symbols of the universe to 0, 1, …; `stream` is `trade` or `aggTrade`. Nothing raises: what is no trade is counted.
+    `codes` maps the symbols of the universe to 0, 1, …; `stream` is `trade` or `aggTrade`. Nothing raises:
+    what is no trade is counted.
     """
     symbols = len(codes)
     decoders = _DECODERS[stream]
-    encoded = [frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass") for frame in frames]
+    encoded = [
+        frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass") for frame in frames
+    ]
     parts = []
     for start in range(0, len(encoded), JOINED):
         chunk = encoded[start : start + JOINED]
         events = _joined(chunk, decoders)
-        parts.append(_one_by_one(chunk, codes, stream, symbols) if events is None else _trade_columns(events, codes, stream, symbols))
+        parts.append(
+            _one_by_one(chunk, codes, stream, symbols)
+            if events is None
+            else _trade_columns(events, codes, stream, symbols)
+        )
     return join(parts, symbols)
 
 
 def decode_rest(body: bytes, code: int, stream: str, symbols: int | None = None) -> Frames:
-    """The trades of an answer of `trades` and `historicalTrades` (stream `trade`) or of `aggTrades`, for the symbol of that code.
+    """The trades of an answer of `trades` and `historicalTrades` (stream `trade`) or of `aggTrades`, for the
+    symbol of that code.
 
-    An error (`{"code":…,"msg":…}`) is in `controls`; a body that is no list counts as one unreadable message. Nothing raises.
+    An error (`{"code":…,"msg":…}`) is in `controls`; a body that is no list counts as one unreadable message.
+    Nothing raises.
     """
     symbols = code + 1 if symbols is None else symbols
     decoders = _DECODERS[stream]
@@ -243,12 +295,24 @@ def _rest_columns(events: list[Any], code: int, stream: str, symbols: int) -> Fr
         is_buyer_maker = np.fromiter([e.isBuyerMaker for e in events], np.bool_, n)
     else:
         ids = np.fromiter([e.a for e in events], np.int64, n)
-        count = _counts(np.fromiter([e.f for e in events], np.int64, n), np.fromiter([e.l for e in events], np.int64, n))
+        count = _counts(
+            np.fromiter([e.f for e in events], np.int64, n), np.fromiter([e.l for e in events], np.int64, n)
+        )
         ts = np.fromiter([e.T for e in events], np.int64, n)
         price = np.fromiter([e.p for e in events], np.float64, n)
         qty = np.fromiter([e.q for e in events], np.float64, n)
         is_buyer_maker = np.fromiter([e.m for e in events], np.bool_, n)
-    return sound(symbol, symbols, id=ids, ts=ts, price=price, qty=qty, is_buyer_maker=is_buyer_maker, count=count, event_ts=ts)
+    return sound(
+        symbol,
+        symbols,
+        id=ids,
+        ts=ts,
+        price=price,
+        qty=qty,
+        is_buyer_maker=is_buyer_maker,
+        count=count,
+        event_ts=ts,
+    )
 
 
 _M: Final = ("false", "true")
@@ -258,7 +322,9 @@ def _times(us: Longs, in_microseconds: bool) -> list[int]:
     return (us if in_microseconds else us // 1000).tolist()
 
 
-def encode_trades(symbol: str, trades: Frames, combined: bool = True, in_microseconds: bool = False) -> list[bytes]:
+def encode_trades(
+    symbol: str, trades: Frames, combined: bool = True, in_microseconds: bool = False
+) -> list[bytes]:
     """`@trade` frames of one symbol, byte for byte as Binance lays them out."""
     frame = '{"e":"trade","E":%d,"s":"' + symbol + '","t":%d,"p":"%.8f","q":"%.8f","T":%d,"m":%s,"M":true}'
     if combined:
@@ -276,10 +342,20 @@ def encode_trades(symbol: str, trades: Frames, combined: bool = True, in_microse
 
 
 def encode_agg_trades(
-    symbol: str, trades: Frames, first: Longs, last: Longs, *, combined: bool = True, in_microseconds: bool = False
+    symbol: str,
+    trades: Frames,
+    first: Longs,
+    last: Longs,
+    *,
+    combined: bool = True,
+    in_microseconds: bool = False,
 ) -> list[bytes]:
     """`@aggTrade` frames of one symbol; `first` and `last` are the ids of the aggregates' trades."""
-    frame = '{"e":"aggTrade","E":%d,"s":"' + symbol + '","a":%d,"p":"%.8f","q":"%.8f","f":%d,"l":%d,"T":%d,"m":%s,"M":true}'
+    frame = (
+        '{"e":"aggTrade","E":%d,"s":"'
+        + symbol
+        + '","a":%d,"p":"%.8f","q":"%.8f","f":%d,"l":%d,"T":%d,"m":%s,"M":true}'
+    )
     if combined:
         frame = '{"stream":"' + symbol.lower() + '@aggTrade","data":' + frame + "}"
     columns = zip(

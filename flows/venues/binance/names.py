@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 from urllib.parse import quote
 
-ADDRESS_BYTES: Final = 6_000  # of names in one address: servers and proxies cut off, or refuse, what is longer than 8,000
+# of names in one address: servers and proxies cut off, or refuse, what is longer than 8,000
+ADDRESS_BYTES: Final = 6_000
 BETWEEN: Final = 10  # bytes between two names: a slash, or quotes and a comma percent-encoded
 
 

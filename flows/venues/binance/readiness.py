@@ -27,7 +27,9 @@ MOST: Final = 100  # symbols of one request
 SHORTEST: Final = min(INTERVALS_US, key=INTERVALS_US.__getitem__)  # the candles that every run asks for
 
 
-def refuse_unready(base_url: str, symbols: Sequence[str], stream: str, limits: Limits | None = None) -> Proxy | None:
+def refuse_unready(
+    base_url: str, symbols: Sequence[str], stream: str, limits: Limits | None = None
+) -> Proxy | None:
     """Raise UserError unless the exchange trades all these symbols and answers all that a run asks.
 
     Returns the proxy that it was asked through.
@@ -37,7 +39,9 @@ def refuse_unready(base_url: str, symbols: Sequence[str], stream: str, limits: L
         wanted = list(dict.fromkeys(symbols))
         unknown = [symbol for group in grouped(wanted, MOST) for symbol in _untraded(api, group)]
         if unknown:
-            raise UserError(f"exchange: {api.base_url} does not trade {', '.join(unknown)}; correct pairs, alerts or source.symbols")
+            raise UserError(
+                f"exchange: {api.base_url} does not trade {', '.join(unknown)}; correct pairs, alerts or source.symbols"
+            )
         _ask_all(api, wanted[0], stream)
     except Failed as error:
         raise UserError(f"exchange: {api.base_url}: {error}; {error.advice}") from None
@@ -47,7 +51,8 @@ def refuse_unready(base_url: str, symbols: Sequence[str], stream: str, limits: L
 
 
 def refuse_unstreamed(ws_url: str, streams: Sequence[str], within_s: float) -> Proxy | None:
-    """Raise UserError unless a websocket opens and brings these streams. Returns the proxy that it went through.
+    """Raise UserError unless a websocket opens and brings these streams. Returns the proxy that it went
+    through.
 
     The socket of a run tries, for as long as it may take to send its requests and to wait for their answers.
     """
@@ -55,7 +60,12 @@ def refuse_unstreamed(ws_url: str, streams: Sequence[str], within_s: float) -> P
     timing = Timing(connect_s=within_s)
     trial = _Trial(ws_url, streams, Inbox(HELD), random.Random(), timing)
     requests = len(trial.requests) - 1
-    until = time.monotonic() + 2 * within_s + requests * timing.subscribe_s + (timing.answers.answer_s if requests else 0.0)
+    until = (
+        time.monotonic()
+        + 2 * within_s
+        + requests * timing.subscribe_s
+        + (timing.answers.answer_s if requests else 0.0)
+    )
     trial.start()
     try:
         while not trial.complaints and not trial.streams():
@@ -65,7 +75,9 @@ def refuse_unstreamed(ws_url: str, streams: Sequence[str], within_s: float) -> P
     finally:
         trial.stop()
     if trial.complaints:
-        raise UserError(f"source.ws_url: {ws_url}: {trial.complaints[0]}; check the network, or correct source.ws_url")
+        raise UserError(
+            f"source.ws_url: {ws_url}: {trial.complaints[0]}; check the network, or correct source.ws_url"
+        )
     return proxy
 
 
@@ -102,7 +114,9 @@ def _ask_all(api: Api, symbol: str, stream: str) -> None:
 
 def _untraded(api: Api, symbols: Sequence[str]) -> list[str]:
     """Which of these symbols the exchange does not trade: one request when it knows them all, else halves."""
-    query = {"symbol": symbols[0]} if len(symbols) == 1 else {"symbols": msgspec.json.encode(symbols).decode()}
+    query = (
+        {"symbol": symbols[0]} if len(symbols) == 1 else {"symbols": msgspec.json.encode(symbols).decode()}
+    )
     try:
         body = api.get(EXCHANGE_INFO, query, EXCHANGE_INFO_WEIGHT)
     except Refused as error:

@@ -34,7 +34,9 @@ class Failed(Exception):
 
 
 class Refused(Failed):
-    """An answer that asking again will hardly change: it wants an API key, does not serve the path or country, is a web page."""
+    """An answer that asking again will hardly change: it wants an API key, does not serve the path or
+    country, is a web page.
+    """
 
 
 class Unknown(Refused):
@@ -45,15 +47,27 @@ def refusal(path: str, status: int, headers: Mapping[str, str], body: bytes) -> 
     """What to raise for an answer whose status is not 200."""
     what = f"{path}: HTTP {status}{_said(body)}"
     if status in REDIRECTS:
-        return Refused(f"{what}, it redirects to {_place(headers.get('Location', ''))}", "give source.rest_url that address", status)
+        return Refused(
+            f"{what}, it redirects to {_place(headers.get('Location', ''))}",
+            "give source.rest_url that address",
+            status,
+        )
     if status == LEGAL:
         return Refused(f"{path}: HTTP {status}, {COUNTRY}", OTHER_HOSTS, status)
     if status in (UNAUTHORIZED, FORBIDDEN):
-        why = "it asks for an API key there" if status == UNAUTHORIZED else "it refuses this address, or asks for an API key there"
+        why = (
+            "it asks for an API key there"
+            if status == UNAUTHORIZED
+            else "it refuses this address, or asks for an API key there"
+        )
         instead = "set source.stream: aggTrade, or " if path.endswith("/historicalTrades") else ""
         return Refused(f"{what}, {why}", instead + ANOTHER_HOST, status)
     if status == PROXY_LOGIN:
-        return Refused(f"{what}, the proxy asks for a login", "put USER:PASSWORD@ before the host in the variable that names it", status)
+        return Refused(
+            f"{what}, the proxy asks for a login",
+            "put USER:PASSWORD@ before the host in the variable that names it",
+            status,
+        )
     if status in (TOO_MANY, BANNED):
         return Failed(f"{path}: HTTP {status}, too many requests from this address", _later(headers), status)
     if status == BAD_REQUEST and _error(body).get("code") == UNKNOWN_SYMBOL:
@@ -132,7 +146,9 @@ def seconds(text: str | None, default: float) -> float:
 def shown(body: bytes) -> str:
     """The beginning of an answer, on one line."""
     text = " ".join(body[:SHOWN].decode(errors="replace").split())
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
 
 
 def reason(error: BaseException) -> str:
@@ -145,6 +161,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, urllib3.exceptions.TimeoutError | TimeoutError):
         return "no answer in time"
     text = " ".join(str(error).split()).rsplit(": ", maxsplit=1)[-1] or type(error).__name__
-    if isinstance(error, OSError) and (number := re.search(r"\[Errno (\d+)\] Connect call failed", str(error))):
+    if isinstance(error, OSError) and (
+        number := re.search(r"\[Errno (\d+)\] Connect call failed", str(error))
+    ):
         return os.strerror(int(number[1]))  # asyncio's words for it
     return re.sub(r"^\[Errno -?\d+\] |\s*\(_ssl\.c:\d+\)", "", text).rstrip(".")

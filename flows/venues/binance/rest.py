@@ -1,4 +1,6 @@
-"""The exchange over REST: missing trades, on one thread, one request at a time, within its budget, through the environment's proxy."""
+"""The exchange over REST: missing trades, on one thread, one request at a time, within its budget, through
+the environment's proxy.
+"""
 
 import base64
 import logging
@@ -22,7 +24,18 @@ from flows.feed.frames import AGG_TRADE, TRADE, Frames
 from flows.feed.proxies import Proxy, bracketed, proxy_for, through
 from flows.retrying import is_told
 from flows.venues.binance.messages import decode_rest
-from flows.venues.binance.refusals import BANNED, OK, TOO_MANY, Failed, Refused, Unknown, of_another_kind, reason, refusal, seconds
+from flows.venues.binance.refusals import (
+    BANNED,
+    OK,
+    TOO_MANY,
+    Failed,
+    Refused,
+    Unknown,
+    of_another_kind,
+    reason,
+    refusal,
+    seconds,
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +61,8 @@ class Limits:
     connect_s: float = 3.0
     read_s: float = 10.0
     weight: int = 5_000  # of the 6,000 a minute: the address may serve others too
-    pause_s: float = 5.0  # then one request at a time asks whether the minute is over; no clock has to agree with the exchange's
+    # then one request at a time asks whether the minute is over; no clock has to agree with the exchange's
+    pause_s: float = 5.0
     retry_after_s: float = 60.0  # where a refusal does not say how long
 
 
@@ -66,7 +80,9 @@ class Budget:
         return max(0.0, self._not_before - self._now())
 
     def heed(self, status: int, headers: Mapping[str, str], weight: int) -> None:
-        """Put off the next request for as long as the exchange asks, or until it may have budget again for so much weight."""
+        """Put off the next request for as long as the exchange asks, or until it may have budget again for so
+        much weight.
+        """
         wait_s = 0.0
         if status in (TOO_MANY, BANNED):
             wait_s = seconds(headers.get("Retry-After"), self._limits.retry_after_s)
@@ -128,7 +144,9 @@ class Api:
 
 
 class Rest:
-    """Missing trades. `ask` queues a request; its answer (None: it failed) comes to `answer` on this object's thread."""
+    """Missing trades. `ask` queues a request; its answer (None: it failed) comes to `answer` on this object's
+    thread.
+    """
 
     def __init__(
         self,
@@ -169,21 +187,32 @@ class Rest:
                 if request.symbol not in self._gone:
                     self._gone.add(request.symbol)
                     symbol = self._symbols[request.symbol]
-                    log.error("%s: %s: the exchange does not know it any more; the others go on", self._api.base_url, symbol)
+                    log.error(
+                        "%s: %s: the exchange does not know it any more; the others go on",
+                        self._api.base_url,
+                        symbol,
+                    )
             except Refused as error:
                 page = self._no_page(refused=True)
                 self._say(request, f"{error}; {error.advice}")
             except Failed as error:
                 self._say(request, str(error))
             except Exception:  # a thread that died would leave the hole open without a word
-                log.exception("%s: trades of %s from id %d", self._api.base_url, self._symbols[request.symbol], request.from_id)
+                log.exception(
+                    "%s: trades of %s from id %d",
+                    self._api.base_url,
+                    self._symbols[request.symbol],
+                    request.from_id,
+                )
             if self._api.stopped:
                 return
             self._answer(request, page)
 
     def _page(self, request: Request) -> Page:
         symbol = self._symbols[request.symbol]
-        frames, ids = trades_from(self._api, self._stream, symbol, request.from_id, PAGE, request.symbol, len(self._symbols))
+        frames, ids = trades_from(
+            self._api, self._stream, symbol, request.from_id, PAGE, request.symbol, len(self._symbols)
+        )
         return Page(frames, ids, len(ids) >= PAGE)
 
     def _no_page(self, **why: bool) -> Page:
@@ -193,14 +222,20 @@ class Rest:
         self._failures += 1
         if is_told(self._failures - 1, self._failures) and not self._api.stopped:
             log.warning(
-                "%s: trades of %s from id %d: %s; asking again", self._api.base_url, self._symbols[request.symbol], request.from_id, why
+                "%s: trades of %s from id %d: %s; asking again",
+                self._api.base_url,
+                self._symbols[request.symbol],
+                request.from_id,
+                why,
             )
 
 
 def trades_from(
     api: Api, stream: str, symbol: str, from_id: int | None, limit: int, code: int = 0, symbols: int = 1
 ) -> tuple[Frames, np.ndarray[Any, np.dtype[np.int64]]]:
-    """The symbol's trades from an id on (None: the newest ones), and the ids of all that the answer lists; raises Failed."""
+    """The symbol's trades from an id on (None: the newest ones), and the ids of all that the answer lists;
+    raises Failed.
+    """
     query = {"symbol": symbol} | ({} if from_id is None else {"fromId": str(from_id)}) | {"limit": str(limit)}
     body = api.get(PATHS[stream], query, WEIGHTS[stream])
     frames = decode_rest(body, code, stream, symbols)
@@ -211,18 +246,28 @@ def trades_from(
 
 
 class _Http:
-    """Requests to one server, that can be cut short from another thread; through the proxy that the environment names."""
+    """Requests to one server, that can be cut short from another thread; through the proxy that the
+    environment names.
+    """
 
     def __init__(self, base_url: str, limits: Limits) -> None:
         self.proxy = proxy = proxy_for(base_url)
         self._base_url = base_url
         self._open: list[Any] = []
         opened = self._open
-        # Plain HTTP goes to an HTTP proxy whole, but HTTPS_PROXY names one for tunnels, as the websocket's are.
+        # Plain HTTP goes to an HTTP proxy whole, but HTTPS_PROXY names one for tunnels, as the websocket's
+        # are.
         tunnel = proxy is not None and (
-            proxy.socks or (urlsplit(base_url).scheme == "http" and (proxy.variable, proxy.scheme) == ("HTTPS_PROXY", "http"))
+            proxy.socks
+            or (
+                urlsplit(base_url).scheme == "http"
+                and (proxy.variable, proxy.scheme) == ("HTTPS_PROXY", "http")
+            )
         )
-        options: dict[str, Any] = {"timeout": urllib3.Timeout(connect=limits.connect_s, read=limits.read_s), "maxsize": 1}
+        options: dict[str, Any] = {
+            "timeout": urllib3.Timeout(connect=limits.connect_s, read=limits.read_s),
+            "maxsize": 1,
+        }
         if proxy is None or tunnel:
             self._pools = urllib3.PoolManager(**options)
         else:
@@ -244,7 +289,9 @@ class _Http:
 
     def get(self, path: str, query: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         headers = {"X-MBX-TIME-UNIT": "MICROSECOND"}
-        return self._pools.request("GET", self._base_url + path, fields=dict(query), headers=headers, redirect=False, retries=False)
+        return self._pools.request(
+            "GET", self._base_url + path, fields=dict(query), headers=headers, redirect=False, retries=False
+        )
 
     def abort(self) -> None:
         for connection in list(self._open):
@@ -258,7 +305,9 @@ class _Http:
 def _tunnelled(connection: Any, proxy: Proxy) -> socket.socket:
     """A socket to the connection's host that the proxy passes on."""
     kind, looks_up = TUNNELS[proxy.scheme]
-    tunnel = python_socks.sync.Proxy(kind, proxy.host, proxy.port, proxy.user or None, proxy.password or None, looks_up)
+    tunnel = python_socks.sync.Proxy(
+        kind, proxy.host, proxy.port, proxy.user or None, proxy.password or None, looks_up
+    )
     try:
         opened = tunnel.connect(connection.host, connection.port, timeout=connection.timeout)
     except TimeoutError as error:

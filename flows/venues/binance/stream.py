@@ -1,4 +1,6 @@
-"""The exchange's websocket in a thread of its own: pongs go out, and messages come in, whatever the dataflow is busy with."""
+"""The exchange's websocket in a thread of its own: pongs go out, and messages come in, whatever the dataflow
+is busy with.
+"""
 
 import asyncio
 import contextlib
@@ -36,24 +38,36 @@ class Timing:
     connect_s: float = 10.0
     silence_s: float = 30.0  # an open connection without a message for so long is dropped
     backoff_s: float = 0.5  # doubled for each connection that did not last, with jitter
-    backoff_cap_s: float = 30.0  # a connection that lasted longer was a good one. Far below the 300 connects in 5 minutes that are allowed
+    # a connection that lasted longer was a good one. Far below the 300 connects in 5 minutes that are allowed
+    backoff_cap_s: float = 30.0
     subscribe_s: float = 0.5  # between requests: 250 ms apart were closed with 1008, 500 ms apart held
-    answers: Pace = field(default_factory=Pace)  # to requests: how long to wait for them, and how soon to ask again after a refusal
-    renew_s: float = 30.0  # streams refused for so long are tried on another connection; doubled for each that did not help
+    # to requests: how long to wait for them, and how soon to ask again after a refusal
+    answers: Pace = field(default_factory=Pace)
+    # streams refused for so long are tried on another connection; doubled for each that did not help
+    renew_s: float = 30.0
     renew_cap_s: float = 3600.0
     lifetime_s: float = 23.5 * 3600  # the exchange ends a connection after 24 h
     overlap_s: float = 1.0  # an old connection stays open for so long when a new one streams
 
 
 class Stream:
-    """The streams of one partition, kept up: reconnects with capped backoff, drops a silent connection, opens the next before the exchange
-    closes this one, and hangs up when the inbox is full. What it misses is asked for over REST.
+    """The streams of one partition, kept up: reconnects with capped backoff, drops a silent connection, opens
+    the next before the exchange closes this one, and hangs up when the inbox is full. What it misses is asked
+    for over REST.
 
-    Messages go into the inbox as bytes, between `Connected` and `Disconnected`; `Subscribed` comes when all streams do but those that are
-    refused, `Joined` when some of these do after all, and `Subscribed` again when the streams of another connection do.
+    Messages go into the inbox as bytes, between `Connected` and `Disconnected`; `Subscribed` comes when all
+    streams do but those that are refused, `Joined` when some of these do after all, and `Subscribed` again
+    when the streams of another connection do.
     """
 
-    def __init__(self, ws_url: str, streams: Sequence[str], inbox: Inbox, chance: random.Random, timing: Timing | None = None) -> None:
+    def __init__(
+        self,
+        ws_url: str,
+        streams: Sequence[str],
+        inbox: Inbox,
+        chance: random.Random,
+        timing: Timing | None = None,
+    ) -> None:
         self.ws_url, self.inbox, self.timing = ws_url.rstrip("/"), inbox, timing or Timing()
         self.requests = [tuple(group) for group in grouped(streams, STREAMS_PER_REQUEST)]
         self.in_address = True  # the first request stands in the address; not after that was refused
@@ -79,7 +93,9 @@ class Stream:
         self._thread.join(timeout=self.timing.connect_s)
 
     def renew(self) -> None:
-        """Open another connection, and close this one when the other streams: the exchange announced to close it."""
+        """Open another connection, and close this one when the other streams: the exchange announced to close
+        it.
+        """
         self._call(self._renewal.set)
 
     def opened(self, link: "Link") -> None:
@@ -99,7 +115,9 @@ class Stream:
         log.warning("%s: %s; %s", self.ws_url, why, then)
 
     def became(self, outcome: Outcome, settled: bool) -> None:
-        """Say what the exchange answered about some streams: of refusals the 1st, 2nd, 4th, 8th … in a row, no flood."""
+        """Say what the exchange answered about some streams: of refusals the 1st, 2nd, 4th, 8th … in a row,
+        no flood.
+        """
         symbols = symbols_of(outcome.streams)
         if outcome.why is None:
             log.info("%s: streams after all: %s", self.ws_url, symbols)
@@ -159,13 +177,18 @@ class Stream:
         await asyncio.sleep(self._chance.uniform(ceiling / 2, ceiling))
 
     async def _follow(self) -> str:
-        """Stream until there is no connection any more; returns why. One that is about to end is replaced before it does."""
+        """Stream until there is no connection any more; returns why. One that is about to end is replaced
+        before it does.
+        """
         self._renewal.clear()
         link, heir = Link(self), None
         try:
             failures = hasty = 0
             began = self._loop.time()
-            while await _first(link.task, self._renewal.wait(), timeout_s=self.timing.lifetime_s) is not link.task:
+            while (
+                await _first(link.task, self._renewal.wait(), timeout_s=self.timing.lifetime_s)
+                is not link.task
+            ):
                 self._renewal.clear()
                 hasty = hasty + 1 if self._loop.time() - began < self.timing.backoff_cap_s else 0
                 if hasty > 1:  # one that has just replaced another: what asks for it may go on asking
@@ -202,7 +225,9 @@ class Link:
         self._ending = ""
         self._connection: ClientConnection | None = None
         self._in_address = stream.requests[0] if stream.in_address else ()
-        self._subscriptions = Subscriptions(stream.requests[1:] if stream.in_address else stream.requests, self._timing.answers)
+        self._subscriptions = Subscriptions(
+            stream.requests[1:] if stream.in_address else stream.requests, self._timing.answers
+        )
         self.task = asyncio.create_task(self._live())
 
     async def end(self) -> str:
@@ -222,7 +247,8 @@ class Link:
             proxy = proxy_for(stream.ws_url)
             async with connect(
                 self._address(),
-                ping_interval=None,  # keepalive pings are the exchange's: ours have killed healthy connections under load
+                # keepalive pings are the exchange's: ours have killed healthy connections under load
+                ping_interval=None,
                 compression=None,
                 open_timeout=self._timing.connect_s,
                 close_timeout=CLOSE_S,
@@ -236,7 +262,10 @@ class Link:
         except TimeoutError:
             return through(proxy, f"no answer within {self._timing.connect_s:g} s")
         except websockets.ConnectionClosed as closed:
-            return self._ending or f"closed by the exchange ({closed.rcvd.code if closed.rcvd else 'without a close frame'})"
+            return (
+                self._ending
+                or f"closed by the exchange ({closed.rcvd.code if closed.rcvd else 'without a close frame'})"
+            )
         except websockets.InvalidStatus as error:
             return self._refused(error.response.status_code)
         except UserError as error:
@@ -249,7 +278,9 @@ class Link:
         return f"{self._stream.ws_url}/stream?{first}timeUnit=MICROSECOND"
 
     def _refused(self, status: int) -> str:
-        """What a refusal with an HTTP status means. Where the streams in the address may be why, the next one names none."""
+        """What a refusal with an HTTP status means. Where the streams in the address may be why, the next one
+        names none.
+        """
         why = handshake_refusal(status)
         if status not in ADDRESS_REFUSED:
             return why
@@ -258,7 +289,10 @@ class Link:
 
     async def _receive(self, connection: ClientConnection) -> str:
         inbox = self._stream.inbox
-        company = [asyncio.create_task(self._watch_silence(connection)), asyncio.create_task(self._subscribe(connection))]
+        company = [
+            asyncio.create_task(self._watch_silence(connection)),
+            asyncio.create_task(self._subscribe(connection)),
+        ]
         if self._subscriptions.settled:
             self._stream.subscribed(self)
         try:
@@ -277,9 +311,18 @@ class Link:
     def _answered(self, answer: Answer) -> None:
         now = asyncio.get_running_loop().time()
         outcome = self._subscriptions.answered(answer, now)
-        if outcome is None and answer.why is not None and answer.number is None and self._in_address and self._subscriptions.settled:
-            self._stream.in_address = False  # it can only be about those: next time they are asked for by requests
-            self._ending = f"the exchange refuses the streams of {symbols_of(self._in_address)} ({answer.why})"
+        if (
+            outcome is None
+            and answer.why is not None
+            and answer.number is None
+            and self._in_address
+            and self._subscriptions.settled
+        ):
+            # it can only be about those: next time they are asked for by requests
+            self._stream.in_address = False
+            self._ending = (
+                f"the exchange refuses the streams of {symbols_of(self._in_address)} ({answer.why})"
+            )
             return
         self._became([outcome] if outcome else [])
 
@@ -291,7 +334,9 @@ class Link:
             self._stream.subscribed(self, subscriptions.refused)
 
     async def _subscribe(self, connection: ClientConnection) -> None:
-        """Send the requests one after the other, and again those that are refused; when that goes on, open another connection."""
+        """Send the requests one after the other, and again those that are refused; when that goes on, open
+        another connection.
+        """
         stream, subscriptions, timing = self._stream, self._subscriptions, self._timing
         refused_since = loop_s = asyncio.get_running_loop().time()
         found_out = False
@@ -308,12 +353,16 @@ class Link:
                 continue
             if subscriptions.found_out and not found_out:
                 found_out = True
-                stream.complain(f"the exchange refuses the streams of {symbols_of(subscriptions.refused)}", "asking again now and then")
+                stream.complain(
+                    f"the exchange refuses the streams of {symbols_of(subscriptions.refused)}",
+                    "asking again now and then",
+                )
             if loop_s - refused_since >= backoff(stream.renewals, timing.renew_s, timing.renew_cap_s):
                 stream.renewals += 1
                 refused_since = loop_s
                 stream.complain(
-                    f"the exchange goes on refusing the streams of {symbols_of(subscriptions.refused)}", "opening another connection"
+                    f"the exchange goes on refusing the streams of {symbols_of(subscriptions.refused)}",
+                    "opening another connection",
                 )
                 stream.renew()
 
@@ -332,7 +381,9 @@ class Link:
 
 
 async def _first(*awaited: Any, timeout_s: float | None = None) -> asyncio.Future[Any] | None:
-    """The first of these tasks or coroutines that is done, None when the time is over; the coroutines are cancelled."""
+    """The first of these tasks or coroutines that is done, None when the time is over; the coroutines are
+    cancelled.
+    """
     tasks = [asyncio.ensure_future(each) for each in awaited]
     try:
         done, _ = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,5 @@
-"""What one connection asks the exchange to stream, and what it answers. No sockets, no clock: `now` is passed in, s.
+"""What one connection asks the exchange to stream, and what it answers. No sockets, no clock: `now` is passed
+in, s.
 
 | a request is | and then | it becomes |
 |---|---|---|
@@ -35,7 +36,9 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The exchange's answer to a request, by its `number` (None: it does not say): `why` it refuses, None: it agrees."""
+    """The exchange's answer to a request, by its `number` (None: it does not say): `why` it refuses, None: it
+    agrees.
+    """
 
     number: int | None
     why: str | None
@@ -43,7 +46,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of some streams: they are refused, and `why`; None: they come, although they were refused before."""
+    """What became of some streams: they are refused, and `why`; None: they come, although they were refused
+    before.
+    """
 
     streams: tuple[str, ...]
     why: str | None
@@ -85,7 +90,10 @@ class Subscriptions:
     @property
     def found_out(self) -> bool:
         """Whether what is refused is known stream by stream."""
-        return all(len(request.streams) == 1 and request.refusals > 1 for request in (*self._due, *self._asked.values()))
+        return all(
+            len(request.streams) == 1 and request.refusals > 1
+            for request in (*self._due, *self._asked.values())
+        )
 
     def next(self, now: float) -> tuple[int, tuple[str, ...]] | None:
         """The number and the streams of the request to send now, if there is one."""
@@ -99,7 +107,9 @@ class Subscriptions:
         return self._number, request.streams
 
     def answered(self, answer: Answer, now: float) -> Outcome | None:
-        """Take an answer; returns what there is to say about it. One without a number is that to the oldest request."""
+        """Take an answer; returns what there is to say about it. One without a number is that to the oldest
+        request.
+        """
         number = answer.number if answer.number is not None else min(self._asked, default=0)
         request = self._asked.pop(number, None)
         if request is None:
@@ -137,7 +147,9 @@ class Subscriptions:
 
 
 def answer_in(message: bytes) -> Answer | None:
-    """The answer that a message is to a request; None for any other. A trade costs a look at its first letters."""
+    """The answer that a message is to a request; None for any other. A trade costs a look at its first
+    letters.
+    """
     if message.startswith(TRADES):
         return None
     try:

@@ -33,10 +33,16 @@ def home(tmp_path: Path, exchange: Background, free_ports: Ports) -> Path:
 
 
 def content(directory: Path) -> dict[str, tuple[int, bytes]]:
-    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*") if path.is_file()}
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
 
 
-def test_everything_ready_is_said_and_nothing_is_written(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_ready_is_said_and_nothing_is_written(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = content(home.parent)
     assert report(home) == 0
     *lines, end = capsys.readouterr().out.splitlines()
@@ -70,15 +76,24 @@ def test_a_damaged_recovery_store_is_told(home: Path, capsys: pytest.CaptureFixt
     assert "part-0.sqlite3 is damaged (file is not a database): start anew" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("key", "line"), [("db", "database: questdb.dir"), ("recovery", "recovery: recovery.dir")])
-def test_a_directory_that_cannot_be_made_is_told(home: Path, capsys: pytest.CaptureFixture[str], key: str, line: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "line"), [("db", "database: questdb.dir"), ("recovery", "recovery: recovery.dir")]
+)
+def test_a_directory_that_cannot_be_made_is_told(
+    home: Path, capsys: pytest.CaptureFixture[str], key: str, line: str
+) -> None:
     (home.parent / "notes").write_text("")
     home.write_text(home.read_text().replace(f"dir: {key}", f"dir: notes/{key}"))
     assert report(home) == 1
-    assert f"NOT  {line}: {home.parent}/notes/{key} cannot be made ({home.parent}/notes is a file): " in capsys.readouterr().out
+    assert (
+        f"NOT  {line}: {home.parent}/notes/{key} cannot be made ({home.parent}/notes is a file): "
+        in capsys.readouterr().out
+    )
 
 
-def test_a_jar_that_is_yet_to_be_fetched_is_told(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jar_that_is_yet_to_be_fetched_is_told(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("flows.database.jar.cache_dir", lambda: home.parent / "cache")
     assert report(home) == 0
     assert "; its jar will be fetched once over the network" in capsys.readouterr().out
@@ -100,16 +115,27 @@ def test_a_websocket_that_does_not_answer_is_a_line_of_its_own(
     assert report(home) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[5].startswith("ok   exchange")
-    assert lines[6].startswith(f"NOT  stream: source.ws_url: ws://127.0.0.1:{nobody}: ") and "refused" in lines[6]
+    assert (
+        lines[6].startswith(f"NOT  stream: source.ws_url: ws://127.0.0.1:{nobody}: ")
+        and "refused" in lines[6]
+    )
     assert lines[7] == "not ready"
 
 
 @pytest.mark.parametrize(
     ("fault", "why"),
-    [({"ws_status": 451}, "HTTP 451, it does not serve this country"), ({"handshake_delay_s": 3.0}, "no answer within 0.2 s")],
+    [
+        ({"ws_status": 451}, "HTTP 451, it does not serve this country"),
+        ({"handshake_delay_s": 3.0}, "no answer within 0.2 s"),
+    ],
 )
 def test_a_websocket_that_is_refused_says_why(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fault: dict[str, float], why: str, exchange: Background
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: dict[str, float],
+    why: str,
+    exchange: Background,
 ) -> None:
     monkeypatch.setattr("flows.command.check.HANDSHAKE_S", 0.2)
     with background(symbols=("BTCUSDT", "ETHUSDT")) as refusing:
@@ -119,7 +145,9 @@ def test_a_websocket_that_is_refused_says_why(
     assert why in capsys.readouterr().out
 
 
-def test_a_simulated_market_is_ready_without_recovery_and_beside_the_real_database(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_simulated_market_is_ready_without_recovery_and_beside_the_real_database(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     home.write_text(home.read_text().replace("source: {", "source: {exchange: simulated, "))
     assert report(home) == 0
     out = capsys.readouterr().out
@@ -130,7 +158,13 @@ def test_an_external_server_that_lacks_the_settings_is_named_with_them(
     questdb: Endpoint, logins: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert questdb.directory is not None
-    external = QuestDB(embedded=False, host=questdb.host, http_port=questdb.http_port, pg_port=questdb.pg_port, dir=questdb.directory)
+    external = QuestDB(
+        embedded=False,
+        host=questdb.host,
+        http_port=questdb.http_port,
+        pg_port=questdb.pg_port,
+        dir=questdb.directory,
+    )
     settings = cast(Settings, SimpleNamespace(questdb=external))
     assert database(settings) == f"QuestDB at {questdb.host}:{questdb.http_port} answers"
     monkeypatch.setitem(server_settings(), "QDB_CAIRO_O3_PARTITION_SPLIT_MIN_SIZE", "3m")

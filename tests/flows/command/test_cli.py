@@ -28,9 +28,7 @@ from flows.settings.model import QuestDB
 from tests import forked
 from tests.line import Ports, configure, pairflow, used_store
 
-PAIRS = (
-    "pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{dir: db, http_port: {http}, pg_port: {pg}}}\nsource: {{ws_url: '{ws}', rest_url: '{rest}'}}\n"
-)
+PAIRS = "pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{dir: db, http_port: {http}, pg_port: {pg}}}\nsource: {{ws_url: '{ws}', rest_url: '{rest}'}}\n"
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -42,7 +40,9 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return last
 
 
-def test_a_locale_without_our_letters_gets_them_escaped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_locale_without_our_letters_gets_them_escaped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     to = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(to, encoding="ascii"))
@@ -51,7 +51,9 @@ def test_a_locale_without_our_letters_gets_them_escaped(monkeypatch: pytest.Monk
     assert to.getvalue().startswith(b"\\xfc.yaml: written. ")
 
 
-def test_a_missing_configuration_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_configuration_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert "pipeline.yaml: no such file" in refusal(capsys, "run")
 
@@ -68,7 +70,9 @@ def test_init_writes_a_configuration_that_is_right_and_never_over_another(
     assert Path("pipeline.yaml").read_text() == "mine"
     assert main(["--config", "other.yaml", "init"]) == 0 and load(Path("other.yaml")).pairs
     capsys.readouterr()
-    assert "cannot be written (No such file or directory)" in refusal(capsys, "--config", "nowhere/p.yaml", "init")
+    assert "cannot be written (No such file or directory)" in refusal(
+        capsys, "--config", "nowhere/p.yaml", "init"
+    )
 
 
 def test_a_foreign_recording_is_named_and_starts_nothing(
@@ -91,7 +95,10 @@ def test_a_recording_of_other_symbols_says_what_to_add(
 
 
 def test_an_unreachable_exchange_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_ports: Callable[[int], list[int]]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    free_ports: Callable[[int], list[int]],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     http, pg, nobody = free_ports(3)
@@ -102,11 +109,17 @@ def test_an_unreachable_exchange_is_one_line(
 
 
 def test_a_fresh_start_that_fails_forgets_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_ports: Callable[[int], list[int]]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    free_ports: Callable[[int], list[int]],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     http, pg, nobody = free_ports(3)
-    with background(symbols=("BTCUSDT", "ETHUSDT")) as exchange, socket.create_server(("127.0.0.1", 0)) as taken:
+    with (
+        background(symbols=("BTCUSDT", "ETHUSDT")) as exchange,
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
         of_exchange = {"ws": exchange.ws_url, "rest": exchange.rest_url}
         Path("pipeline.yaml").write_text(PAIRS.format(http=taken.getsockname()[1], pg=pg, **of_exchange))
         store = used_store(load(Path("pipeline.yaml")))
@@ -120,12 +133,20 @@ def test_a_fresh_start_that_fails_forgets_nothing(
 
 
 def test_a_start_that_fails_leaves_no_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_ports: Callable[[int], list[int]]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    free_ports: Callable[[int], list[int]],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (pg,) = free_ports(1)
-    with background(symbols=("BTCUSDT", "ETHUSDT")) as exchange, socket.create_server(("127.0.0.1", 0)) as taken:
-        Path("pipeline.yaml").write_text(PAIRS.format(http=taken.getsockname()[1], pg=pg, ws=exchange.ws_url, rest=exchange.rest_url))
+    with (
+        background(symbols=("BTCUSDT", "ETHUSDT")) as exchange,
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
+        Path("pipeline.yaml").write_text(
+            PAIRS.format(http=taken.getsockname()[1], pg=pg, ws=exchange.ws_url, rest=exchange.rest_url)
+        )
         assert "is taken by another program" in refusal(capsys, "run")
     assert [path.name for path in Path(".pairflow/recovery").iterdir()] == ["run.lock"]
 
@@ -142,7 +163,9 @@ def test_check_says_what_is_ready_and_what_is_not(
     monkeypatch.chdir(tmp_path)
     http, pg = free_ports(2)
     with background(symbols=symbols) as exchange:
-        Path("pipeline.yaml").write_text(PAIRS.format(http=http, pg=pg, ws=exchange.ws_url, rest=exchange.rest_url))
+        Path("pipeline.yaml").write_text(
+            PAIRS.format(http=http, pg=pg, ws=exchange.ws_url, rest=exchange.rest_url)
+        )
         assert main(["check"]) == code
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[:5]] == [
@@ -195,7 +218,8 @@ def test_a_recording_longer_than_the_database_keeps_is_refused(
         "pairs: [[BTCUSDT, ETHUSDT]]\n"
         f"questdb: {{embedded: false, host: {database.host}, http_port: {database.http_port}, pg_port: {database.pg_port}}}\n"
     )
-    rows = [f"{k + 1},60000.0,0.01,600.0,{1_723_161_600_000 + k * 86_400_000},True,True" for k in range(10)]  # a trade a day
+    # a trade a day
+    rows = [f"{k + 1},60000.0,0.01,600.0,{1_723_161_600_000 + k * 86_400_000},True,True" for k in range(10)]
     Path("BTCUSDT-trades-2024-08.csv").write_text("\n".join(rows))
     try:
         told = refusal(capsys, "replay", "BTCUSDT-trades-2024-08.csv")
@@ -203,7 +227,10 @@ def test_a_recording_longer_than_the_database_keeps_is_refused(
         with connect(database) as connection:
             for name in tables():
                 connection.execute(f"DROP TABLE {name}")  # a TTL outlives TRUNCATE
-    assert "table trades: keeps 7 days before its newest row (2024-08-18): rows of 2024-08-09 would be deleted at once" in told
+    assert (
+        "table trades: keeps 7 days before its newest row (2024-08-18): rows of 2024-08-09 would be deleted at once"
+        in told
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,16 +258,26 @@ def test_a_fault_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], fau
         ("demo", "--seconds", "1e300"),
     ],
 )
-def test_a_number_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+def test_a_number_that_is_none_is_refused(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
     with pytest.raises(SystemExit) as refused:
         main(arguments)
     assert refused.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"pairflow {arguments[0]}: error: argument {arguments[1]}: expected a ")
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith(f"pairflow {arguments[0]}: error: argument {arguments[1]}: expected a ")
+    )
 
 
-def test_a_demo_on_one_port_for_two_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_demo_on_one_port_for_two_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "port 9123 is wanted for both" in refusal(capsys, "demo", "--http-port", "9123", "--pg-port", "9123")
+    assert "port 9123 is wanted for both" in refusal(
+        capsys, "demo", "--http-port", "9123", "--pg-port", "9123"
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -257,12 +294,18 @@ def test_an_export_looks_at_its_arguments_before_it_starts_anything(
     assert "expected a time" in refusal(capsys, "export", "signals", "-o", "-", "--start", "soon")
     for place in ("nowhere", "."):
         assert "no database is there" in refusal(capsys, "export", "signals", "-o", "-", "--dir", place)
-    assert "a file that ends in .xlsx cannot be written" in refusal(capsys, "export", "signals", "-o", "signals.xlsx")
+    assert "a file that ends in .xlsx cannot be written" in refusal(
+        capsys, "export", "signals", "-o", "signals.xlsx"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline.yaml"]
 
 
 def test_verbs_with_a_directory_need_no_configuration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_ports: Ports, questdb: Endpoint
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    free_ports: Ports,
+    questdb: Endpoint,
 ) -> None:
     """On the session's server, which the command finds running."""
     monkeypatch.chdir(tmp_path)
@@ -275,7 +318,9 @@ def test_verbs_with_a_directory_need_no_configuration(
     assert main(["questdb", "--dir", "db"]) == 0
     assert served[-1].dir == tmp_path / "db" and served[-1].embedded
     http, pg = free_ports(2)
-    Path("pipeline.yaml").write_text(f"pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{http_port: {http}, pg_port: {pg}}}\n")
+    Path("pipeline.yaml").write_text(
+        f"pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{http_port: {http}, pg_port: {pg}}}\n"
+    )
     assert main(["questdb", "--dir", "db"]) == 0
     assert (served[-1].http_port, served[-1].pg_port) == (http, pg)
     Path("pipeline.yaml").write_text("pairs: nonsense\n")
@@ -287,7 +332,10 @@ def test_verbs_with_a_directory_need_no_configuration(
     assert "pipeline.yaml: pairs" in refusal(capsys, "questdb")
     with pytest.raises(SystemExit):
         main(["questdb", "--dir", ""])
-    assert capsys.readouterr().err.splitlines()[-1] == "pairflow questdb: error: argument --dir: expected a directory, got ''"
+    assert (
+        capsys.readouterr().err.splitlines()[-1]
+        == "pairflow questdb: error: argument --dir: expected a directory, got ''"
+    )
 
 
 def test_the_local_exchange_needs_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,18 +349,28 @@ def test_the_local_exchange_needs_no_configuration(tmp_path: Path, monkeypatch: 
 def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_ports: Ports) -> None:
     home = configure(tmp_path / "home", free_ports)
     rows = [f"{k + 1},60000.0,0.01,600.0,{1_723_161_600_000 + k},True,True" for k in range(100)]
-    rows[50], rows[60] = "51,0,0.01,600.0,1723161600050,True,True", "61,60000.0,0.01,600.0,99999999999999999,True,True"
+    rows[50], rows[60] = (
+        "51,0,0.01,600.0,1723161600050,True,True",
+        "61,60000.0,0.01,600.0,99999999999999999,True,True",
+    )
     (home / "BTCUSDT-trades-1.csv").write_text("\n".join(rows))
     (home / "BTCUSDT-trades-2.csv").write_text("\n".join(row.replace("60000.0", "0") for row in rows))
     with database(in_dir(load(home / "pipeline.yaml").questdb, home / "day")):  # one start for all
         told = pairflow(home, "replay", "--dir", "day", "BTCUSDT-trades-1.csv")
         assert len(pairflow(home, "export", "trades", "-o", "-", "--dir", "day").splitlines()) == 99
-        pairflow(home, "export", "trades", "-o", "trades.parquet", "--dir", "day")  # the ending says the format
-    assert "replayed: 98 trades" in told and "(left out: 2 rejected for an impossible value: 1 price, 1 time)" in told
+        # the ending says the format
+        pairflow(home, "export", "trades", "-o", "trades.parquet", "--dir", "day")
+    assert (
+        "replayed: 98 trades" in told
+        and "(left out: 2 rejected for an impossible value: 1 price, 1 time)" in told
+    )
     assert "`pairflow questdb --dir day` serves it" in told
     assert len(pq.read_table(home / "trades.parquet")) == 98
     refused = forked.run(
-        [sys.executable, "-m", "flows.command", "replay", "BTCUSDT-trades-2.csv"], cwd=home, capture_output=True, text=True
+        [sys.executable, "-m", "flows.command", "replay", "BTCUSDT-trades-2.csv"],
+        cwd=home,
+        capture_output=True,
+        text=True,
     )
     assert refused.returncode == 1 and "BTCUSDT-trades-2.csv: holds no trade" in refused.stderr
 
@@ -332,11 +390,17 @@ def test_an_export_to_a_full_device_or_a_closed_one_is_one_line(tmp_path: Path, 
         ]
     for done in ended:
         assert done.returncode == 1
-        assert done.stderr.splitlines()[-1].startswith("pairflow: export: standard output cannot be written (")
+        assert done.stderr.splitlines()[-1].startswith(
+            "pairflow: export: standard output cannot be written ("
+        )
 
 
 def test_the_help_lists_the_faults_that_a_value_can_set(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(FAULTS) == {each.name for each in msgspec.structs.fields(Faults) if each.type not in (list[Ids], list[Misreport], list[str])}
+    assert set(FAULTS) == {
+        each.name
+        for each in msgspec.structs.fields(Faults)
+        if each.type not in (list[Ids], list[Misreport], list[str])
+    }
     with pytest.raises(SystemExit):
         main(["exchange", "-h"])
     shown = " ".join(capsys.readouterr().out.split())

@@ -32,7 +32,11 @@ def test_a_directory_that_is_not_a_databases_is_never_emptied(tmp_path: Path) ->
     (precious / "run" / "server.json").touch()
     passwords_file(precious).write_text("kept")
     erase(QuestDB(dir=precious))
-    assert sorted(str(path.relative_to(precious)) for path in precious.rglob("*")) == ["run", "run/passwords", "run/users.lock"]
+    assert sorted(str(path.relative_to(precious)) for path in precious.rglob("*")) == [
+        "run",
+        "run/passwords",
+        "run/users.lock",
+    ]
     erase(QuestDB(dir=precious))
     passwords_file(precious).unlink()
     erase(QuestDB(dir=precious))
@@ -40,7 +44,9 @@ def test_a_directory_that_is_not_a_databases_is_never_emptied(tmp_path: Path) ->
     erase(QuestDB(dir=precious))
 
 
-def test_a_simulated_run_runs_again_and_touches_neither_the_real_database_nor_its_recovery(tmp_path: Path, free_ports: Ports) -> None:
+def test_a_simulated_run_runs_again_and_touches_neither_the_real_database_nor_its_recovery(
+    tmp_path: Path, free_ports: Ports
+) -> None:
     home = configure(tmp_path / "home", free_ports)
     text = (home / "pipeline.yaml").read_text()
     (home / "pipeline.yaml").write_text(text.replace("source: {", "source: {exchange: simulated, "))
@@ -55,7 +61,18 @@ def test_a_simulated_run_runs_again_and_touches_neither_the_real_database_nor_it
 def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_ports: Ports) -> None:
     http, pg = free_ports(2)
     endpoint = Endpoint("127.0.0.1", http, pg, tmp_path / ".pairflow" / "demo" / "questdb")
-    command = [sys.executable, "-m", "flows.command", "demo", "--seconds", str(LAST_S), "--http-port", str(http), "--pg-port", str(pg)]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.command",
+        "demo",
+        "--seconds",
+        str(LAST_S),
+        "--http-port",
+        str(http),
+        "--pg-port",
+        str(pg),
+    ]
     with (
         (tmp_path / "said").open("w") as said,
         forked.start(command, cwd=tmp_path, stderr=said, stdout=subprocess.DEVNULL) as demo,
@@ -68,7 +85,11 @@ def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_
             while lacking and demo.poll() is None:
                 time.sleep(0.5)
                 with contextlib.suppress(UserError, psycopg.Error), connect(endpoint) as connection:
-                    lacking = {name: query for name, query in lacking.items() if not connection.execute(query).fetchone()}
+                    lacking = {
+                        name: query
+                        for name, query in lacking.items()
+                        if not connection.execute(query).fetchone()
+                    }
             assert not lacking
             demo.send_signal(signal.SIGINT)
             assert demo.wait(LAST_S) == 0
@@ -81,8 +102,14 @@ def test_the_demo_fills_every_table_and_says_where_to_look(tmp_path: Path, free_
 
 WANTED = {
     "trades of every symbol": "SELECT 1 FROM (SELECT count_distinct(symbol) AS n FROM trades) WHERE n = 4",
-    **{f"bars of {word}": f"SELECT 1 FROM bars WHERE timeframe = '{word}' LIMIT 1" for word in ("1s", "5s", "10s", "30s", "1m", "5m")},
-    **{f"signals of {word}": f"SELECT 1 FROM signals WHERE timeframe = '{word}' AND zscore != NULL LIMIT 1" for word in ("1s", "1m")},
+    **{
+        f"bars of {word}": f"SELECT 1 FROM bars WHERE timeframe = '{word}' LIMIT 1"
+        for word in ("1s", "5s", "10s", "30s", "1m", "5m")
+    },
+    **{
+        f"signals of {word}": f"SELECT 1 FROM signals WHERE timeframe = '{word}' AND zscore != NULL LIMIT 1"
+        for word in ("1s", "1m")
+    },
     "cointegration": "SELECT 1 FROM cointegration WHERE coint_pvalue != NULL LIMIT 1",
     "an episode": "SELECT 1 FROM alerts WHERE active AND episode = ts::LONG LIMIT 1",
 }

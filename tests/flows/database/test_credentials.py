@@ -1,4 +1,6 @@
-"""Passwords: generated for each directory, kept from others, and asked for at every door of a real server, as a hostile page finds them."""
+"""Passwords: generated for each directory, kept from others, and asked for at every door of a real server, as
+a hostile page finds them.
+"""
 
 import base64
 import contextlib
@@ -37,7 +39,9 @@ def made(directory: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
-def test_every_directory_gets_passwords_of_its_own_that_only_its_owner_reads(tmp_path: Path, umask: int) -> None:
+def test_every_directory_gets_passwords_of_its_own_that_only_its_owner_reads(
+    tmp_path: Path, umask: int
+) -> None:
     before = os.umask(umask)
     try:
         (tmp_path / "run").mkdir(mode=0o700)
@@ -101,11 +105,14 @@ def test_a_damaged_file_is_named_and_never_quoted(tmp_path: Path, content: bytes
 def test_a_file_that_cannot_be_read_or_made_is_named_with_the_way_out(tmp_path: Path) -> None:
     passwords_file(tmp_path).mkdir(parents=True)  # root may read any file
     with pytest.raises(
-        UserError, match=r"^questdb\.dir: .*/run/passwords cannot be read \(Is a directory\): give .* or set QDB_HTTP_PASSWORD, "
+        UserError,
+        match=r"^questdb\.dir: .*/run/passwords cannot be read \(Is a directory\): give .* or set QDB_HTTP_PASSWORD, ",
     ):
         login("PG", tmp_path, NOBODY)
     assert login("PG", tmp_path, {"QDB_PG_PASSWORD": "x"}).password == "x", "the way out works"
-    with pytest.raises(UserError, match=r"^questdb\.dir: .*/run/passwords cannot be written \(No such file or directory\): "):
+    with pytest.raises(
+        UserError, match=r"^questdb\.dir: .*/run/passwords cannot be written \(No such file or directory\): "
+    ):
         generate(tmp_path / "nowhere", silent)
 
 
@@ -116,11 +123,19 @@ def test_the_environment_goes_before_the_file_and_a_secrets_file_before_the_word
     kept = made(tmp_path)
     given = {"QDB_PG_PASSWORD": "of the environment", "QDB_HTTP_USER": "me"}
     assert login("PG", tmp_path, given).password == "of the environment"
-    assert (login("HTTP", tmp_path, given).user, login("HTTP", tmp_path, given).password) == ("me", kept["HTTP"])
+    assert (login("HTTP", tmp_path, given).user, login("HTTP", tmp_path, given).password) == (
+        "me",
+        kept["HTTP"],
+    )
     assert login("PG", tmp_path, {"QDB_PG_PASSWORD": ""}).password == kept["PG"]
     (tmp_path / "secret").write_text("of a file\n")
-    assert login("PG", None, given | {"QDB_PG_PASSWORD_FILE": str(tmp_path / "secret")}).password == "of a file"
-    with pytest.raises(UserError, match=r"^environment: QDB_PG_PASSWORD_FILE: /nowhere cannot be read \(No such file or directory\): "):
+    assert (
+        login("PG", None, given | {"QDB_PG_PASSWORD_FILE": str(tmp_path / "secret")}).password == "of a file"
+    )
+    with pytest.raises(
+        UserError,
+        match=r"^environment: QDB_PG_PASSWORD_FILE: /nowhere cannot be read \(No such file or directory\): ",
+    ):
         login("PG", None, {"QDB_PG_PASSWORD_FILE": "/nowhere"})
     assert server_environment(tmp_path, given) == {
         "QDB_HTTP_USER": "me",
@@ -136,7 +151,10 @@ def test_the_environment_goes_before_the_file_and_a_secrets_file_before_the_word
 @pytest.mark.parametrize("directory", [None, Path("/a server/of an earlier version")])
 def test_a_server_without_passwords_of_ours_is_asked_as_before(directory: Path | None) -> None:
     assert login("HTTP", directory, NOBODY).password is None
-    assert (login("PG", directory, NOBODY).user, login("PG", directory, NOBODY).password) == ("admin", "quest")
+    assert (login("PG", directory, NOBODY).user, login("PG", directory, NOBODY).password) == (
+        "admin",
+        "quest",
+    )
 
 
 def test_no_repr_holds_a_password(tmp_path: Path) -> None:
@@ -148,7 +166,9 @@ def test_no_repr_holds_a_password(tmp_path: Path) -> None:
 # the doors of a real server, as a page finds them that the user's browser shows
 
 
-def ask(endpoint: Endpoint, method: str, target: str, body: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
+def ask(
+    endpoint: Endpoint, method: str, target: str, body: bytes | None = None, **headers: str
+) -> http.client.HTTPResponse:
     """A request with these headers and no others; of a browser that knows no login for the page's origin."""
     connection = http.client.HTTPConnection(endpoint.host, endpoint.http_port, timeout=30)
     with contextlib.closing(connection):
@@ -172,13 +192,28 @@ REQUESTS = {
     "a form with the statement in it": ("POST", "/exec", DROP.encode(), FORM),
     "a download": ("GET", f"/exp?{DROP}", None, {}),
     "another address of the same": ("GET", f"/api/v1/sql/execute?{DROP}", None, {}),
-    "an upload": ("POST", "/imp?name=trades&overwrite=true", UPLOAD, {"Content_Type": "multipart/form-data; boundary=x"}),
+    "an upload": (
+        "POST",
+        "/imp?name=trades&overwrite=true",
+        UPLOAD,
+        {"Content_Type": "multipart/form-data; boundary=x"},
+    ),
     "rows": ("POST", "/write", b"trades,symbol=EVIL id=1i 1\n", {"Content_Type": "text/plain"}),
-    "rows, by the other address": ("POST", "/api/v2/write", b"trades,symbol=EVIL id=1i 1\n", {"Content_Type": "text/plain"}),
+    "rows, by the other address": (
+        "POST",
+        "/api/v2/write",
+        b"trades,symbol=EVIL id=1i 1\n",
+        {"Content_Type": "text/plain"},
+    ),
     "whether a table exists": ("GET", "/chk?j=trades", None, {}),
     "the console's settings": ("POST", "/settings?version=0", b"{}", {"Content_Type": "text/plain"}),
     "a preflight": ("OPTIONS", f"/exec?{DROP}", None, {"Access_Control_Request_Method": "POST"}),
-    "a wrong password": ("GET", f"/exec?{DROP}", None, {"Authorization": "Basic " + base64.b64encode(b"admin:quest").decode()}),
+    "a wrong password": (
+        "GET",
+        f"/exec?{DROP}",
+        None,
+        {"Authorization": "Basic " + base64.b64encode(b"admin:quest").decode()},
+    ),
 }
 
 
@@ -203,7 +238,9 @@ def test_a_page_gets_nowhere_whatever_it_sends(doors: Endpoint) -> None:
         answer = ask(doors, method, target, body, Host=host.format(port=doors.http_port), **origin, **headers)
         assert (what, answer.status) == (what, 401)
         assert answer.getheader("Access-Control-Allow-Origin") is None, what
-        assert answer.getheader("WWW-Authenticate") is None, "a browser would ask its user, and send the answer with every later request"
+        assert answer.getheader("WWW-Authenticate") is None, (
+            "a browser would ask its user, and send the answer with every later request"
+        )
     with connect(doors) as connection:
         found = {name for (name,) in connection.execute("SELECT table_name FROM tables()").fetchall()}
         assert set(tables()) <= found
@@ -221,7 +258,13 @@ def test_what_is_answered_without_a_login_holds_nothing_of_the_tables(doors: End
 def test_a_session_of_the_console_stays_with_the_consoles_own_pages(doors: Endpoint) -> None:
     who = login("HTTP", doors.directory)
     basic = "Basic " + base64.b64encode(f"{who.user}:{who.password}".encode()).decode()
-    answer = ask(doors, "GET", "/exec?query=SELECT+1&session=true", Host=f"127.0.0.1:{doors.http_port}", Authorization=basic)
+    answer = ask(
+        doors,
+        "GET",
+        "/exec?query=SELECT+1&session=true",
+        Host=f"127.0.0.1:{doors.http_port}",
+        Authorization=basic,
+    )
     assert answer.status == 200
     cookie = str(answer.getheader("Set-Cookie"))
     assert "SameSite=Strict" in cookie and "HttpOnly" in cookie
@@ -230,15 +273,24 @@ def test_a_session_of_the_console_stays_with_the_consoles_own_pages(doors: Endpo
 @pytest.mark.parametrize("user", ["admin", "grafana", "user"])
 def test_nobody_gets_in_over_postgresql_with_the_default_password(doors: Endpoint, user: str) -> None:
     with pytest.raises(psycopg.OperationalError, match="invalid username/password"):
-        psycopg.connect(host=doors.host, port=doors.pg_port, dbname="qdb", user=user, password="quest", connect_timeout=30)
+        psycopg.connect(
+            host=doors.host, port=doors.pg_port, dbname="qdb", user=user, password="quest", connect_timeout=30
+        )
 
 
 def test_there_are_two_doors_on_loopback_and_no_password_in_the_log(doors: Endpoint) -> None:
     assert doors.directory is not None
     log = keeper.log_file(doors.directory).read_text()
-    assert set(re.findall(r"listening on (\S+)", log)) == {f"127.0.0.1:{doors.http_port}", f"127.0.0.1:{doors.pg_port}"}
+    assert set(re.findall(r"listening on (\S+)", log)) == {
+        f"127.0.0.1:{doors.http_port}",
+        f"127.0.0.1:{doors.pg_port}",
+    }
     passwords = [str(login(role, doors.directory).password) for role in credentials.USERS]
-    commands = "".join(path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline") if _still(path))
+    commands = "".join(
+        path.read_bytes().decode(errors="replace")
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if _still(path)
+    )
     assert not [password for password in passwords if password in log + commands]
 
 

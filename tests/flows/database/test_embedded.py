@@ -41,7 +41,9 @@ Ports = Callable[[int], list[int]]
 
 @pytest.fixture(scope="module", autouse=True)
 def fetched() -> None:
-    """The jar is there before the first test: what a start tells does not depend on whether this machine has had one."""
+    """The jar is there before the first test: what a start tells does not depend on whether this machine has
+    had one.
+    """
     jar.jar()
 
 
@@ -114,7 +116,9 @@ def ended(process: Any) -> int:
     return process.wait(LAST_S)
 
 
-def test_a_server_is_started_found_again_shared_and_stopped_by_the_last(tmp_path: Path, free_ports: Ports) -> None:
+def test_a_server_is_started_found_again_shared_and_stopped_by_the_last(
+    tmp_path: Path, free_ports: Ports
+) -> None:
     settings = on(tmp_path / "db", free_ports)
     told: list[str] = []
     with running(settings, told.append) as first:
@@ -167,7 +171,9 @@ def test_a_killed_pipeline_finds_its_server_again_and_an_abandoned_server_stops(
     eventually(lambda: not is_up(endpoint) and not keeper.state_file(tmp_path).exists())
 
 
-def test_a_server_killed_while_rows_are_written_comes_back_and_no_row_is_lost(tmp_path: Path, free_ports: Ports) -> None:
+def test_a_server_killed_while_rows_are_written_comes_back_and_no_row_is_lost(
+    tmp_path: Path, free_ports: Ports
+) -> None:
     settings = on(tmp_path, free_ports)
     told: list[str] = []
     with running(settings) as endpoint:
@@ -181,7 +187,9 @@ def test_a_server_killed_while_rows_are_written_comes_back_and_no_row_is_lost(tm
         writer.close()
         settle(endpoint)
         with connect(endpoint) as connection:
-            assert connection.execute("SELECT count(), count_distinct(trades), max(trades) FROM health").fetchone() == (300, 300, 299)
+            assert connection.execute(
+                "SELECT count(), count_distinct(trades), max(trades) FROM health"
+            ).fetchone() == (300, 300, 299)
     assert [line.split(": ")[1].split(" ")[0] for line in told] == ["away", "back"]
 
 
@@ -225,7 +233,11 @@ def test_two_that_start_at_once_share_one_server(tmp_path: Path, free_ports: Por
 @pytest.mark.parametrize("key", ["http_port", "pg_port"])
 def test_a_port_that_is_taken_is_named(tmp_path: Path, free_ports: Ports, key: str) -> None:
     settings = on(tmp_path, free_ports)
-    with socket.create_server((keeper.HOST, getattr(settings, key))), pytest.raises(UserError) as refused, running(settings):
+    with (
+        socket.create_server((keeper.HOST, getattr(settings, key))),
+        pytest.raises(UserError) as refused,
+        running(settings),
+    ):
         pass
     assert str(refused.value) == (
         f"questdb.{key}: 127.0.0.1:{getattr(settings, key)} is taken by another program: "
@@ -242,20 +254,30 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, free_ports: Ports, key: s
         ("~nobody-of-that-name", "there is no such user: name the directory in full"),
     ],
 )
-def test_a_name_that_a_server_or_a_line_cannot_hold_is_refused(tmp_path: Path, free_ports: Ports, name: str, why: str) -> None:
-    with pytest.raises(UserError) as refused, running(on(Path(name) if name.startswith("~") else tmp_path / name, free_ports)):
+def test_a_name_that_a_server_or_a_line_cannot_hold_is_refused(
+    tmp_path: Path, free_ports: Ports, name: str, why: str
+) -> None:
+    with (
+        pytest.raises(UserError) as refused,
+        running(on(Path(name) if name.startswith("~") else tmp_path / name, free_ports)),
+    ):
         pass
     assert str(refused.value).startswith("questdb.dir: ") and str(refused.value).endswith(why)
     assert str(refused.value).isprintable()
     assert not list(tmp_path.iterdir())
 
 
-def test_options_of_our_own_for_java_are_words_of_a_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_options_of_our_own_for_java_are_words_of_a_shell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PAIRFLOW_JAVA_OPTIONS", "-Xss1m '-Dx=a b'")
     command = embedded._command(tmp_path, tmp_path / "questdb.jar")
     assert command.index("-Dx=a b") == command.index("-Xss1m") + 1 < command.index("-p")
     monkeypatch.setenv("PAIRFLOW_JAVA_OPTIONS", "'-Xss1m")
-    with pytest.raises(UserError, match=r"^environment: PAIRFLOW_JAVA_OPTIONS: no closing quotation: correct it, or unset it$"):
+    with pytest.raises(
+        UserError,
+        match=r"^environment: PAIRFLOW_JAVA_OPTIONS: no closing quotation: correct it, or unset it$",
+    ):
         embedded._command(tmp_path, tmp_path / "questdb.jar")
 
 
@@ -286,8 +308,12 @@ def test_what_the_environment_holds_for_other_programs_does_not_reach_the_server
             writer.close()
     finally:
         os.umask(before)
-    log = keeper.log_file(settings.dir).read_text(errors="replace")  # QuestDB cuts letters beyond ASCII to a byte
-    assert set(re.findall(r"listening on (\S+)", log)) == {f"127.0.0.1:{settings.http_port}", f"127.0.0.1:{settings.pg_port}"}
+    # QuestDB cuts letters beyond ASCII to a byte
+    log = keeper.log_file(settings.dir).read_text(errors="replace")
+    assert set(re.findall(r"listening on (\S+)", log)) == {
+        f"127.0.0.1:{settings.http_port}",
+        f"127.0.0.1:{settings.pg_port}",
+    }
     assert "of a file" not in log
     assert passwords_file(settings.dir).stat().st_mode & 0o777 == 0o600
 
@@ -312,17 +338,24 @@ def test_a_server_that_does_not_start_leaves_a_line_and_its_log(tmp_path: Path, 
 
 
 def test_an_external_server_is_used_or_named(questdb: Endpoint, tmp_path: Path, free_ports: Ports) -> None:
-    external = QuestDB(embedded=False, host=questdb.host, http_port=questdb.http_port, pg_port=questdb.pg_port, dir=tmp_path)
+    external = QuestDB(
+        embedded=False, host=questdb.host, http_port=questdb.http_port, pg_port=questdb.pg_port, dir=tmp_path
+    )
     with running(external) as endpoint:
         assert endpoint == replace(questdb, directory=None)  # its logins are in the environment alone
     assert is_up(questdb)
     assert not list(tmp_path.iterdir())
     nowhere = QuestDB(embedded=False, host="127.0.0.1", http_port=(port := free_ports(1)[0]), pg_port=port)
-    with pytest.raises(UserError, match=rf"^questdb: no answer from 127\.0\.0\.1:{port} \(HTTP\)"), running(nowhere):
+    with (
+        pytest.raises(UserError, match=rf"^questdb: no answer from 127\.0\.0\.1:{port} \(HTTP\)"),
+        running(nowhere),
+    ):
         pass
 
 
-def test_passwords_from_the_environment_are_asked_for(tmp_path: Path, free_ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_from_the_environment_are_asked_for(
+    tmp_path: Path, free_ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("QDB_PG_PASSWORD", "QDB_HTTP_PASSWORD", "QDB_PG_READONLY_PASSWORD"):
         monkeypatch.setenv(name, name.lower())
     import psycopg
@@ -338,7 +371,8 @@ def test_passwords_from_the_environment_are_asked_for(tmp_path: Path, free_ports
         writer = Writer(endpoint)
         writer.write([health(2)])
         with pytest.raises(
-            UserError, match=r"user or password refused \(HTTP 401\): set QDB_HTTP_USER and QDB_HTTP_PASSWORD to .*, or stop the server of"
+            UserError,
+            match=r"user or password refused \(HTTP 401\): set QDB_HTTP_USER and QDB_HTTP_PASSWORD to .*, or stop the server of",
         ):
             writer.flush()
         writer.close()
@@ -354,12 +388,15 @@ def test_passwords_from_the_environment_are_asked_for(tmp_path: Path, free_ports
             with pytest.raises(psycopg.Error):
                 connection.execute("DROP TABLE health")
             with contextlib.suppress(psycopg.Error):
-                connection.execute("COPY health TO 'stolen' WITH FORMAT PARQUET")  # answered at once, done afterwards
+                # answered at once, done afterwards
+                connection.execute("COPY health TO 'stolen' WITH FORMAT PARQUET")
             time.sleep(1)
             assert not list(tmp_path.rglob("*stolen*"))
 
 
-def test_a_login_is_shown_only_when_it_works(questdb: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_is_shown_only_when_it_works(
+    questdb: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert questdb.directory is not None
     kept = str(login("HTTP", questdb.directory).password)
     assert embedded._login(questdb, questdb.directory) == f"admin, password {kept}"
@@ -367,7 +404,8 @@ def test_a_login_is_shown_only_when_it_works(questdb: Endpoint, tmp_path: Path, 
     assert embedded._login(questdb, questdb.directory) == "admin, password as in QDB_HTTP_PASSWORD"
     monkeypatch.setenv("QDB_HTTP_PASSWORD", "another")
     with pytest.raises(
-        UserError, match=r"^questdb: the login in QDB_HTTP_PASSWORD is refused: set QDB_HTTP_USER and .* or stop the server of "
+        UserError,
+        match=r"^questdb: the login in QDB_HTTP_PASSWORD is refused: set QDB_HTTP_USER and .* or stop the server of ",
     ):
         embedded._login(questdb, questdb.directory)
     monkeypatch.delenv("QDB_HTTP_PASSWORD")
@@ -378,7 +416,8 @@ def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports
     settings = on(tmp_path, free_ports)
     code = (
         "import signal, sys\nfrom pathlib import Path\nfrom flows.settings.model import QuestDB\nfrom flows.database.embedded import serve\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell lets what it runs in the background ignore it
+        # a shell lets what it runs in the background ignore it
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "settings = QuestDB(dir=Path(sys.argv[1]), http_port=int(sys.argv[2]), pg_port=int(sys.argv[3]))\n"
         "sys.exit(serve(settings, lambda line: print(line, flush=True)))"
     )

@@ -66,13 +66,20 @@ def bits(lines: list[tuple[Any, ...]]) -> list[str]:
 
 
 @pytest.mark.parametrize("frame_rows", [1, 1_000])
-def test_any_rows_are_read_as_they_were_written(database: Endpoint, monkeypatch: pytest.MonkeyPatch, frame_rows: int) -> None:
+def test_any_rows_are_read_as_they_were_written(
+    database: Endpoint, monkeypatch: pytest.MonkeyPatch, frame_rows: int
+) -> None:
     monkeypatch.setattr(encode, "FRAME_ROWS", frame_rows)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @settings(
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
     @given(any_rows())
     def round_trip(rows: Rows) -> None:
-        assume(all(any(cell is not None for cell in line[1:]) for line in expected(rows)))  # a row of NULLs alone cannot be sent
+        # a row of NULLs alone cannot be sent
+        assume(all(any(cell is not None for cell in line[1:]) for line in expected(rows)))
         with connect(database) as connection:
             connection.execute(f"TRUNCATE TABLE {rows.table}")
         written(database, rows)
@@ -82,7 +89,11 @@ def test_any_rows_are_read_as_they_were_written(database: Endpoint, monkeypatch:
 
 
 def test_small_batches_are_joined_in_their_order() -> None:
-    parts = [trades(1, first_id=index) for index in range(5)] + [gap(T0, "open"), trades(2, first_id=9), gap(T0, "filled")]
+    parts = [trades(1, first_id=index) for index in range(5)] + [
+        gap(T0, "open"),
+        trades(2, first_id=9),
+        gap(T0, "filled"),
+    ]
     joined = encode.gathered(parts)
     assert [(rows.table, len(rows)) for rows in joined] == [("trades", 7), ("gaps", 1), ("gaps", 1)]
     assert joined[0].columns["id"].tolist() == [0, 1, 2, 3, 4, 9, 10]  # type: ignore[union-attr]
@@ -97,5 +108,8 @@ def test_small_batches_are_joined_in_their_order() -> None:
     ],
 )
 def test_columns_of_the_wrong_kind_never_reach_the_database(column: str, wrong: Any, message: str) -> None:
-    with writing(Endpoint("127.0.0.1", 1, 1)) as writer, pytest.raises((TypeError, ValueError), match=f"^{message}$"):
+    with (
+        writing(Endpoint("127.0.0.1", 1, 1)) as writer,
+        pytest.raises((TypeError, ValueError), match=f"^{message}$"),
+    ):
         writer.write([Rows("trades", {**trades(2).columns, column: wrong})])

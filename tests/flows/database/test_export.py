@@ -42,7 +42,10 @@ def written(endpoint: Endpoint, *many: Rows) -> None:
 
 def bars() -> Rows:
     nan, count = math.nan, 4
-    flat = {name: np.array([100.0, 0.1 + 0.2, 1e-7, nan]) for name in ("open", "high", "low", "close", "quote_volume", "vwap")}
+    flat = {
+        name: np.array([100.0, 0.1 + 0.2, 1e-7, nan])
+        for name in ("open", "high", "low", "close", "quote_volume", "vwap")
+    }
     return Rows(
         "bars",
         {
@@ -92,9 +95,13 @@ def test_csv_by_hand(database: Endpoint, tmp_path: Path) -> None:
 def test_a_null_time_is_empty(database: Endpoint, tmp_path: Path) -> None:
     words = {name: symbol("x", "x") for name in ("symbol", "cause", "status")}
     numbers = {name: long(1, 2) for name in ("first_id", "last_id", "trades")}
-    written(database, Rows("gaps", {"ts": long(T0, T0), **words, **numbers, "filled_at": long(NEVER, T0 + 1)}))
+    written(
+        database, Rows("gaps", {"ts": long(T0, T0), **words, **numbers, "filled_at": long(NEVER, T0 + 1)})
+    )
     export(database, "gaps", "csv", tmp_path / "gaps.csv")
-    assert [line["filled_at"] for line in csv.DictReader(io.StringIO((tmp_path / "gaps.csv").read_text()))] == [
+    assert [
+        line["filled_at"] for line in csv.DictReader(io.StringIO((tmp_path / "gaps.csv").read_text()))
+    ] == [
         "",
         "2024-08-09T00:00:00.000001Z",
     ]
@@ -104,7 +111,11 @@ def test_parquet_holds_the_same_rows(database: Endpoint, tmp_path: Path) -> None
     written(database, bars())
     assert export(database, "bars", "parquet", tmp_path / "bars.parquet") == 4
     table = pq.read_table(tmp_path / "bars.parquet")
-    assert {field.name: str(field.type) for field in table.schema if field.name in ("ts", "symbol", "open", "trades", "complete")} == {
+    assert {
+        field.name: str(field.type)
+        for field in table.schema
+        if field.name in ("ts", "symbol", "open", "trades", "complete")
+    } == {
         "ts": "timestamp[us, tz=UTC]",
         "symbol": "dictionary<values=string, indices=int32, ordered=0>",
         "open": "double",
@@ -118,31 +129,48 @@ def test_parquet_holds_the_same_rows(database: Endpoint, tmp_path: Path) -> None
     assert table["complete"].to_pylist() == [True, False, True, False]
 
 
-def test_filters_and_times_choose_rows(database: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_filters_and_times_choose_rows(
+    database: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     written(database, bars())
 
     def chosen(**filters: str) -> list[tuple[str, str]]:
         export(database, "bars", **filters)  # type: ignore[arg-type]
-        return [(line["symbol"], line["timeframe"]) for line in csv.DictReader(io.StringIO(capsys.readouterr().out))]
+        return [
+            (line["symbol"], line["timeframe"])
+            for line in csv.DictReader(io.StringIO(capsys.readouterr().out))
+        ]
 
     assert chosen(symbol="BTCUSDT", timeframe="1s") == [("BTCUSDT", "1s"), ("BTCUSDT", "1s")]
     assert chosen(start="2024-08-09T00:00:01.500001") == [("BTCUSDT", "1s")]
-    assert chosen(start="2024-08-09", end="2024-08-09T00:00:01.500001Z", timeframe="5s") == [("BTCUSDT", "5s")]
-    assert chosen(start="2024-08-09T02:00:00+02:00", end="2024-08-09T02:00:01+02:00", symbol="ETHUSDT") == [("ETHUSDT", "1s")]
+    assert chosen(start="2024-08-09", end="2024-08-09T00:00:01.500001Z", timeframe="5s") == [
+        ("BTCUSDT", "5s")
+    ]
+    assert chosen(start="2024-08-09T02:00:00+02:00", end="2024-08-09T02:00:01+02:00", symbol="ETHUSDT") == [
+        ("ETHUSDT", "1s")
+    ]
     assert chosen(symbol="' OR 1 = 1 --") == []
     assert chosen(start="2030-01-01") == []
 
 
 def test_alerts_are_chosen_by_their_subject(database: Endpoint, tmp_path: Path) -> None:
     words = {name: symbol("x", "x") for name in ("rule", "timeframe", "priority", "metric")}
-    numbers = {"value": np.ones(2), "threshold": np.ones(2), "active": np.ones(2, np.bool_), "episode": long(1, 2)}
+    numbers = {
+        "value": np.ones(2),
+        "threshold": np.ones(2),
+        "active": np.ones(2, np.bool_),
+        "episode": long(1, 2),
+    }
     written(database, Rows("alerts", {"ts": long(T0, T0), **words, "subject": symbol("A-B", "A"), **numbers}))
     assert export(database, "alerts", "csv", tmp_path / "pair.csv", pair="A-B") == 1
     assert export(database, "alerts", "csv", tmp_path / "symbol.csv", symbol="A") == 1
 
 
-def test_slices_never_lose_or_repeat_a_row(database: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ties = np.repeat(np.array([0, 1, 2, 3, 90_000_000_000]), [1, 7, 2, 30, 4])  # more rows of one time than a slice holds, and another day
+def test_slices_never_lose_or_repeat_a_row(
+    database: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # more rows of one time than a slice holds, and another day
+    ties = np.repeat(np.array([0, 1, 2, 3, 90_000_000_000]), [1, 7, 2, 30, 4])
     written(database, trades(T0 + ties))
     export(database, "trades", "csv", tmp_path / "whole.csv")
     lines = (tmp_path / "whole.csv").read_text()
@@ -155,7 +183,9 @@ def test_slices_never_lose_or_repeat_a_row(database: Endpoint, tmp_path: Path, m
         export(database, "trades", "csv", tmp_path / "sliced.csv")
         assert (tmp_path / "sliced.csv").read_text() == lines, size
         export(database, "trades", "parquet", tmp_path / "sliced.parquet")
-        assert pq.read_table(tmp_path / "sliced.parquet")["id"].to_pylist() == [int(row["id"]) for row in rows], size
+        assert pq.read_table(tmp_path / "sliced.parquet")["id"].to_pylist() == [
+            int(row["id"]) for row in rows
+        ], size
 
 
 def test_a_table_without_rows_is_a_file_with_its_columns(database: Endpoint, tmp_path: Path) -> None:
@@ -165,7 +195,9 @@ def test_a_table_without_rows_is_a_file_with_its_columns(database: Endpoint, tmp
     assert pq.read_table(tmp_path / "t.parquet").num_rows == 0
 
 
-def test_nothing_half_written_stays(database: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_half_written_stays(
+    database: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written(database, bars())
     (tmp_path / "bars.csv").write_text("of yesterday")
 
@@ -191,19 +223,34 @@ def test_nothing_half_written_stays(database: Endpoint, tmp_path: Path, monkeypa
         ("trades", "csv", {"pair": "A-B"}, "--pair: table trades has no pair: leave it out"),
         ("signals", "csv", {"symbol": "A"}, "--symbol: table signals has no symbol: leave it out"),
         ("health", "csv", {"timeframe": "1s"}, "--timeframe: table health has no timeframe: leave it out"),
-        ("trades", "csv", {"start": "noon"}, "--start: expected a time such as 2024-08-09 or 2024-08-09T12:30:00Z, got 'noon'"),
-        ("trades", "csv", {"start": "2024-08-09", "end": "2024-08-09"}, "--end 2024-08-09 is not after --start 2024-08-09"),
+        (
+            "trades",
+            "csv",
+            {"start": "noon"},
+            "--start: expected a time such as 2024-08-09 or 2024-08-09T12:30:00Z, got 'noon'",
+        ),
+        (
+            "trades",
+            "csv",
+            {"start": "2024-08-09", "end": "2024-08-09"},
+            "--end 2024-08-09 is not after --start 2024-08-09",
+        ),
         ("trades", "parquet", {}, "Parquet cannot be written to the terminal: name a file with -o FILE"),
     ],
 )
-def test_what_cannot_be_exported_is_said_in_a_line(table: str, format: str, options: dict[str, str], message: str) -> None:
+def test_what_cannot_be_exported_is_said_in_a_line(
+    table: str, format: str, options: dict[str, str], message: str
+) -> None:
     with pytest.raises(UserError) as refused:
         export(NOWHERE, table, format, "-", **options)  # type: ignore[arg-type]
     assert str(refused.value) == f"export: {message}"
 
 
 def test_a_file_that_cannot_be_written_is_named(database: Endpoint, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^export: .*/missing/t\.csv cannot be written \(No such file or directory\): name another"):
+    with pytest.raises(
+        UserError,
+        match=r"^export: .*/missing/t\.csv cannot be written \(No such file or directory\): name another",
+    ):
         export(database, "trades", "csv", tmp_path / "missing" / "t.csv")
     with pytest.raises(UserError, match=r"cannot be written \(it is a directory\)"):
         export(database, "trades", "csv", tmp_path)
@@ -212,7 +259,9 @@ def test_a_file_that_cannot_be_written_is_named(database: Endpoint, tmp_path: Pa
 def test_a_database_without_the_table_is_said_in_a_line(database: Endpoint, tmp_path: Path) -> None:
     with connect(database) as connection:
         connection.execute("DROP TABLE audits")
-    with pytest.raises(UserError, match=r"^export: table audits: .*table does not exist.*: run `pairflow check`$"):
+    with pytest.raises(
+        UserError, match=r"^export: table audits: .*table does not exist.*: run `pairflow check`$"
+    ):
         export(database, "audits", "csv", tmp_path / "audits.csv")
     assert not list(tmp_path.iterdir())
 
@@ -221,7 +270,9 @@ def test_a_suspended_table_is_refused(database: Endpoint, tmp_path: Path) -> Non
     with connect(database) as connection:
         connection.execute("ALTER TABLE bars SUSPEND WAL")
         try:
-            with pytest.raises(UserError, match=r"^export: table bars: suspended .* RESUME WAL; nothing was exported$"):
+            with pytest.raises(
+                UserError, match=r"^export: table bars: suspended .* RESUME WAL; nothing was exported$"
+            ):
                 export(database, "bars", "csv", tmp_path / "bars.csv")
         finally:
             connection.execute("ALTER TABLE bars RESUME WAL")
@@ -231,5 +282,16 @@ def test_a_suspended_table_is_refused(database: Endpoint, tmp_path: Path) -> Non
 def test_rows_that_do_not_exist_are_told(database: Endpoint, tmp_path: Path) -> None:
     written(database, bars())
     told: list[str] = []
-    assert export(database, "bars", "csv", tmp_path / "bars.csv", symbol="NOSUCH", timeframe="1s", progress=told.append) == 0
+    assert (
+        export(
+            database,
+            "bars",
+            "csv",
+            tmp_path / "bars.csv",
+            symbol="NOSUCH",
+            timeframe="1s",
+            progress=told.append,
+        )
+        == 0
+    )
     assert told == ["bars: 0 rows: it has none with 'NOSUCH' and '1s' in that time"]

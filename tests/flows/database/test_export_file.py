@@ -47,13 +47,41 @@ def test_a_name_says_the_format(name: str, wanted: str | None, format: str, comp
 @pytest.mark.parametrize(
     ("name", "wanted", "why"),
     [
-        ("bars.xlsx", None, f"bars.xlsx: a file that ends in .xlsx cannot be written: name one that ends in {OFFERED}"),
-        ("bars.xlsx", "csv", f"bars.xlsx: a file that ends in .xlsx cannot be written: name one that ends in {OFFERED}"),
-        ("bars.json.gz", None, f"bars.json.gz: a file that ends in .json cannot be written: name one that ends in {OFFERED}"),
-        ("bars.csv.zip", None, f"bars.csv.zip: a file that ends in .zip cannot be written: name one that ends in {OFFERED}"),
-        ("bars.parquet", "csv", "bars.parquet: its name says parquet and --format says csv: change one of them"),
-        ("bars.csv.gz", "parquet", "bars.csv.gz: its name says csv and --format says parquet: change one of them"),
-        ("bars.parquet.gz", None, "bars.parquet.gz: Parquet is compressed within: name a file that ends in .parquet"),
+        (
+            "bars.xlsx",
+            None,
+            f"bars.xlsx: a file that ends in .xlsx cannot be written: name one that ends in {OFFERED}",
+        ),
+        (
+            "bars.xlsx",
+            "csv",
+            f"bars.xlsx: a file that ends in .xlsx cannot be written: name one that ends in {OFFERED}",
+        ),
+        (
+            "bars.json.gz",
+            None,
+            f"bars.json.gz: a file that ends in .json cannot be written: name one that ends in {OFFERED}",
+        ),
+        (
+            "bars.csv.zip",
+            None,
+            f"bars.csv.zip: a file that ends in .zip cannot be written: name one that ends in {OFFERED}",
+        ),
+        (
+            "bars.parquet",
+            "csv",
+            "bars.parquet: its name says parquet and --format says csv: change one of them",
+        ),
+        (
+            "bars.csv.gz",
+            "parquet",
+            "bars.csv.gz: its name says csv and --format says parquet: change one of them",
+        ),
+        (
+            "bars.parquet.gz",
+            None,
+            "bars.parquet.gz: Parquet is compressed within: name a file that ends in .parquet",
+        ),
         ("bars.gz", "parquet", "bars.gz: Parquet is compressed within: name a file that ends in .parquet"),
     ],
 )
@@ -74,7 +102,9 @@ UNPACK: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("ending", UNPACK)
-def test_a_compressed_file_holds_the_same_text_and_the_same_bytes_each_time(tmp_path: Path, ending: str) -> None:
+def test_a_compressed_file_holds_the_same_text_and_the_same_bytes_each_time(
+    tmp_path: Path, ending: str
+) -> None:
     for name in ("one", "two"):
         path = tmp_path / f"{name}.csv{ending}"
         with opened(path, *format_of(path)) as target:

@@ -30,7 +30,9 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "pairflow"
 
 
-def test_the_jar_is_fetched_with_progress_and_then_cached(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_jar_is_fetched_with_progress_and_then_cached(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From a repository on this machine that holds the jar the session's server runs from."""
     monkeypatch.undo()
     fetched = jar.jar()
@@ -50,7 +52,9 @@ def test_the_jar_is_fetched_with_progress_and_then_cached(empty_cache: Path, mon
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Repository) as server:
         threading.Thread(target=server.serve_forever).start()
-        monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{server.server_port}"})
+        monkeypatch.setattr(
+            "jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{server.server_port}"}
+        )
         told: list[str] = []
         try:
             assert jar.jar(told.append) == empty_cache / jar.JAR
@@ -64,8 +68,12 @@ def test_the_jar_is_fetched_with_progress_and_then_cached(empty_cache: Path, mon
     assert told == []
 
 
-def test_no_network_is_said_in_a_line(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, free_ports: Ports) -> None:
-    monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{free_ports(1)[0]}"})
+def test_no_network_is_said_in_a_line(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, free_ports: Ports
+) -> None:
+    monkeypatch.setattr(
+        "jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{free_ports(1)[0]}"}
+    )
     with pytest.raises(UserError) as refused:
         jar.jar()
     assert str(refused.value) == (
@@ -75,9 +83,13 @@ def test_no_network_is_said_in_a_line(empty_cache: Path, monkeypatch: pytest.Mon
     assert not list(empty_cache.iterdir())
 
 
-def test_a_damaged_jar_is_never_run(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, free_ports: Ports) -> None:
+def test_a_damaged_jar_is_never_run(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, free_ports: Ports
+) -> None:
     empty_cache.mkdir(parents=True)
     (empty_cache / jar.JAR).write_bytes(b"half")
-    monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{free_ports(1)[0]}"})
+    monkeypatch.setattr(
+        "jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{free_ports(1)[0]}"}
+    )
     with pytest.raises(UserError, match=r"^QuestDB 9\.3\.4: cannot be fetched"):
         jar.jar()

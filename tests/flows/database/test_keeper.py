@@ -73,12 +73,20 @@ def test_a_server_is_up_when_it_pings_and_takes_connections(status: int, up: boo
 
 @pytest.mark.parametrize(
     ("takes", "ours"),
-    [({"": 401, "admin:ours": 200}, True), ({"": 200, "admin:ours": 200}, False), ({"": 401, "admin:ours": 401}, False)],
+    [
+        ({"": 401, "admin:ours": 200}, True),
+        ({"": 200, "admin:ours": 200}, False),
+        ({"": 401, "admin:ours": 401}, False),
+    ],
     ids=["ours", "open to everybody", "somebody else's"],
 )
-def test_a_server_that_comes_first_to_our_port_is_not_taken_for_ours(takes: dict[str, int], ours: bool) -> None:
+def test_a_server_that_comes_first_to_our_port_is_not_taken_for_ours(
+    takes: dict[str, int], ours: bool
+) -> None:
     def status(request: http.server.BaseHTTPRequestHandler) -> int:
-        return takes[base64.b64decode(request.headers.get("Authorization", "Basic ").removeprefix("Basic ")).decode()]
+        return takes[
+            base64.b64decode(request.headers.get("Authorization", "Basic ").removeprefix("Basic ")).decode()
+        ]
 
     with answering(status) as port:
         assert keeper.is_ours("127.0.0.1", port, "admin", "ours") == ours

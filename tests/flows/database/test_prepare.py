@@ -33,14 +33,26 @@ def test_prepare_creates_every_table_and_accepts_its_own(database: Endpoint) -> 
             ["ALTER TABLE audits DEDUP ENABLE UPSERT KEYS(ts, symbol)"],
             "table audits: deduplication: found keys symbol, ts, expected DEDUP UPSERT KEYS(ts, symbol, timeframe, field): ",
         ),
-        ("audits", ["ALTER TABLE audits DROP COLUMN ours"], "table audits: column ours: found none, expected DOUBLE: "),
-        ("audits", ["ALTER TABLE audits ADD COLUMN note STRING"], "table audits: column note: found STRING, expected none: "),
+        (
+            "audits",
+            ["ALTER TABLE audits DROP COLUMN ours"],
+            "table audits: column ours: found none, expected DOUBLE: ",
+        ),
+        (
+            "audits",
+            ["ALTER TABLE audits ADD COLUMN note STRING"],
+            "table audits: column note: found STRING, expected none: ",
+        ),
         (
             "audits",
             ["ALTER TABLE audits DROP COLUMN ours", "ALTER TABLE audits ADD COLUMN ours DOUBLE"],
             "table audits: column 5: found theirs, expected ours: ",
         ),
-        ("audits", ["ALTER TABLE audits ALTER COLUMN ours TYPE FLOAT"], "table audits: column ours: found FLOAT, expected DOUBLE: "),
+        (
+            "audits",
+            ["ALTER TABLE audits ALTER COLUMN ours TYPE FLOAT"],
+            "table audits: column ours: found FLOAT, expected DOUBLE: ",
+        ),
         (
             "audits",
             [
@@ -52,7 +64,9 @@ def test_prepare_creates_every_table_and_accepts_its_own(database: Endpoint) -> 
         ),
     ],
 )
-def test_a_table_that_would_lose_rows_is_refused(database: Endpoint, table: str, statements: list[str], message: str) -> None:
+def test_a_table_that_would_lose_rows_is_refused(
+    database: Endpoint, table: str, statements: list[str], message: str
+) -> None:
     with connect(database) as connection:
         try:
             for statement in statements:
@@ -62,7 +76,10 @@ def test_a_table_that_would_lose_rows_is_refused(database: Endpoint, table: str,
                 prepare(database)
         finally:
             connection.execute(f"DROP TABLE {table}")
-    assert str(refused.value) == f"{message}rename or drop it and start again (RENAME TABLE {table} TO {table}_old)"
+    assert (
+        str(refused.value)
+        == f"{message}rename or drop it and start again (RENAME TABLE {table} TO {table}_old)"
+    )
 
 
 def test_a_table_of_an_earlier_version_gets_the_columns_that_were_appended_since(database: Endpoint) -> None:
@@ -75,7 +92,10 @@ def test_a_table_of_an_earlier_version_gets_the_columns_that_were_appended_since
     written(database, before)
     prepare(database)
     prepare(database)
-    after = Rows("health", {"ts": np.array([T0 + 1]), "symbol": symbol, "skew_ms": np.array([1.5]), "audited": np.array([7])})
+    after = Rows(
+        "health",
+        {"ts": np.array([T0 + 1]), "symbol": symbol, "skew_ms": np.array([1.5]), "audited": np.array([7])},
+    )
     written(database, after)
     with connect(database) as connection:
         found = connection.execute(f"SELECT trades, {', '.join(late)} FROM health ORDER BY ts").fetchall()
@@ -90,13 +110,23 @@ def test_the_newest_column_of_every_table_comes_to_a_database_of_before(database
     prepare(database)
     with connect(database) as connection:
         for name, table in tables().items():
-            found = connection.execute(f"SELECT \"column\", type FROM table_columns('{name}')".encode()).fetchall()
+            found = connection.execute(
+                f"SELECT \"column\", type FROM table_columns('{name}')".encode()
+            ).fetchall()
             assert found == list(table.columns.items())
 
 
 def test_alerts_of_an_earlier_version_have_no_edge_and_those_to_come_do(database: Endpoint) -> None:
-    words = {name: Symbols(np.zeros(1, np.int32), ("x",)) for name in ("rule", "subject", "timeframe", "priority", "metric")}
-    of = {"value": np.array([2.5]), "active": np.ones(1, np.bool_), "coint_pvalue": np.array([0.002]), "complete": np.ones(1, np.bool_)}
+    words = {
+        name: Symbols(np.zeros(1, np.int32), ("x",))
+        for name in ("rule", "subject", "timeframe", "priority", "metric")
+    }
+    of = {
+        "value": np.array([2.5]),
+        "active": np.ones(1, np.bool_),
+        "coint_pvalue": np.array([0.002]),
+        "complete": np.ones(1, np.bool_),
+    }
     with connect(database) as connection:
         for column in ("edge_bps", "side", "method", "stale"):
             connection.execute(f"ALTER TABLE alerts DROP COLUMN {column}".encode())
@@ -109,13 +139,23 @@ def test_alerts_of_an_earlier_version_have_no_edge_and_those_to_come_do(database
     }
     written(database, Rows("alerts", {"ts": np.array([T0 + 1]), **words, **of, **later}))
     with connect(database) as connection:
-        found = connection.execute("SELECT value, coint_pvalue, complete, edge_bps, side, method, stale FROM alerts ORDER BY ts").fetchall()
-    assert found == [(2.5, 0.002, True, None, None, None, False), (2.5, 0.002, True, 12.5, "above", None, False)]
+        found = connection.execute(
+            "SELECT value, coint_pvalue, complete, edge_bps, side, method, stale FROM alerts ORDER BY ts"
+        ).fetchall()
+    assert found == [
+        (2.5, 0.002, True, None, None, None, False),
+        (2.5, 0.002, True, 12.5, "above", None, False),
+    ]
 
 
-def test_a_key_that_is_missing_at_a_tables_end_is_refused(database: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_missing_at_a_tables_end_is_refused(
+    database: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     audits = tables()["audits"]
     keyed = replace(audits, columns=audits.columns | {"venue": "SYMBOL"}, keys=(*audits.keys, "venue"))
     monkeypatch.setattr("flows.database.prepare.tables", lambda: {"audits": keyed})
-    with pytest.raises(UserError, match=r"^table audits: deduplication: found keys field, symbol, timeframe, ts, expected DEDUP"):
+    with pytest.raises(
+        UserError,
+        match=r"^table audits: deduplication: found keys field, symbol, timeframe, ts, expected DEDUP",
+    ):
         prepare(database)

@@ -51,10 +51,13 @@ def trades() -> Trades:
     market = Market(3, SETTINGS.symbols, START_US, 0.2)
     seconds = [market.second() for _ in range(3_000)]
     columns = [
-        np.concatenate([getattr(second, name) for second in seconds]) for name in ("symbol", "id", "ts", "price", "qty", "is_buyer_maker")
+        np.concatenate([getattr(second, name) for second in seconds])
+        for name in ("symbol", "id", "ts", "price", "qty", "is_buyer_maker")
     ]
     n = len(columns[0])
-    return Trades(*columns, np.ones(n, np.int64), np.zeros(n, np.bool_), np.full(3, START_US + 3_000 * SECOND_US))
+    return Trades(
+        *columns, np.ones(n, np.int64), np.zeros(n, np.bool_), np.full(3, START_US + 3_000 * SECOND_US)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,9 @@ STRUCTS = {
 
 
 @pytest.mark.parametrize("table", STRUCTS)
-def test_the_fields_of_results_are_the_columns_of_their_tables_in_their_order_and_of_their_types(table: str) -> None:
+def test_the_fields_of_results_are_the_columns_of_their_tables_in_their_order_and_of_their_types(
+    table: str,
+) -> None:
     struct, keys = STRUCTS[table]
     types = {column.name: column.type for column in fields(struct)}
     found = [(name, KINDS[types[name]]) for name in stored(struct) if name not in keys]
@@ -95,8 +100,12 @@ def test_the_fields_of_results_are_the_columns_of_their_tables_in_their_order_an
 
 def test_rows_of_results_have_the_fields_that_are_stored_and_the_keys_in_the_place_of_others() -> None:
     nothing, n = np.zeros(2), np.zeros(2, np.int64)
-    activity = Activity(n.astype(np.int32), n, *(nothing + k for k in range(len(fields(Activity)) - 4)), nothing, n == 1)
-    rows = Rows.of("activity", {"ts": n + 5, "symbol": symbols(["b", "a"]), "timeframe": symbols(["1s", "1s"])}, activity)
+    activity = Activity(
+        n.astype(np.int32), n, *(nothing + k for k in range(len(fields(Activity)) - 4)), nothing, n == 1
+    )
+    rows = Rows.of(
+        "activity", {"ts": n + 5, "symbol": symbols(["b", "a"]), "timeframe": symbols(["1s", "1s"])}, activity
+    )
     assert list(rows.columns) == ["ts", "symbol", "timeframe", *stored(Activity)[2:]]
     assert (words(rows.columns["symbol"]), rows.columns["ts"].tolist()) == (["b", "a"], [5, 5])  # type: ignore[union-attr]
     assert rows.columns["volatility"].tolist() == [1.0, 1.0]  # type: ignore[union-attr]
@@ -134,7 +143,9 @@ def test_alerts_are_told_by_rule_and_subject(bars: Bars) -> None:
     measures = measurer(SETTINGS)(of_minutes).update(of_minutes)
     rows = Tables(SETTINGS).alerts(watch(SETTINGS)(measures).update(measures))
     assert complete(rows) and len(rows)
-    assert {words(rows.columns[name])[0] for name in ("rule", "subject", "timeframe", "priority", "metric")} == {
+    assert {
+        words(rows.columns[name])[0] for name in ("rule", "subject", "timeframe", "priority", "metric")
+    } == {
         "high",
         "BTCUSDT",
         "1m",
@@ -144,7 +155,9 @@ def test_alerts_are_told_by_rule_and_subject(bars: Bars) -> None:
     assert rows.columns["active"][-1]  # type: ignore[index]
 
 
-def test_an_alert_says_the_edge_on_the_row_of_its_bar_and_the_first_method_and_of_a_symbol_none(bars: Bars) -> None:
+def test_an_alert_says_the_edge_on_the_row_of_its_bar_and_the_first_method_and_of_a_symbol_none(
+    bars: Bars,
+) -> None:
     settings = decode(TWO_METHODS, "pipeline.yaml")
     of_minutes = minutes(bars)
     measures = measurer(settings)(of_minutes).update(of_minutes)

@@ -1,4 +1,6 @@
-"""The server's settings are one list, for the embedded server and for compose; a running server that lacks some is seen to."""
+"""The server's settings are one list, for the embedded server and for compose; a running server that lacks
+some is seen to.
+"""
 
 from pathlib import Path
 
@@ -41,7 +43,9 @@ def test_a_value_is_compared_and_not_its_notation() -> None:
     assert wanted == "32k"
     for same in ("32K", "32768"):
         assert lacking(Server(QDB_CAIRO_O3_PARTITION_SPLIT_MIN_SIZE=same)) == {}
-    assert lacking(Server(QDB_CAIRO_O3_PARTITION_SPLIT_MIN_SIZE="50M")) == {"QDB_CAIRO_O3_PARTITION_SPLIT_MIN_SIZE": "32k"}
+    assert lacking(Server(QDB_CAIRO_O3_PARTITION_SPLIT_MIN_SIZE="50M")) == {
+        "QDB_CAIRO_O3_PARTITION_SPLIT_MIN_SIZE": "32k"
+    }
 
 
 @pytest.mark.parametrize("name", ["QDB_NOT_A_SETTING", "QDB_HTTP_PASSWORD"])

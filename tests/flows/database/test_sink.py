@@ -1,4 +1,6 @@
-"""An epoch is committed when its rows are acknowledged, and not before; the heartbeat says so, and nothing else makes it young."""
+"""An epoch is committed when its rows are acknowledged, and not before; the heartbeat says so, and nothing
+else makes it young.
+"""
 
 import os
 from collections.abc import Collection
@@ -37,7 +39,9 @@ class Acknowledging:
 
 def sink(heartbeat: Path | None = None, tally: Tally | None = None) -> tuple[QuestDBPartition, Acknowledging]:
     writer = Acknowledging()
-    return QuestDBSink(lambda: cast(Writer, writer), tally, heartbeat).build_part("questdb", "questdb", None), writer
+    return QuestDBSink(lambda: cast(Writer, writer), tally, heartbeat).build_part(
+        "questdb", "questdb", None
+    ), writer
 
 
 def rows(count: int, table: str = "trades") -> Rows:
@@ -72,7 +76,9 @@ def test_signals_and_alerts_are_sent_at_once_and_take_no_other_rows_with_them() 
     assert writer.calls == ["write 3", "flush alerts signals", "write 1", "write 1", "flush alerts signals"]
 
 
-def test_rows_that_are_awaited_all_the_time_are_sent_in_turns_and_now_and_then_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_are_awaited_all_the_time_are_sent_in_turns_and_now_and_then_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now, slept = [100.0], []
 
     def sleep(seconds: float) -> None:
@@ -102,7 +108,9 @@ def age(heartbeat: Path) -> None:
     os.utime(heartbeat, (0, 0))
 
 
-def test_the_heartbeat_is_touched_when_rows_are_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heartbeat_is_touched_when_rows_are_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [100.0]
     monkeypatch.setattr("flows.database.sink.time.monotonic", lambda: now[0])
     heartbeat = tmp_path / "heartbeat"
@@ -122,7 +130,10 @@ def test_the_heartbeat_is_touched_when_rows_are_acknowledged(tmp_path: Path, mon
 
 def test_a_heartbeat_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     part, _ = sink(tmp_path / "absent" / "heartbeat")
-    with pytest.raises(UserError, match=r"^PAIRFLOW_HEARTBEAT: .*heartbeat: No such file or directory: name a file that can be written$"):
+    with pytest.raises(
+        UserError,
+        match=r"^PAIRFLOW_HEARTBEAT: .*heartbeat: No such file or directory: name a file that can be written$",
+    ):
         part.snapshot()
 
 

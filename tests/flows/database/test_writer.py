@@ -17,7 +17,9 @@ from flows.runtime.stop import Stop
 from tests.flows.database.written import T0, expected, gap, read, trades, writing
 
 
-def test_more_rows_than_a_request_holds_are_sent_while_they_come(database: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_rows_than_a_request_holds_are_sent_while_they_come(
+    database: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("flows.database.writer.REQUEST_ROWS", 100)
     with writing(database) as writer:
         writer.write([trades(250), gap(T0, "open")])
@@ -33,7 +35,9 @@ def test_more_rows_than_a_request_holds_are_sent_while_they_come(database: Endpo
         assert newest(connection, "bars") is None
 
 
-def test_an_answer_that_is_dropped_after_the_commit_leaves_one_row_per_key(database: Endpoint, proxy: Callable[[int], Any]) -> None:
+def test_an_answer_that_is_dropped_after_the_commit_leaves_one_row_per_key(
+    database: Endpoint, proxy: Callable[[int], Any]
+) -> None:
     told: list[str] = []
     between = proxy(database.http_port)
     with writing(replace(database, http_port=between.port, pg_port=1), log=told.append) as writer:
@@ -54,7 +58,9 @@ def test_an_answer_that_is_dropped_after_the_commit_leaves_one_row_per_key(datab
     assert [line.split(": ")[1].split(" ")[0] for line in told] == ["away", "back"]
 
 
-def test_a_request_without_an_answer_is_sent_again_at_its_deadline(database: Endpoint, proxy: Callable[[int], Any]) -> None:
+def test_a_request_without_an_answer_is_sent_again_at_its_deadline(
+    database: Endpoint, proxy: Callable[[int], Any]
+) -> None:
     between = proxy(database.http_port)
     between.fault = "hang"
 
@@ -69,10 +75,14 @@ def test_a_request_without_an_answer_is_sent_again_at_its_deadline(database: End
     assert read(database, "trades") == expected(trades(10))
 
 
-def test_a_500_is_tried_again_with_growing_pauses_until_it_passes(database: Endpoint, proxy: Callable[[int], Any]) -> None:
+def test_a_500_is_tried_again_with_growing_pauses_until_it_passes(
+    database: Endpoint, proxy: Callable[[int], Any]
+) -> None:
     pauses: list[float] = []
     between = proxy(database.http_port)
-    between.fault = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull"
+    between.fault = (
+        b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull"
+    )
 
     def pause(seconds: float) -> None:
         pauses.append(seconds)
@@ -80,7 +90,9 @@ def test_a_500_is_tried_again_with_growing_pauses_until_it_passes(database: Endp
             between.fault = None
 
     told: list[str] = []
-    with writing(replace(database, http_port=between.port, pg_port=1), sleep=pause, log=told.append) as writer:
+    with writing(
+        replace(database, http_port=between.port, pg_port=1), sleep=pause, log=told.append
+    ) as writer:
         writer.write([trades(10)])
         writer.flush()
     settle(database)
@@ -100,7 +112,9 @@ def test_a_400_stops_with_the_servers_words_and_the_row(database: Endpoint) -> N
             writer.flush()
         connection.execute("DROP TABLE trades")
     assert "\n" not in str(refused.value)
-    assert str(refused.value).startswith("table trades: refused by the database: failed to parse line protocol")
+    assert str(refused.value).startswith(
+        "table trades: refused by the database: failed to parse line protocol"
+    )
     assert "column: qty does not exist" in str(refused.value)
     row = "row ts=2024-08-09T00:00:00.007007Z symbol=ETHUSDT id=7 price=61000.5 qty=0.875 side=sell"
     assert str(refused.value).endswith(f": {row}: correct the table, then start again")
@@ -110,7 +124,9 @@ def test_a_missing_table_is_never_created_by_a_row(database: Endpoint) -> None:
     with connect(database) as connection, writing(database) as writer:
         connection.execute("DROP TABLE gaps")
         writer.write([gap(T0, "open")])
-        with pytest.raises(UserError, match=r"^table gaps: refused by the database: .*creating new tables is disabled"):
+        with pytest.raises(
+            UserError, match=r"^table gaps: refused by the database: .*creating new tables is disabled"
+        ):
             writer.flush()
         assert "gaps" not in {name for (name,) in connection.execute("SELECT table_name FROM tables()")}
 
@@ -120,7 +136,10 @@ def test_a_stopped_writer_gives_up_at_its_next_failure() -> None:
     stop.set()
     with writing(Endpoint("127.0.0.1", 1, 1), stop=stop) as writer:
         writer.write([trades(3)])
-        with pytest.raises(UserError, match=r"^questdb 127\.0\.0\.1:1: away for 0 s \(.*refused\): stopped with 3 rows not written"):
+        with pytest.raises(
+            UserError,
+            match=r"^questdb 127\.0\.0\.1:1: away for 0 s \(.*refused\): stopped with 3 rows not written",
+        ):
             writer.flush()
         assert writer.waiting == 3
 
@@ -135,7 +154,10 @@ def test_a_writer_that_is_stopped_does_not_wait_for_an_answer(
     with writing(replace(database, http_port=between.port, pg_port=1), stop=stop, request_s=3_600) as writer:
         writer.write([trades(3)])
         threading.Timer(0.1, stop.set).start()
-        with pytest.raises(UserError, match=r"\(no answer in time\): stopped with 3 rows not written: start again when it answers$"):
+        with pytest.raises(
+            UserError,
+            match=r"\(no answer in time\): stopped with 3 rows not written: start again when it answers$",
+        ):
             writer.flush()
 
 
@@ -153,7 +175,12 @@ def test_a_stopped_writer_still_writes_to_a_database_that_answers(database: Endp
 def test_a_server_that_reads_nothing_is_given_up_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # connections wait in its backlog
         stop = threading.Event()
-        with writing(Endpoint("127.0.0.1", deaf.getsockname()[1], 1), request_s=0.2, stop=stop, sleep=lambda _: stop.set()) as writer:
+        with writing(
+            Endpoint("127.0.0.1", deaf.getsockname()[1], 1),
+            request_s=0.2,
+            stop=stop,
+            sleep=lambda _: stop.set(),
+        ) as writer:
             writer.write([trades(49_999)])  # more than the sockets take without a reader
             with pytest.raises(UserError, match="no answer in time"):
                 writer.flush()
@@ -167,7 +194,9 @@ def test_a_suspended_table_is_named_and_loses_nothing(database: Endpoint) -> Non
                 writer.write([trades(3)])
                 writer.flush()
             assert [name for name, _ in suspended(connection)] == ["trades"]
-            with pytest.raises(UserError, match=r"^table trades: suspended .* then ALTER TABLE trades RESUME WAL$"):
+            with pytest.raises(
+                UserError, match=r"^table trades: suspended .* then ALTER TABLE trades RESUME WAL$"
+            ):
                 settle(database)
         finally:
             connection.execute("ALTER TABLE trades RESUME WAL")

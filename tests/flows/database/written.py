@@ -37,18 +37,31 @@ def gap(ts: int, status: str, filled_at: int = NEVER) -> Rows:
     def one(name: str) -> Symbols:
         return Symbols(np.zeros(1, np.int32), (name,))
 
-    long = {name: np.array([number], np.int64) for name, number in (("ts", ts), ("first_id", 2**53 + 1), ("last_id", NEVER), ("trades", 3))}
+    long = {
+        name: np.array([number], np.int64)
+        for name, number in (("ts", ts), ("first_id", 2**53 + 1), ("last_id", NEVER), ("trades", 3))
+    }
     return Rows(
         "gaps",
-        {**long, "symbol": one("BTCUSDT"), "cause": one("drop"), "status": one(status), "filled_at": np.array([filled_at], np.int64)},
+        {
+            **long,
+            "symbol": one("BTCUSDT"),
+            "cause": one("drop"),
+            "status": one(status),
+            "filled_at": np.array([filled_at], np.int64),
+        },
     )
 
 
 def read(endpoint: Endpoint, table: str) -> list[tuple[Any, ...]]:
     """All rows with times as µs, in the order of the key."""
-    columns = ", ".join(f"{name}::LONG" if type_ == "TIMESTAMP" else name for name, type_ in tables()[table].columns.items())
+    columns = ", ".join(
+        f"{name}::LONG" if type_ == "TIMESTAMP" else name for name, type_ in tables()[table].columns.items()
+    )
     with connect(endpoint) as connection:
-        return connection.execute(f"SELECT {columns} FROM {table} ORDER BY {', '.join(tables()[table].keys)}").fetchall()
+        return connection.execute(
+            f"SELECT {columns} FROM {table} ORDER BY {', '.join(tables()[table].keys)}"
+        ).fetchall()
 
 
 def expected(rows: Rows) -> list[tuple[Any, ...]]:
@@ -68,7 +81,9 @@ def expected(rows: Rows) -> list[tuple[Any, ...]]:
     lines = zip(*(plain(name, type_) for name, type_ in table.columns.items()), strict=True)
     where = [list(table.columns).index(key) for key in table.keys]
     by_key = {tuple(line[index] for index in where): line for line in lines}
-    return [by_key[key] for key in sorted(by_key, key=lambda key: tuple((part is not None, part) for part in key))]
+    return [
+        by_key[key] for key in sorted(by_key, key=lambda key: tuple((part is not None, part) for part in key))
+    ]
 
 
 @contextmanager

@@ -48,7 +48,13 @@ def page(symbol: int, *ids: int, rejected: Sequence[int] = (), full: bool = Fals
 class Feed:
     """A sequencer with a clock, and what it released."""
 
-    def __init__(self, symbols: int = 2, patience: Patience = PATIENCE, quiet_us: int = QUIET_US, contiguous: bool = True) -> None:
+    def __init__(
+        self,
+        symbols: int = 2,
+        patience: Patience = PATIENCE,
+        quiet_us: int = QUIET_US,
+        contiguous: bool = True,
+    ) -> None:
         self.sequencer = Sequencer(symbols, quiet_us, patience, contiguous)
         self.now = 0.0
         self.released: list[list[int]] = [[] for _ in range(symbols)]
@@ -60,16 +66,25 @@ class Feed:
         trades = self.sequencer.release(self.now)
         came: list[list[int]] = [[] for _ in self.released]
         for s, i, ts, price, hole in zip(
-            trades.symbol.tolist(), trades.id.tolist(), trades.ts.tolist(), trades.price.tolist(), trades.after_hole.tolist(), strict=True
+            trades.symbol.tolist(),
+            trades.id.tolist(),
+            trades.ts.tolist(),
+            trades.price.tolist(),
+            trades.after_hole.tolist(),
+            strict=True,
         ):
             came[s].append(i)
             if hole:
                 self.after_hole[s].append(i)
             assert (ts, price) == (ts_of(i), i + 0.5), "the columns stay together"
         for s, ids in enumerate(came):
-            assert ids == sorted(set(ids)) and (not ids or not self.released[s] or self.released[s][-1] < ids[0])
+            assert ids == sorted(set(ids)) and (
+                not ids or not self.released[s] or self.released[s][-1] < ids[0]
+            )
             self.released[s] += ids
-        assert (trades.watermark >= getattr(self, "watermark", trades.watermark)).all(), "watermarks never go back"
+        assert (trades.watermark >= getattr(self, "watermark", trades.watermark)).all(), (
+            "watermarks never go back"
+        )
         self.watermark = trades.watermark
         self.gaps += self.sequencer.take_gaps()
         return came

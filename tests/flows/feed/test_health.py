@@ -18,7 +18,12 @@ def values(vitals: Vitals) -> dict[str, list[Any]]:
 def test_what_nobody_has_found_yet_is_null() -> None:
     found = values(Vitals(SYMBOLS))
     assert np.isnan(found.pop("skew_ms")).all() and np.isnan(found.pop("mismatch_rate")).all()
-    assert found == {"wal_pending": [NEVER] * 2, "suspended": [NEVER] * 2, "audited": [0, 0], "mismatched": [0, 0]}
+    assert found == {
+        "wal_pending": [NEVER] * 2,
+        "suspended": [NEVER] * 2,
+        "audited": [0, 0],
+        "mismatched": [0, 0],
+    }
 
 
 def test_the_mismatch_rate_is_of_the_newest_bars_of_the_symbol() -> None:

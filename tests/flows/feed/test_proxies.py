@@ -30,12 +30,17 @@ def test_both_clients_go_by_the_same_variables(monkeypatch: pytest.MonkeyPatch, 
     assert proxy_for(WS) is proxy_for(REST) is None
     setting(monkeypatch, **{name: "http://10.0.0.1:3128"})
     assert proxy_for(WS) == proxy_for(REST) is not None
-    assert str(proxy_for(REST)).startswith("socks5h://" if name == "SOCKS_PROXY" else "http://10.0.0.1:3128 (")
+    assert str(proxy_for(REST)).startswith(
+        "socks5h://" if name == "SOCKS_PROXY" else "http://10.0.0.1:3128 ("
+    )
 
 
 def test_what_is_not_encrypted_goes_by_http_proxy_first(monkeypatch: pytest.MonkeyPatch) -> None:
     setting(monkeypatch, HTTP_PROXY="http://a:1", HTTPS_PROXY="http://b:2", ALL_PROXY="http://c:3")
-    hosts = [proxy.host if (proxy := proxy_for(url)) else None for url in (PLAIN, PLAIN.replace("http", "ws"), REST, WS)]
+    hosts = [
+        proxy.host if (proxy := proxy_for(url)) else None
+        for url in (PLAIN, PLAIN.replace("http", "ws"), REST, WS)
+    ]
     assert hosts == ["a", "a", "b", "b"]
     monkeypatch.delenv("HTTP_PROXY")
     assert str(proxy_for(PLAIN)) == "http://b:2 (HTTPS_PROXY)"
@@ -43,7 +48,9 @@ def test_what_is_not_encrypted_goes_by_http_proxy_first(monkeypatch: pytest.Monk
 
 def test_a_variable_of_the_websocket_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     setting(monkeypatch, WSS_PROXY="http://a:1", HTTPS_PROXY="http://b:2")
-    assert str(proxy_for(WS)) == "http://a:1 (WSS_PROXY)" and str(proxy_for(REST)) == "http://b:2 (HTTPS_PROXY)"
+    assert (
+        str(proxy_for(WS)) == "http://a:1 (WSS_PROXY)" and str(proxy_for(REST)) == "http://b:2 (HTTPS_PROXY)"
+    )
 
 
 def test_an_empty_variable_is_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +94,9 @@ def test_this_machine_is_never_reached_through_a_proxy(monkeypatch: pytest.Monke
         ("/,//,10.0.0.0/99,:,::/x", "https://10.1.2.3", False),
     ],
 )
-def test_what_no_proxy_names_is_reached_directly(monkeypatch: pytest.MonkeyPatch, no_proxy: str, url: str, exempt: bool) -> None:
+def test_what_no_proxy_names_is_reached_directly(
+    monkeypatch: pytest.MonkeyPatch, no_proxy: str, url: str, exempt: bool
+) -> None:
     setting(monkeypatch, ALL_PROXY="http://10.9.9.9:3128", NO_PROXY=no_proxy)
     assert (proxy_for(url) is None) == exempt
 
@@ -164,12 +173,22 @@ def test_whatever_a_variable_holds_is_a_proxy_or_one_line(written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["http://user:s3cret@proxy:1", "s3cret@proxy:x", "http://user:s3cret@", "http://user:s3cret", "x:s3cret/:1"]
+    "written",
+    [
+        "http://user:s3cret@proxy:1",
+        "s3cret@proxy:x",
+        "http://user:s3cret@",
+        "http://user:s3cret",
+        "x:s3cret/:1",
+    ],
 )
 def test_no_message_shows_a_password(written: str) -> None:
     try:
         said = through(parsed("HTTPS_PROXY", written), "407 Proxy Authentication Required")
-        assert re.fullmatch(r"407 .* through the proxy http://proxy:1 \(HTTPS_PROXY\), which asks for USER:PASSWORD@ before its host", said)
+        assert re.fullmatch(
+            r"407 .* through the proxy http://proxy:1 \(HTTPS_PROXY\), which asks for USER:PASSWORD@ before its host",
+            said,
+        )
     except UserError as error:
         said = str(error)
     assert "s3cret" not in said and "user" not in said

@@ -53,9 +53,15 @@ def test_one_answer_fills_several_holes_and_each_has_its_line(live: Feed) -> Non
     live.feed(frames((0, 12), (0, 14), (0, 15), (0, 18)))
     (request,) = live.pass_time(1)
     assert live.answer(request, page(0, *range(11, 21))) == [[11, 12, 13, 14, 15, 16, 17, 18], []]
-    assert live.ledger() == [(0, 11, 11, "lost", "filled"), (0, 13, 13, "lost", "filled"), (0, 16, 17, "lost", "filled")]
+    assert live.ledger() == [
+        (0, 11, 11, "lost", "filled"),
+        (0, 13, 13, "lost", "filled"),
+        (0, 16, 17, "lost", "filled"),
+    ]
     assert live.feed(run(0, 19, 20)) == [[19, 20], []]
-    assert live.sequencer.take_duplicates().tolist() == [0, 0], "what the socket had still to bring is left to it"
+    assert live.sequencer.take_duplicates().tolist() == [0, 0], (
+        "what the socket had still to bring is left to it"
+    )
 
 
 def test_the_exchange_fills_only_holes_that_had_their_time(live: Feed) -> None:
@@ -78,7 +84,9 @@ def test_an_outage_is_one_line_with_the_exact_count(live: Feed) -> None:
     while True:
         asked.append(request.from_id)
         first = request.from_id
-        came = live.answer(request, page(0, *range(first, min(first + PAGE, 2_514)), full=first + PAGE <= 2_514))
+        came = live.answer(
+            request, page(0, *range(first, min(first + PAGE, 2_514)), full=first + PAGE <= 2_514)
+        )
         assert came[0][0] == first
         requests = live.pass_time(0)
         if not requests:
@@ -191,7 +199,11 @@ def test_ids_that_the_exchange_skips_are_given_up_after_so_many_tries(live: Feed
     live.answer(request, page(0, 13, 14, 15, 16))
     assert live.released[0] == [*range(1, 12), 13, 14, 15, 16]
     assert live.after_hole[0] == [1, 13], "its bar is not complete"
-    assert live.ledger() == [(0, 11, 11, "lost", "filled"), (0, 12, 12, "lost", "unfillable"), (0, 13, 14, "lost", "filled")]
+    assert live.ledger() == [
+        (0, 11, 11, "lost", "filled"),
+        (0, 12, 12, "lost", "unfillable"),
+        (0, 13, 14, "lost", "filled"),
+    ]
     assert live.pass_time(9) == []
 
 

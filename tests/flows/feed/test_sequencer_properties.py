@@ -14,9 +14,11 @@ from tests.flows.feed.feeding import PAGE, PATIENCE, QUIET_US, Feed, frames, pag
 
 
 class Market:
-    """An exchange with a lossy, late and shuffled socket and a REST database that lags, in one clock. All chance is from one seed.
+    """An exchange with a lossy, late and shuffled socket and a REST database that lags, in one clock. All
+    chance is from one seed.
 
-    Where ids only grow, a socket that loses single messages cannot be told from one that does not: it loses whole streams only.
+    Where ids only grow, a socket that loses single messages cannot be told from one that does not: it loses
+    whole streams only.
     """
 
     def __init__(self, seed: int, symbols: int, contiguous: bool) -> None:
@@ -29,8 +31,12 @@ class Market:
         self.rate = self.rng.choice([0.3, 3.0, 60.0], symbols)
         self.trades: list[dict[int, int]] = [{} for _ in range(symbols)]  # id to ts
         self.flight: list[tuple[float, int, int]] = []  # arrival, symbol, id
-        self.denied = {(s, int(self.next_id[s] + k)) for s in range(symbols) for k in self.rng.integers(5, 4_000, 3)}
-        self.void = {(s, int(self.next_id[s] + k)) for s in range(symbols) for k in self.rng.integers(5, 400, 3)} - self.denied
+        self.denied = {
+            (s, int(self.next_id[s] + k)) for s in range(symbols) for k in self.rng.integers(5, 4_000, 3)
+        }
+        self.void = {
+            (s, int(self.next_id[s] + k)) for s in range(symbols) for k in self.rng.integers(5, 400, 3)
+        } - self.denied
         self.loss, self.double = self.rng.choice([0.0, 0.01, 0.1]), self.rng.choice([0.0, 0.05])
         self.jitter_s, self.lag_s = self.rng.choice([0.0, 0.05, 0.15]), self.rng.choice([0.0, 0.3, 0.9])
         self.fails = self.rng.choice([0.0, 0.3])
@@ -52,7 +58,9 @@ class Market:
                 self.next_id[s] += 1 if self.contiguous else self.rng.choice([1, 1, 2, 40])
                 self.trades[s][i] = self.ts()
                 if connected and (s, i) not in self.void and s not in self.muted:
-                    for _ in range(0 if self.rng.random() < self.loss else 2 if self.rng.random() < self.double else 1):
+                    for _ in range(
+                        0 if self.rng.random() < self.loss else 2 if self.rng.random() < self.double else 1
+                    ):
                         self.flight.append((self.now + self.rng.random() * self.jitter_s, s, i))
 
     def arrived(self) -> Frames:
@@ -68,7 +76,11 @@ class Market:
             return None
         known = self.ts() - int(self.lag_s * SECOND_US)
         s = request.symbol
-        listed = [i for i, ts in self.trades[s].items() if i >= request.from_id and ts <= known and (s, i) not in self.denied]
+        listed = [
+            i
+            for i, ts in self.trades[s].items()
+            if i >= request.from_id and ts <= known and (s, i) not in self.denied
+        ]
         listed = listed[: self.page]
         sound = [i for i in listed if (s, i) not in self.void]
         told = frames(*((s, i) for i in sound), symbols=self.symbols, ts=[self.trades[s][i] for i in sound])
@@ -117,7 +129,8 @@ def test_whatever_socket_and_rest_do_each_trade_is_released_once_in_order_and_no
             sequencer.subscribed(market.now)
         if not calm and market.rng.random() < market.mutes:
             muted = int(market.rng.integers(3))
-            # of one that was never seen nobody can say what is missing; that all are silent is for the socket's watchdog to see
+            # of one that was never seen nobody can say what is missing; that all are silent is for the
+            # socket's watchdog to see
             if sequencer.last[muted] != NONE and len(market.muted | {muted}) < market.symbols:
                 market.muted.add(muted)
         if sequencer.take_dead() and connected:  # another connection has taken over
@@ -143,7 +156,12 @@ def test_whatever_socket_and_rest_do_each_trade_is_released_once_in_order_and_no
         if tick > 1_900:
             market.rate = np.zeros(3)
     assert sequencer.waiting() == 0
-    unfillable = {(gap.symbol, i) for gap in gaps if gap.status == "unfillable" for i in range(gap.first_id, gap.last_id + 1)}
+    unfillable = {
+        (gap.symbol, i)
+        for gap in gaps
+        if gap.status == "unfillable"
+        for i in range(gap.first_id, gap.last_id + 1)
+    }
     for s in range(3):
         assert released[s] == sorted(set(released[s]))
         begun = released[s][0]
@@ -158,7 +176,9 @@ def test_whatever_socket_and_rest_do_each_trade_is_released_once_in_order_and_no
         if gap.status == "filled":
             ids = range(gap.first_id, gap.last_id + 1)
             there = told[gap.symbol] & set(ids)
-            least, most = (len(ids), len(ids)) if contiguous else (len(there - market.brought[gap.symbol]), len(there))
+            least, most = (
+                (len(ids), len(ids)) if contiguous else (len(there - market.brought[gap.symbol]), len(there))
+            )
             assert least <= gap.trades <= most
 
 
@@ -168,5 +188,9 @@ def test_a_wrong_time_that_the_exchange_repeats_is_consumed(live: Feed) -> None:
     hour_us, at = 3_600_000_000, page(0, 11, 12, 13)
     wrong = at.frames.ts.copy()
     wrong[1] += 100 * hour_us
-    assert live.answer(request, replace(at, frames=replace(at.frames, ts=wrong)))[0] == [11, 13, *range(14, 21)]
+    assert live.answer(request, replace(at, frames=replace(at.frames, ts=wrong)))[0] == [
+        11,
+        13,
+        *range(14, 21),
+    ]
     assert live.watermark[0] == ts_of(20)

@@ -12,7 +12,9 @@ from tests.flows.feed.feeding import PAGE, PATIENCE, QUIET_US, Feed, begun, fram
 
 
 def quiet(feed: Feed, seconds: float, symbol: int = 1) -> list[Request]:
-    """Time in which the socket is silent about one symbol while the other one streams, until something is asked."""
+    """Time in which the socket is silent about one symbol while the other one streams, until something is
+    asked.
+    """
     asked: list[Request] = []
     until = feed.now + seconds
     while feed.now < until and not asked:
@@ -110,7 +112,9 @@ def test_one_silent_symbol_is_asked_about_at_a_time() -> None:
     assert asked == [1, 2, 3, 4]
 
 
-def test_a_dead_stream_is_found_where_ids_only_grow_and_what_comes_until_the_next_one_streams_is_filled(sparse: Feed) -> None:
+def test_a_dead_stream_is_found_where_ids_only_grow_and_what_comes_until_the_next_one_streams_is_filled(
+    sparse: Feed,
+) -> None:
     (request,) = quiet(sparse, 61)
     assert sparse.answer(request, page(1, 13, 17)) == [[], [13, 17]]
     assert sparse.sequencer.take_dead() == [1]
@@ -138,7 +142,9 @@ def test_when_one_stream_is_dead_and_ids_only_grow_every_symbol_is_asked_about(s
 UNKNOWN = Page(Frames.none(2), np.zeros(0, np.int64), False, unknown=True)
 
 
-def test_a_symbol_that_the_exchange_does_not_know_any_more_is_asked_for_far_more_seldom_and_holds_no_other(live: Feed) -> None:
+def test_a_symbol_that_the_exchange_does_not_know_any_more_is_asked_for_far_more_seldom_and_holds_no_other(
+    live: Feed,
+) -> None:
     live.connect()
     live.feed(frames((0, 11)))
     (request,) = live.pass_time(PATIENCE.settle_s)
@@ -177,12 +183,16 @@ def refusals(feed: Feed, answer: Page, seconds: float) -> int:
 
 @pytest.mark.parametrize("answer", [REFUSED, UNKNOWN], ids=["refused", "unknown"])
 @pytest.mark.parametrize("contiguous", [True, False])
-def test_ids_that_the_exchange_refuses_to_tell_are_given_up_so_that_live_trades_flow(answer: Page, contiguous: bool) -> None:
+def test_ids_that_the_exchange_refuses_to_tell_are_given_up_so_that_live_trades_flow(
+    answer: Page, contiguous: bool
+) -> None:
     feed = begun(Feed(contiguous=contiguous))
     feed.sequencer.disconnect(feed.now)
     feed.connect()
     feed.feed(run(0, 15, 20))
-    assert refusals(feed, answer, PATIENCE.refused_s - 1) >= PATIENCE.tries and feed.released[0][-1] == 10, "for a while it may pass"
+    assert refusals(feed, answer, PATIENCE.refused_s - 1) >= PATIENCE.tries and feed.released[0][-1] == 10, (
+        "for a while it may pass"
+    )
     refusals(feed, answer, PATIENCE.backoff_cap_s + 2)
     assert feed.released[0][10:] == [15, 16, 17, 18, 19, 20] and feed.after_hole[0] == [1, 15]
     assert feed.ledger() == [(0, 11, 14, "disconnect", "unfillable")]
@@ -196,17 +206,23 @@ def test_a_refusal_that_passes_in_time_costs_nothing(live: Feed) -> None:
     live.answer(request, page(0, 11, 12, 13))
     assert live.released[0][10:] == [11, 12, 13, 14] and live.ledger() == [(0, 11, 12, "lost", "filled")]
     live.feed(run(0, 16, 16))
-    assert refusals(live, REFUSED, PATIENCE.refused_s - 1) and live.released[0][-1] == 14, "refusals of before do not count"
+    assert refusals(live, REFUSED, PATIENCE.refused_s - 1) and live.released[0][-1] == 14, (
+        "refusals of before do not count"
+    )
 
 
-def test_a_symbol_that_waits_for_nothing_is_asked_about_now_and_then_while_that_is_refused(live: Feed) -> None:
+def test_a_symbol_that_waits_for_nothing_is_asked_about_now_and_then_while_that_is_refused(
+    live: Feed,
+) -> None:
     live.sequencer.disconnect(live.now)
     live.connect()
     assert refusals(live, REFUSED, 10 * PATIENCE.refused_s) <= 2 * 10, "two symbols"
     assert live.feed(run(0, 11, 12))[0] == [11, 12] and live.gaps == []
 
 
-def test_a_symbol_whose_stream_is_refused_stands_still_until_it_streams_and_is_then_filled(live: Feed) -> None:
+def test_a_symbol_whose_stream_is_refused_stands_still_until_it_streams_and_is_then_filled(
+    live: Feed,
+) -> None:
     live.sequencer.disconnect(live.now)
     live.sequencer.connect(live.now, "disconnect")
     live.sequencer.subscribed(live.now, refused=[1])

@@ -131,7 +131,9 @@ def test_a_symbol_asked_about_before_the_first_message_has_the_watermark_that_it
     assert feed.watermark.tolist() == [ts_of(5), NEVER]
 
 
-def test_memory_is_bounded_while_a_hole_stays_open_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_while_a_hole_stays_open_and_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("flows.feed.sequencer.HELD", 2 * REACH)
     feed = Feed()
     feed.connect("restart")
@@ -153,7 +155,9 @@ def test_memory_is_bounded_while_a_hole_stays_open_and_nothing_is_lost(monkeypat
     assert feed.feed(frames((0, total + 1)))[0] == [total + 1]
 
 
-def test_a_symbol_whose_newest_trades_were_dropped_has_no_quiet_watermark(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_symbol_whose_newest_trades_were_dropped_has_no_quiet_watermark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("flows.feed.sequencer.HELD", 2 * REACH)
     feed = Feed()
     feed.connect("restart")

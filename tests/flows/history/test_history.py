@@ -1,4 +1,6 @@
-"""A pipeline that begins in the middle of things has the rows of one that had been running: from the exchange's past, and from the database."""
+"""A pipeline that begins in the middle of things has the rows of one that had been running: from the
+exchange's past, and from the database.
+"""
 
 import time
 from pathlib import Path
@@ -56,7 +58,8 @@ def test_a_warm_start_has_the_rows_of_a_pipeline_that_had_been_running(
 ) -> None:
     _, expected = replayed
     everything = expected["trades"].count("\n")
-    with background(paths=[recording], speed=50.0, since_us=400 * SECOND_US) as exchange:  # it goes on when somebody listens
+    # it goes on when somebody listens
+    with background(paths=[recording], speed=50.0, since_us=400 * SECOND_US) as exchange:
         home = configure(tmp_path / "warm", database, exchange.ws_url, exchange.rest_url)
         with running(home) as run:
             follow(run, "history: from the exchange")
@@ -67,7 +70,9 @@ def test_a_warm_start_has_the_rows_of_a_pipeline_that_had_been_running(
     found = tables(home)
     begun = rows(found["trades"])[0]["ts"]
     assert 100 < found["trades"].count("\n") < everything
-    assert found["trades"].splitlines()[1:] == [line for line in expected["trades"].splitlines()[1:] if line >= begun]
+    assert found["trades"].splitlines()[1:] == [
+        line for line in expected["trades"].splitlines()[1:] if line >= begun
+    ]
     minute = str(np.datetime64(begun[:-1], "m") + 1)
     for table in NUMBERS:
         same(from_on(found[table], minute), from_on(expected[table], minute))
@@ -100,7 +105,10 @@ def test_a_fresh_start_goes_on_where_the_database_ends_and_counts_nothing_twice(
 
 def test_holes_that_stand_as_open_are_those_of_the_ledger(database: Endpoint, tmp_path: Path) -> None:
     settings = decode("pairs: [[BTCUSDT, ETHUSDT]]", "pipeline.yaml", tmp_path)
-    of = [Gap(1_763_800_000_000_000, 1, 5, 9, "lost", "open", 5), Gap(1_763_800_001_000_000, 0, 7, 7, "disconnect", "filled", 1)]
+    of = [
+        Gap(1_763_800_000_000_000, 1, 5, 9, "lost", "open", 5),
+        Gap(1_763_800_001_000_000, 0, 7, 7, "disconnect", "filled", 1),
+    ]
     writer = Writer(database)
     writer.write([gap_rows(of, settings.symbols, 1_763_800_002_000_000)])
     writer.flush()

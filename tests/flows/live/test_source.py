@@ -41,7 +41,9 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT")
 SECONDS, SPEED = 60, 30.0
 QUICK = Options(
     patience=Patience(grace_s=0.3, settle_s=0.3, backoff_s=0.05, backoff_cap_s=0.3, tries=3),
-    timing=Timing(connect_s=60.0, silence_s=30.0, backoff_s=0.05, backoff_cap_s=0.3, subscribe_s=0.05, overlap_s=0.2),
+    timing=Timing(
+        connect_s=60.0, silence_s=30.0, backoff_s=0.05, backoff_cap_s=0.3, subscribe_s=0.05, overlap_s=0.2
+    ),
     limits=Limits(connect_s=1.0, read_s=5.0, pause_s=0.1),
 )
 
@@ -65,7 +67,9 @@ def no_thread_is_left() -> Iterator[None]:
 
 
 def settings_for(exchange: Background | None, directory: Path, text: str = "") -> Settings:
-    ws, rest = (exchange.ws_url, exchange.rest_url) if exchange else ("ws://127.0.0.1:9", "http://127.0.0.1:9")
+    ws, rest = (
+        (exchange.ws_url, exchange.rest_url) if exchange else ("ws://127.0.0.1:9", "http://127.0.0.1:9")
+    )
     source = f'source: {{ws_url: "{ws}", rest_url: "{rest}"{text}}}'
     return decode(f"{source}\npairs: [[BTCUSDT, ETHUSDT]]", "pipeline.yaml", directory)
 
@@ -122,7 +126,9 @@ class Running:
 
 def lines_of(rows: Rows) -> list[dict[str, Any]]:
     columns = {
-        name: [column.names[code] for code in column.codes.tolist()] if hasattr(column, "codes") else column.tolist()
+        name: [column.names[code] for code in column.codes.tolist()]
+        if hasattr(column, "codes")
+        else column.tolist()
         for name, column in rows.columns.items()
     }
     return [dict(zip(columns, line, strict=True)) for line in zip(*columns.values(), strict=True)]
@@ -170,7 +176,10 @@ def bars_of(batches: list[Trades]) -> dict[tuple[int, int, int], tuple[float, ..
         closed = builder.update(batch)
         keys = list(zip(closed.symbol.tolist(), closed.timeframe.tolist(), closed.ts.tolist(), strict=True))
         assert len({*keys}) == len(keys) and not {*keys} & bars.keys(), "emitted once"
-        columns = [getattr(closed, name).tolist() for name in ("open", "high", "low", "close", "volume", "trades", "complete")]
+        columns = [
+            getattr(closed, name).tolist()
+            for name in ("open", "high", "low", "close", "volume", "trades", "complete")
+        ]
         bars |= dict(zip(keys, zip(*columns, strict=True), strict=True))
     return bars
 
@@ -194,17 +203,28 @@ def test_every_trade_comes_once_in_order(played: Background, trades: Frames, tmp
         assert live.total("duplicates") == live.total("rejected") == 0
 
 
-def test_dropped_doubled_and_shuffled_messages_change_nothing(played: Background, trades: Frames, tmp_path: Path) -> None:
+def test_dropped_doubled_and_shuffled_messages_change_nothing(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
     with running(settings_for(played, tmp_path)) as live:
         live.until(lambda: min(live.newest()) > 0)
         played.control("faults", drop=0.02, duplicate=0.05, shuffle=100)
         whole(live, played, trades)
         gaps = live.gaps()
-        assert gaps and {gap["status"] for gap in gaps} == {"filled"} and {gap["cause"] for gap in gaps} >= {"lost"}
-        assert sum(gap["trades"] for gap in gaps if gap["cause"] == "lost") <= played.stats()["counts"]["dropped"]
+        assert (
+            gaps
+            and {gap["status"] for gap in gaps} == {"filled"}
+            and {gap["cause"] for gap in gaps} >= {"lost"}
+        )
+        assert (
+            sum(gap["trades"] for gap in gaps if gap["cause"] == "lost")
+            <= played.stats()["counts"]["dropped"]
+        )
 
 
-def test_junk_and_broken_messages_are_counted_and_their_trades_asked_for(played: Background, trades: Frames, tmp_path: Path) -> None:
+def test_junk_and_broken_messages_are_counted_and_their_trades_asked_for(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
     with running(settings_for(played, tmp_path)) as live:
         live.until(lambda: min(live.newest()) > 0)
         played.control("faults", junk=0.05, half=0.02, zero=0.02)
@@ -214,10 +234,17 @@ def test_junk_and_broken_messages_are_counted_and_their_trades_asked_for(played:
         assert live.total("rejected") == zeroed
 
 
-@pytest.mark.parametrize(("stream", "ids"), [("trade", "contiguous"), ("aggTrade", "contiguous"), ("trade", "sparse")])
-def test_an_outage_is_one_line_per_symbol_with_the_exact_count(recording: Path, tmp_path: Path, stream: str, ids: str) -> None:
+@pytest.mark.parametrize(
+    ("stream", "ids"), [("trade", "contiguous"), ("aggTrade", "contiguous"), ("trade", "sparse")]
+)
+def test_an_outage_is_one_line_per_symbol_with_the_exact_count(
+    recording: Path, tmp_path: Path, stream: str, ids: str
+) -> None:
     text = f", stream: {stream}, ids: {ids}"
-    with background(paths=[recording], speed=SPEED) as exchange, running(settings_for(exchange, tmp_path, text)) as live:
+    with (
+        background(paths=[recording], speed=SPEED) as exchange,
+        running(settings_for(exchange, tmp_path, text)) as live,
+    ):
         live.until(lambda: min(live.newest()) > 0)
         before = live.newest()
         exchange.call(exchange.exchange.disconnect, 0.8)
@@ -226,7 +253,9 @@ def test_an_outage_is_one_line_per_symbol_with_the_exact_count(recording: Path, 
         live.until(lambda: live.newest() == [int(tape[-1]) for tape in tapes])
         for code, gap in enumerate(sorted(live.gaps(), key=lambda gap: str(gap["symbol"]))):
             assert (gap["symbol"], gap["cause"]) == (SYMBOLS[code], "disconnect")
-            assert gap["first_id"] > before[code] and gap["trades"] == gap["last_id"] - gap["first_id"] + 1 > 100
+            assert (
+                gap["first_id"] > before[code] and gap["trades"] == gap["last_id"] - gap["first_id"] + 1 > 100
+            )
             assert gap["filled_at"] > START_US and START_US <= gap["ts"] < START_US + SECONDS * SECOND_US
             assert live.ids(code) == list(range(int(tapes[code][0]), int(tapes[code][-1]) + 1))
         live.until(lambda: live.total("reconnects") > 0)
@@ -235,16 +264,25 @@ def test_an_outage_is_one_line_per_symbol_with_the_exact_count(recording: Path, 
 def test_a_gap_of_2501_trades_is_three_pages(played: Background, trades: Frames, tmp_path: Path) -> None:
     first = int(trades.id[trades.symbol == 0][300])
     played.control("lose", symbol="BTCUSDT", first=first, last=first + 2_500)
-    with running(settings_for(played, tmp_path, ", quiet: 1h")) as live:  # a stream that is silent alone looks like a quiet symbol
+    # a stream that is silent alone looks like a quiet symbol
+    with running(settings_for(played, tmp_path, ", quiet: 1h")) as live:
         live.until(lambda: live.newest() == newest_of(trades))
         same_as(live.feeds, trades)
-        assert [(gap["first_id"], gap["trades"], gap["cause"], gap["status"]) for gap in live.gaps()] == [(first, 2_501, "lost", "filled")]
+        assert [(gap["first_id"], gap["trades"], gap["cause"], gap["status"]) for gap in live.gaps()] == [
+            (first, 2_501, "lost", "filled")
+        ]
         asked = [path for _, path, _ in played.stats()["requests"] if "historicalTrades" in path]
-        assert [int(path.split("fromId=")[1].split("&")[0]) for path in asked] == [first, first + 1_000, first + 2_000]
+        assert [int(path.split("fromId=")[1].split("&")[0]) for path in asked] == [
+            first,
+            first + 1_000,
+            first + 2_000,
+        ]
 
 
 @pytest.mark.parametrize("ids", ["contiguous", "sparse"])
-def test_bars_wait_for_what_an_outage_across_their_ends_missed(played: Background, trades: Frames, tmp_path: Path, ids: str) -> None:
+def test_bars_wait_for_what_an_outage_across_their_ends_missed(
+    played: Background, trades: Frames, tmp_path: Path, ids: str
+) -> None:
     settings = settings_for(played, tmp_path, f", ids: {ids}")
     with running(settings) as live:
         live.until(lambda: min(live.newest()) > 0)
@@ -257,7 +295,9 @@ def test_bars_wait_for_what_an_outage_across_their_ends_missed(played: Backgroun
     assert bars == {key: expected[key] for key in bars}
 
 
-def test_ids_that_the_exchange_denies_are_given_up_and_marked(played: Background, trades: Frames, tmp_path: Path) -> None:
+def test_ids_that_the_exchange_denies_are_given_up_and_marked(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
     first = int(trades.id[trades.symbol == 1][300])
     played.control("lose", symbol="ETHUSDT", first=first, last=first + 9)
     played.control("deny", symbol="ETHUSDT", first=first + 3, last=first + 4)
@@ -275,20 +315,32 @@ def test_ids_that_the_exchange_denies_are_given_up_and_marked(played: Background
         ]
 
 
-def test_nothing_passes_a_hole_while_the_database_lags(played: Background, trades: Frames, tmp_path: Path) -> None:
+def test_nothing_passes_a_hole_while_the_database_lags(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
     first = int(trades.id[trades.symbol == 0][1_000])
     played.control("faults", rest_lag_us=15 * SECOND_US)
     played.control("lose", symbol="BTCUSDT", first=first, last=first + 99)
     with running(settings_for(played, tmp_path)) as live:
-        live.until(lambda: live.newest() == newest_of(trades) if not ended(played) else played.control("faults", rest_lag_us=0))
+        live.until(
+            lambda: (
+                live.newest() == newest_of(trades)
+                if not ended(played)
+                else played.control("faults", rest_lag_us=0)
+            )
+        )
         live.until(lambda: live.newest() == newest_of(trades))
         same_as(live.feeds, trades)
-        assert {(gap["first_id"], gap["trades"], gap["status"]) for gap in live.gaps()} == {(first, 100, "filled")}
+        assert {(gap["first_id"], gap["trades"], gap["status"]) for gap in live.gaps()} == {
+            (first, 100, "filled")
+        }
         assert any("open" in {line["status"] for line in lines_of(feed.gaps)} for feed in live.feeds)
 
 
 @pytest.mark.parametrize("status", [429, 418])
-def test_no_request_comes_before_the_exchange_allows_it(played: Background, trades: Frames, tmp_path: Path, status: int) -> None:
+def test_no_request_comes_before_the_exchange_allows_it(
+    played: Background, trades: Frames, tmp_path: Path, status: int
+) -> None:
     first = int(trades.id[trades.symbol == 0][300])
     played.control("lose", symbol="BTCUSDT", first=first, last=first + 99)
     played.control("faults", rest_status=status, rest_failures=1, retry_after_s=2)
@@ -299,7 +351,9 @@ def test_no_request_comes_before_the_exchange_allows_it(played: Background, trad
         assert times[1] - times[0] >= 2
 
 
-def test_the_socket_keeps_flowing_while_the_exchange_allows_no_request(played: Background, trades: Frames, tmp_path: Path) -> None:
+def test_the_socket_keeps_flowing_while_the_exchange_allows_no_request(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
     first = int(trades.id[trades.symbol == 0][300])
     played.control("lose", symbol="BTCUSDT", first=first, last=first + 99)
     played.control("faults", rest_status=418, rest_failures=1, retry_after_s=1000)
@@ -309,7 +363,9 @@ def test_the_socket_keeps_flowing_while_the_exchange_allows_no_request(played: B
         assert len([path for _, path, _ in played.stats()["requests"] if "historicalTrades" in path]) == 1
 
 
-def test_server_errors_and_refused_sockets_are_outlived(played: Background, trades: Frames, tmp_path: Path) -> None:
+def test_server_errors_and_refused_sockets_are_outlived(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
     with running(settings_for(played, tmp_path)) as live:
         live.until(lambda: min(live.newest()) > 0)
         played.control("faults", rest_status=503, rest_failures=4, ws_status=503)
@@ -330,18 +386,24 @@ def test_a_silent_connection_is_replaced(played: Background, trades: Frames, tmp
         assert {gap["cause"] for gap in live.gaps()} == {"disconnect"}
 
 
-def test_a_shutdown_that_is_announced_loses_nothing(played: Background, trades: Frames, tmp_path: Path) -> None:
+def test_a_shutdown_that_is_announced_loses_nothing(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
     with running(settings_for(played, tmp_path)) as live:
         live.until(lambda: min(live.newest()) > 0)
         played.call(played.exchange.shutdown, 1.5)
         live.until(lambda: live.newest() == newest_of(trades))
         same_as(live.feeds, trades)
         assert played.stats()["counts"]["connects"] == 2
-        assert live.gaps() == [] and live.total("reconnects") == 0, "the new connection streamed before the old one ended"
+        assert live.gaps() == [] and live.total("reconnects") == 0, (
+            "the new connection streamed before the old one ended"
+        )
         assert not any("historicalTrades" in path for _, path, _ in played.stats()["requests"])
 
 
-def test_a_raw_announcement_of_a_shutdown_is_heeded(played: Background, trades: Frames, tmp_path: Path) -> None:
+def test_a_raw_announcement_of_a_shutdown_is_heeded(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
     with running(settings_for(played, tmp_path)) as live:
         live.until(lambda: min(live.newest()) > 0)
         live.partition._inbox.put(b'{"e":"serverShutdown","E":1770123456789}')
@@ -352,8 +414,11 @@ def test_a_raw_announcement_of_a_shutdown_is_heeded(played: Background, trades: 
 
 
 @pytest.mark.parametrize("ids", ["contiguous", "sparse"])
-def test_connections_that_are_renewed_before_their_end_lose_nothing(played: Background, trades: Frames, tmp_path: Path, ids: str) -> None:
-    patience = replace(QUICK.patience, grace_s=5.0)  # of two connections at once, one may be behind on a busy machine
+def test_connections_that_are_renewed_before_their_end_lose_nothing(
+    played: Background, trades: Frames, tmp_path: Path, ids: str
+) -> None:
+    # of two connections at once, one may be behind on a busy machine
+    patience = replace(QUICK.patience, grace_s=5.0)
     options = replace(QUICK, timing=replace(QUICK.timing, lifetime_s=0.4), patience=patience)
     with running(settings_for(played, tmp_path, f", ids: {ids}"), options=options) as live:
         live.until(lambda: live.newest() == newest_of(trades))
@@ -375,7 +440,9 @@ def test_a_stream_that_is_dead_on_a_live_connection_is_found_filled_and_replaced
         live.until(lambda: live.newest() == newest_of(trades))
         same_as(live.feeds, trades)
         lines = [record.getMessage() for record in caplog.records if "did not bring" in record.getMessage()]
-        assert lines == [f"{live.name}: the exchange has trades of ETHUSDT that this connection did not bring; opening another"]
+        assert lines == [
+            f"{live.name}: the exchange has trades of ETHUSDT that this connection did not bring; opening another"
+        ]
         (gap,) = [gap for gap in live.gaps() if gap["trades"]]
         assert (gap["symbol"], gap["cause"], gap["status"]) == ("ETHUSDT", "lost", "filled")
         assert gap["trades"] == gap["last_id"] - gap["first_id"] + 1 > 100
@@ -396,7 +463,9 @@ def test_a_symbol_that_is_delisted_is_named_once_and_holds_no_other(
         live.until(lambda: len([path for _, path, _ in played.stats()["requests"] if "ETHUSDT" in path]) == 2)
         assert live.watermark[1] == stood < live.watermark[0] == trades.ts[trades.symbol == 0].max()
         named = [record.getMessage() for record in caplog.records if "ETHUSDT" in record.getMessage()]
-        assert named == [f"{played.rest_url}: ETHUSDT: the exchange does not know it any more; the others go on"]
+        assert named == [
+            f"{played.rest_url}: ETHUSDT: the exchange does not know it any more; the others go on"
+        ]
 
 
 def test_trades_flow_on_behind_a_hole_that_the_exchange_refuses_to_fill(
@@ -409,24 +478,38 @@ def test_trades_flow_on_behind_a_hole_that_the_exchange_refuses_to_fill(
         played.call(played.exchange.disconnect)
         live.until(lambda: len(live.gaps()) and all(gap["status"] == "unfillable" for gap in live.gaps()))
         live.until(lambda: all(live.ids(code)[-1] == trades.id[trades.symbol == code][-1] for code in (0, 1)))
-        lost = {(gap["symbol"], id_) for gap in live.gaps() for id_ in range(gap["first_id"], gap["last_id"] + 1)}
+        lost = {
+            (gap["symbol"], id_) for gap in live.gaps() for id_ in range(gap["first_id"], gap["last_id"] + 1)
+        }
         for code, symbol in enumerate(SYMBOLS):
             told = trades.id[trades.symbol == code].tolist()
             kept = [id_ for id_ in told if (symbol, id_) not in lost]
             assert live.ids(code) == kept
     assert "HTTP 401 (injected), it asks for an API key there; set source.stream: aggTrade, or" in caplog.text
-    assert "trades that the exchange does not give: their bars are not complete, table gaps has their ids" in caplog.text
+    assert (
+        "trades that the exchange does not give: their bars are not complete, table gaps has their ids"
+        in caplog.text
+    )
 
 
-def test_a_symbol_whose_stream_is_refused_says_so_in_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_symbol_whose_stream_is_refused_says_so_in_health(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("flows.venues.binance.stream.STREAMS_PER_REQUEST", 1)
-    options = replace(QUICK, timing=replace(QUICK.timing, subscribe_s=0.25, answers=Pace(again_s=0.2, again_cap_s=0.5)))
+    options = replace(
+        QUICK, timing=replace(QUICK.timing, subscribe_s=0.25, answers=Pace(again_s=0.2, again_cap_s=0.5))
+    )
     with background(symbols=SYMBOLS) as exchange:
         exchange.exchange.faults.unstreamed.append("ETHUSDT")
         with running(settings_for(exchange, tmp_path), options=options) as live:
 
             def refused(symbol: str) -> list[int]:
-                return [line["refused"] for feed in live.feeds for line in lines_of(feed.health) if line["symbol"] == symbol]
+                return [
+                    line["refused"]
+                    for feed in live.feeds
+                    for line in lines_of(feed.health)
+                    if line["symbol"] == symbol
+                ]
 
             live.until(lambda: 1 in refused("ETHUSDT") and live.ids(0))
             exchange.exchange.faults.unstreamed.clear()
@@ -437,11 +520,16 @@ def test_a_symbol_whose_stream_is_refused_says_so_in_health(tmp_path: Path, monk
 def test_an_error_that_ends_the_connections_thread_ends_the_run_in_a_line(tmp_path: Path) -> None:
     with running(settings_for(None, tmp_path)) as live:
         live.partition._inbox.put(Broken(RuntimeError("the loop\nis gone")))
-        with pytest.raises(UserError, match=r"^binance-0: the connection's thread has ended \(RuntimeError: the loop is gone\)"):
+        with pytest.raises(
+            UserError,
+            match=r"^binance-0: the connection's thread has ended \(RuntimeError: the loop is gone\)",
+        ):
             live.until(lambda: False)
 
 
-def test_a_clock_that_is_wrong_and_steps_changes_no_trade_and_no_watermark(played: Background, trades: Frames, tmp_path: Path) -> None:
+def test_a_clock_that_is_wrong_and_steps_changes_no_trade_and_no_watermark(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
     chance = random.Random(7)
 
     def wall_us() -> int:
@@ -450,15 +538,26 @@ def test_a_clock_that_is_wrong_and_steps_changes_no_trade_and_no_watermark(playe
     with running(settings_for(played, tmp_path), options=replace(QUICK, wall_us=wall_us)) as live:
         live.until(lambda: live.newest() == newest_of(trades))
         same_as(live.feeds, trades)
-        live.until(lambda: live.watermark.tolist() == [int(trades.ts[trades.symbol == code].max()) for code in range(2)])
+        live.until(
+            lambda: (
+                live.watermark.tolist() == [int(trades.ts[trades.symbol == code].max()) for code in range(2)]
+            )
+        )
         assert live.gaps() == []
 
 
-def test_an_exchange_that_is_killed_and_plays_anew_gives_each_trade_once(recording: Path, trades: Frames, tmp_path: Path) -> None:
+def test_an_exchange_that_is_killed_and_plays_anew_gives_each_trade_once(
+    recording: Path, trades: Frames, tmp_path: Path
+) -> None:
     with background(paths=[recording], speed=SPEED) as exchange:
         port = exchange.port
         live = Running(settings_for(exchange, tmp_path))
-        live.until(lambda: min(live.newest()) > 0 and exchange.call(exchange.exchange.clock)["now_us"] > START_US + 20 * SECOND_US)
+        live.until(
+            lambda: (
+                min(live.newest()) > 0
+                and exchange.call(exchange.exchange.clock)["now_us"] > START_US + 20 * SECOND_US
+            )
+        )
     try:
         with background(paths=[recording], speed=SPEED, port=port) as exchange:
             live.until(lambda: live.newest() == newest_of(trades))
@@ -469,9 +568,14 @@ def test_an_exchange_that_is_killed_and_plays_anew_gives_each_trade_once(recordi
         live.close()
 
 
-def test_a_queue_that_overflows_drops_the_connection_and_no_trade(recording: Path, trades: Frames, tmp_path: Path) -> None:
+def test_a_queue_that_overflows_drops_the_connection_and_no_trade(
+    recording: Path, trades: Frames, tmp_path: Path
+) -> None:
     options = Options(QUICK.patience, QUICK.timing, QUICK.limits, queue=500)
-    with background(paths=[recording], speed=SPEED) as exchange, running(settings_for(exchange, tmp_path), options=options) as live:
+    with (
+        background(paths=[recording], speed=SPEED) as exchange,
+        running(settings_for(exchange, tmp_path), options=options) as live,
+    ):
         live.until(lambda: min(live.newest()) > 0)
         deadline = time.monotonic() + LAST_S
         while exchange.stats()["connected"]:  # nobody takes batches: a sink that is stalled
@@ -515,13 +619,18 @@ def test_a_hole_that_a_crash_left_open_in_the_ledger_is_told_to_be_filled_once_i
         assert line["filled_at"] != NEVER
 
 
-def test_a_restart_before_the_first_snapshot_begins_at_the_same_trade(played: Background, trades: Frames, tmp_path: Path) -> None:
+def test_a_restart_before_the_first_snapshot_begins_at_the_same_trade(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
     settings = settings_for(played, tmp_path)
     with running(settings) as live:
         live.until(lambda: min(live.newest()) > 0)
         assert settings.recovery.dir is not None
         noted = json.loads((settings.recovery.dir / f"{live.name}.{FIRST_IDS}").read_text())
-        first = {symbol: (live.ids(code)[0], int(trades.ts[trades.symbol == code][0])) for code, symbol in enumerate(SYMBOLS)}
+        first = {
+            symbol: (live.ids(code)[0], int(trades.ts[trades.symbol == code][0]))
+            for code, symbol in enumerate(SYMBOLS)
+        }
         assert noted == {symbol: [first_id, ts, TRADE_SEEN] for symbol, (first_id, ts) in first.items()}
     with running(settings) as live:
         live.until(lambda: live.newest() == newest_of(trades))
@@ -529,24 +638,36 @@ def test_a_restart_before_the_first_snapshot_begins_at_the_same_trade(played: Ba
         assert sum(feed.trades.after_hole.sum() for feed in live.feeds) == 2
 
 
-def test_a_quiet_symbol_follows_the_others_less_the_allowance(recording: Path, trades: Frames, tmp_path: Path) -> None:
+def test_a_quiet_symbol_follows_the_others_less_the_allowance(
+    recording: Path, trades: Frames, tmp_path: Path
+) -> None:
     quiet_from = int(trades.id[trades.symbol == 1][200])
-    with background(paths=[recording], speed=SPEED) as exchange, running(settings_for(exchange, tmp_path)) as live:
+    with (
+        background(paths=[recording], speed=SPEED) as exchange,
+        running(settings_for(exchange, tmp_path)) as live,
+    ):
         tape = exchange.exchange.source.tapes["ETHUSDT"].trades
         at = tape["id"] > quiet_from
-        exchange.call(lambda: tape["at"].__setitem__(at, START_US + 10 * SECONDS * SECOND_US))  # trades that never come
+        # trades that never come
+        exchange.call(lambda: tape["at"].__setitem__(at, START_US + 10 * SECONDS * SECOND_US))
         live.until(lambda: live.newest()[0] == newest_of(trades)[0])
         live.until(lambda: live.watermark[1] == trades.ts[trades.symbol == 0].max() - 3 * SECOND_US)
 
 
-def test_stopping_takes_a_moment_whatever_is_under_way(played: Background, trades: Frames, tmp_path: Path) -> None:
+def test_stopping_takes_a_moment_whatever_is_under_way(
+    played: Background, trades: Frames, tmp_path: Path
+) -> None:
     first = int(trades.id[trades.symbol == 0][300])
     played.control("lose", symbol="BTCUSDT", first=first, last=first + 99)
     played.control("faults", rest_delay_s=4)
-    live = Running(settings_for(played, tmp_path), options=Options(QUICK.patience, QUICK.timing, Limits(read_s=60.0)))
+    live = Running(
+        settings_for(played, tmp_path), options=Options(QUICK.patience, QUICK.timing, Limits(read_s=60.0))
+    )
     live.until(lambda: played.stats()["used_weight"] > 0)
     live.close()
-    assert not any("historicalTrades" in path for _, path, _ in played.stats()["requests"]), "it did not wait for the answer"
+    assert not any("historicalTrades" in path for _, path, _ in played.stats()["requests"]), (
+        "it did not wait for the answer"
+    )
 
 
 def test_stopping_without_an_exchange_takes_a_moment(tmp_path: Path) -> None:

@@ -16,7 +16,15 @@ def read(path: Path, content: bytes | str | None = None, symbols: tuple[str, ...
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     file = peek(path)
-    return join([frames for frames, _ in frames_of(file, {name: code for code, name in enumerate(symbols)}, file.streams[0])], len(symbols))
+    return join(
+        [
+            frames
+            for frames, _ in frames_of(
+                file, {name: code for code, name in enumerate(symbols)}, file.streams[0]
+            )
+        ],
+        len(symbols),
+    )
 
 
 def found_symbols(path: Path) -> list[str]:

@@ -37,7 +37,9 @@ def of(symbols: Sequence[int], ids: Sequence[int], ts: Sequence[int], seed: int 
     )
 
 
-def walk(n: int, code: int = 0, first_id: int = 1, start_us: int = START_US, step_us: int = SECOND_US) -> Frames:
+def walk(
+    n: int, code: int = 0, first_id: int = 1, start_us: int = START_US, step_us: int = SECOND_US
+) -> Frames:
     """`n` trades of one symbol, one every `step_us`."""
     k = np.arange(n)
     return of([code] * n, (first_id + k).tolist(), (start_us + k * step_us).tolist())
@@ -57,7 +59,10 @@ def same(a: Frames, b: Frames) -> bool:
 def write(path: Path, trades: Frames, ids: bool = True) -> Path:
     """A file of these rows as they stand; its name's ending says the format. Times are in µs."""
     if ".ndjson" in path.name:
-        rows = [messages.encode_trades(SYMBOLS[trades.symbol[k]], trades.rows([k]), in_microseconds=True)[0] for k in range(len(trades))]
+        rows = [
+            messages.encode_trades(SYMBOLS[trades.symbol[k]], trades.rows([k]), in_microseconds=True)[0]
+            for k in range(len(trades))
+        ]
         text = b"\n".join(rows) + b"\n"
         path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
         return path
@@ -79,7 +84,9 @@ def write(path: Path, trades: Frames, ids: bool = True) -> Path:
     return path
 
 
-def replayed(settings: Settings, batches: list[Frames], speed: float | None = None) -> tuple[list[Feed], RecordingSource]:
+def replayed(
+    settings: Settings, batches: list[Frames], speed: float | None = None
+) -> tuple[list[Feed], RecordingSource]:
     """What the source makes of trades in order, batch by batch."""
     source = RecordingSource(settings, batches, Stop(), speed)
     partition = source.build_part("trades", "recording", None)

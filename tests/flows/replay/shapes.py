@@ -59,10 +59,15 @@ def some_trades(draw: Draw, most: int = 12) -> list[Trade]:
     start = draw(st.integers(10**15, 4 * 10**15))
     trades, identity, us = [], draw(st.integers(0, 2**40)), start
     for _ in range(draw(st.integers(1, most))):
-        identity, us = identity + draw(st.integers(1, 3)), us + draw(st.sampled_from([0, 1, 999, 1_000, 1_000_000]))
+        identity, us = (
+            identity + draw(st.integers(1, 3)),
+            us + draw(st.sampled_from([0, 1, 999, 1_000, 1_000_000])),
+        )
         price = Decimal(draw(st.integers(1, 10**13))).scaleb(-8)
         qty = Decimal(draw(st.integers(1, 10**11))).scaleb(-draw(st.integers(0, 8)))
-        trades.append(Trade(identity, us, draw(st.sampled_from(SYMBOLS)), f"{price:f}", f"{qty:f}", draw(st.booleans())))
+        trades.append(
+            Trade(identity, us, draw(st.sampled_from(SYMBOLS)), f"{price:f}", f"{qty:f}", draw(st.booleans()))
+        )
     return trades
 
 
@@ -81,7 +86,9 @@ TIMES: dict[str, Callable[[int], str]] = {
     "ISO": lambda us: _date(us).isoformat(timespec="microseconds").replace("+00:00", "Z"),
     "ISO without a zone": lambda us: _date(us).replace(tzinfo=None).isoformat(sep=" "),
     "ISO of another zone": lambda us: _date(us, timezone(timedelta(hours=9))).isoformat(),
-    "ISO in nanoseconds": lambda us: f"{_date(us).replace(tzinfo=None).isoformat(timespec='microseconds')}123Z",
+    "ISO in nanoseconds": lambda us: (
+        f"{_date(us).replace(tzinfo=None).isoformat(timespec='microseconds')}123Z"
+    ),
 }
 TIME_NAMES = ("ts", "time", "timestamp", "ts_ms", "Trade Time", "transact_time")
 IDS = ("id", "trade_id", "tradeId", "TradeID", "agg_trade_id")
@@ -95,7 +102,12 @@ SELLS: dict[str, Callable[[bool], str]] = {
     "isBuyerMaker": lambda sold: "true" if sold else "false",
     "buyer_maker": lambda sold: "1" if sold else "0",
 }
-SPELLINGS: tuple[Callable[[str], str], ...] = (str, str.lower, lambda s: f"{s[:3]}/{s[3:]}", lambda s: f"{s[:3]}-{s[3:]}".lower())
+SPELLINGS: tuple[Callable[[str], str], ...] = (
+    str,
+    str.lower,
+    lambda s: f"{s[:3]}/{s[3:]}",
+    lambda s: f"{s[:3]}-{s[3:]}".lower(),
+)
 
 
 def columns(draw: Draw, trades: list[Trade]) -> dict[str, list[str]]:
@@ -122,24 +134,47 @@ def columns(draw: Draw, trades: list[Trade]) -> dict[str, list[str]]:
 
 def as_csv(draw: Draw, trades: list[Trade]) -> bytes:
     table = columns(draw, trades)
-    delimiter, newline = draw(st.sampled_from([",", ";", "\t", "|", ", "])), draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    delimiter, newline = (
+        draw(st.sampled_from([",", ";", "\t", "|", ", "])),
+        draw(st.sampled_from(["\n", "\r\n", "\r"])),
+    )
     quoted = (lambda cell: f'"{cell}"') if draw(st.booleans()) and delimiter != ", " else str
     before = draw(
-        st.sampled_from(["", "# trades\n", "https://www.example.com\n", "\ufeff", "sep=" + delimiter + "\n" if len(delimiter) == 1 else ""])
+        st.sampled_from(
+            [
+                "",
+                "# trades\n",
+                "https://www.example.com\n",
+                "\ufeff",
+                "sep=" + delimiter + "\n" if len(delimiter) == 1 else "",
+            ]
+        )
     )
     rows = [list(table), *map(list, zip(*table.values(), strict=True))]
     text = before.replace("\n", newline) + newline.join(delimiter.join(map(quoted, row)) for row in rows)
-    return (text + draw(st.sampled_from(["", newline, newline * 2]))).encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])))
+    return (text + draw(st.sampled_from(["", newline, newline * 2]))).encode(
+        draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+    )
 
 
 def _typed(draw: Draw, name: str, cells: list[str], trades: list[Trade]) -> pa.Array:
     """A column as text, or in a type that tables have for it."""
     if name in IDS:
-        kind: pa.DataType = draw(st.sampled_from([pa.string(), pa.int64(), pa.uint64(), pa.float64(), pa.large_string()]))
+        kind: pa.DataType = draw(
+            st.sampled_from([pa.string(), pa.int64(), pa.uint64(), pa.float64(), pa.large_string()])
+        )
         return pa.array(cells).cast(kind)
     if name in PRICES or name in QUANTITIES:
-        kind = draw(st.sampled_from([pa.string(), pa.float64(), pa.decimal128(30, 8), pa.dictionary(pa.int32(), pa.string())]))
-        return pa.array([Decimal(cell) for cell in cells], kind) if pa.types.is_decimal(kind) else pa.array(cells).cast(kind)
+        kind = draw(
+            st.sampled_from(
+                [pa.string(), pa.float64(), pa.decimal128(30, 8), pa.dictionary(pa.int32(), pa.string())]
+            )
+        )
+        return (
+            pa.array([Decimal(cell) for cell in cells], kind)
+            if pa.types.is_decimal(kind)
+            else pa.array(cells).cast(kind)
+        )
     if name in TIME_NAMES:
         us = pa.array([t.us for t in trades], pa.int64())
         kinds = [
@@ -151,15 +186,27 @@ def _typed(draw: Draw, name: str, cells: list[str], trades: list[Trade]) -> pa.A
             pa.timestamp("ns", "Asia/Tokyo"),
         ]
         kind = draw(st.sampled_from(kinds))
-        return pa.array(cells) if kind == pa.string() else us if kind == pa.int64() else us.cast(pa.timestamp("us")).cast(kind, safe=False)
+        return (
+            pa.array(cells)
+            if kind == pa.string()
+            else us
+            if kind == pa.int64()
+            else us.cast(pa.timestamp("us")).cast(kind, safe=False)
+        )
     if name in ("is_buyer_maker", "isBuyerMaker", "buyer_maker"):
         kind = draw(st.sampled_from([pa.string(), pa.bool_(), pa.int8(), pa.float32()]))
-        return pa.array(cells) if kind == pa.string() else pa.array([t.sold for t in trades]).cast(pa.int8()).cast(kind)
+        return (
+            pa.array(cells)
+            if kind == pa.string()
+            else pa.array([t.sold for t in trades]).cast(pa.int8()).cast(kind)
+        )
     return pa.array(cells).dictionary_encode() if draw(st.booleans()) else pa.array(cells)
 
 
 def as_arrow(draw: Draw, trades: list[Trade]) -> bytes:
-    table = pa.table({name: _typed(draw, name, cells, trades) for name, cells in columns(draw, trades).items()})
+    table = pa.table(
+        {name: _typed(draw, name, cells, trades) for name, cells in columns(draw, trades).items()}
+    )
     sink = io.BytesIO()
     kind = draw(st.sampled_from(["Parquet", "Feather", "stream"]))
     if kind == "Parquet":
@@ -179,11 +226,26 @@ def as_objects(draw: Draw, trades: list[Trade]) -> bytes:
 
     def value(name: str, cell: str) -> Any:
         if name in (*PRICES, *QUANTITIES, *IDS, *TIME_NAMES) and numbers:
-            return float(cell) if cell.count(".") == 1 and cell.replace(".", "").isdigit() else int(cell) if cell.isdigit() else cell
-        return {"True": True, "False": False, "true": True, "false": False}.get(cell, cell) if numbers else cell
+            return (
+                float(cell)
+                if cell.count(".") == 1 and cell.replace(".", "").isdigit()
+                else int(cell)
+                if cell.isdigit()
+                else cell
+            )
+        return (
+            {"True": True, "False": False, "true": True, "false": False}.get(cell, cell) if numbers else cell
+        )
 
-    rows = [{name: value(name, cell) for name, cell in zip(table, cells, strict=True)} for cells in zip(*table.values(), strict=True)]
-    more = draw(st.sampled_from([{}, {"info": {"id": 1, "x": [{"y": "}"}]}}, {"fees": []}, {"note": 'a "quoted" \\ }{ word'}]))
+    rows = [
+        {name: value(name, cell) for name, cell in zip(table, cells, strict=True)}
+        for cells in zip(*table.values(), strict=True)
+    ]
+    more = draw(
+        st.sampled_from(
+            [{}, {"info": {"id": 1, "x": [{"y": "}"}]}}, {"fees": []}, {"note": 'a "quoted" \\ }{ word'}]
+        )
+    )
     return _json(draw, [row | more for row in rows])
 
 
@@ -192,17 +254,40 @@ def as_frames(draw: Draw, trades: list[Trade]) -> bytes:
     spelled, combined = draw(st.sampled_from([str.upper, str.lower])), draw(st.booleans())
     rows: list[dict[str, Any]] = []
     for t in trades:
-        event = {"e": "trade", "E": t.us, "s": spelled(t.symbol), "t": t.id, "p": t.price, "q": t.qty, "T": t.us, "m": t.sold, "M": True}
+        event = {
+            "e": "trade",
+            "E": t.us,
+            "s": spelled(t.symbol),
+            "t": t.id,
+            "p": t.price,
+            "q": t.qty,
+            "T": t.us,
+            "m": t.sold,
+            "M": True,
+        }
         rows.append({"stream": f"{t.symbol.lower()}@trade", "data": event} if combined else event)
     return _json(draw, rows)
 
 
 def _json(draw: Draw, rows: list[dict[str, Any]]) -> bytes:
-    shape = draw(st.sampled_from(["lines", "stamped", "array", "pretty", "behind each other", "pages", "wrapped", "wrapped pages"]))
+    shape = draw(
+        st.sampled_from(
+            ["lines", "stamped", "array", "pretty", "behind each other", "pages", "wrapped", "wrapped pages"]
+        )
+    )
     cut = draw(st.integers(0, len(rows)))
     pages = [page for page in (rows[:cut], rows[cut:]) if page]
     newline = draw(st.sampled_from(["\n", "\r\n"]))
-    stamp = draw(st.sampled_from(["1723161255343123456 ", "1723.5: ", "2024-08-09T00:00:00.123Z ", "[2024-08-09 00:00:00,123] INFO "]))
+    stamp = draw(
+        st.sampled_from(
+            [
+                "1723161255343123456 ",
+                "1723.5: ",
+                "2024-08-09T00:00:00.123Z ",
+                "[2024-08-09 00:00:00,123] INFO ",
+            ]
+        )
+    )
     text = {
         "lines": lambda: newline.join(json.dumps(row) for row in rows),
         "stamped": lambda: newline.join(stamp + json.dumps(row) for row in rows),

@@ -48,11 +48,21 @@ US = 1_735_689_600_123_456  # 2025-01-01T00:00:00.123456Z
 )
 def test_a_time_is_read_exactly(cell: str, us: int) -> None:
     assert cells.times(pa.array([cell])).tolist() == [us]
-    assert cells.times(pa.array([cell, "1735689600123456", "2025-01-01T00:00:00.123456Z"])).tolist() == [us, US, US]
+    assert cells.times(pa.array([cell, "1735689600123456", "2025-01-01T00:00:00.123456Z"])).tolist() == [
+        us,
+        US,
+        US,
+    ]
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.timestamp("us"), pa.timestamp("ns"), pa.timestamp("ns", "America/New_York"), pa.timestamp("us", "UTC")]
+    "kind",
+    [
+        pa.timestamp("us"),
+        pa.timestamp("ns"),
+        pa.timestamp("ns", "America/New_York"),
+        pa.timestamp("us", "UTC"),
+    ],
 )
 def test_a_timestamp_is_read_exactly(kind: pa.DataType) -> None:
     assert cells.times(pa.array([US, None]).cast(pa.timestamp("us")).cast(kind)).tolist() == [US, -1]
@@ -118,7 +128,13 @@ def test_a_side_is_read_however_it_is_written(column: pa.Array) -> None:
 
 
 @pytest.mark.parametrize(
-    "column", [pa.array(["7", "8.0"]), pa.array([7, 8], pa.uint64()), pa.array([7.0, 8.0]), pa.array([Decimal(7), Decimal(8)])]
+    "column",
+    [
+        pa.array(["7", "8.0"]),
+        pa.array([7, 8], pa.uint64()),
+        pa.array([7.0, 8.0]),
+        pa.array([Decimal(7), Decimal(8)]),
+    ],
 )
 def test_an_id_is_a_whole_number_in_any_type(column: pa.Array) -> None:
     assert cells.whole_numbers(column).tolist() == [7, 8]
@@ -135,7 +151,12 @@ def test_an_id_is_a_whole_number_in_any_type(column: pa.Array) -> None:
         (cells.whole_numbers, pa.array(["1", None]), 1, "expected a whole number from 0, got nothing"),
         (cells.whole_numbers, pa.array([1.0, 1.5]), 1, "expected a whole number from 0, got 1.5"),
         (cells.whole_numbers, pa.array([1, -5]), 1, "expected a whole number from 0, got -5"),
-        (cells.whole_numbers, pa.array([2**64 - 1], pa.uint64()), 0, f"expected a whole number from 0, got {2**64 - 1}"),
+        (
+            cells.whole_numbers,
+            pa.array([2**64 - 1], pa.uint64()),
+            0,
+            f"expected a whole number from 0, got {2**64 - 1}",
+        ),
         (cells.flags, pa.array(["true", "perhaps"]), 1, "expected true or false, got 'perhaps'"),
         (cells.flags, pa.array([True, None]), 1, "expected true or false, got nothing"),
         (cells.flags, pa.array([0, 2]), 1, "expected true or false, got '2'"),
@@ -148,11 +169,18 @@ def test_an_id_is_a_whole_number_in_any_type(column: pa.Array) -> None:
             1,
             "expected a time such as 2024-08-09T00:00:00.5Z or 1723161600500, got 'yesterday'",
         ),
-        (cells.times, pa.array(["2025-01-01T00:00:00Z", "2025-13-01T00:00:00"]), 1, "expected a time such as"),
+        (
+            cells.times,
+            pa.array(["2025-01-01T00:00:00Z", "2025-13-01T00:00:00"]),
+            1,
+            "expected a time such as",
+        ),
         (cells.times, pa.array(["00:00:01.5"]), 0, "expected a time such as"),
     ],
 )
-def test_a_cell_that_cannot_be_meant_is_named_with_its_row(read, column: pa.Array, row: int, says: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_cell_that_cannot_be_meant_is_named_with_its_row(
+    read, column: pa.Array, row: int, says: str
+) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(CellError) as refused:
         read(column)
     assert (refused.value.row, str(refused.value)[: len(says)]) == (row, says)

@@ -32,7 +32,13 @@ Replay = Callable[..., str]
 
 
 @pytest.fixture
-def replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: Endpoint, logins: None) -> Replay:
+def replay(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    database: Endpoint,
+    logins: None,
+) -> Replay:
     """`replay(configuration, *files)`: what the command says."""
     monkeypatch.chdir(tmp_path)
 
@@ -55,22 +61,34 @@ def archive(name: str, ids: list[int], ts: list[int]) -> str:
 def test_a_rare_or_lone_trade_counts_however_the_files_are_cut(replay: Replay) -> None:
     """A trade more than a day from its neighbour was dropped at the ends of a file."""
     every = [START_US + k * 30 * HOUR_US for k in range(24)]
-    assert "replayed: 24 trades · 41,400 bars" in replay(ONE, archive("BTCUSDT-trades-2024.csv", [*range(1, 25)], every))
-    assert "replayed: 2 trades" in replay(ONE, archive("BTCUSDT-trades-two.csv", [1, 2], [START_US, START_US + 48 * HOUR_US]))
+    assert "replayed: 24 trades · 41,400 bars" in replay(
+        ONE, archive("BTCUSDT-trades-2024.csv", [*range(1, 25)], every)
+    )
+    assert "replayed: 2 trades" in replay(
+        ONE, archive("BTCUSDT-trades-two.csv", [1, 2], [START_US, START_US + 48 * HOUR_US])
+    )
     ids, ts = [*range(1, 102)], [START_US + k * SECOND_US for k in range(100)] + [START_US + 48 * HOUR_US]
-    parts = archive("BTCUSDT-trades-part1.csv", ids[:100], ts[:100]), archive("BTCUSDT-trades-part2.csv", ids[100:], ts[100:])
+    parts = (
+        archive("BTCUSDT-trades-part1.csv", ids[:100], ts[:100]),
+        archive("BTCUSDT-trades-part2.csv", ids[100:], ts[100:]),
+    )
     assert "replayed: 101 trades" in replay(ONE, *parts)
     assert "replayed: 101 trades" in replay(ONE, archive("BTCUSDT-trades-whole.csv", ids, ts))
 
 
 @pytest.mark.parametrize(
-    ("at", "wrong_us"), [(0, 1_000), (50, START_US - 2 * HOUR_US), (99, 4_102_444_800_000_000)], ids=["1970", "goes back", "2100"]
+    ("at", "wrong_us"),
+    [(0, 1_000), (50, START_US - 2 * HOUR_US), (99, 4_102_444_800_000_000)],
+    ids=["1970", "goes back", "2100"],
 )
 def test_a_wrong_time_opens_no_bars_and_is_told(replay: Replay, at: int, wrong_us: int) -> None:
     ts = [START_US + k * SECOND_US for k in range(100)]
     ts[at] = wrong_us
     told = replay(ONE, archive("BTCUSDT-trades-1.csv", [*range(1, 101)], ts))
-    assert "replayed: 99 trades · 1 bars" in told and "(left out: 1 rejected for an impossible value: 1 time)" in told
+    assert (
+        "replayed: 99 trades · 1 bars" in told
+        and "(left out: 1 rejected for an impossible value: 1 time)" in told
+    )
 
 
 def test_ids_that_only_grow_are_told_with_what_to_set(replay: Replay) -> None:
@@ -115,7 +133,9 @@ def test_trades_without_ids_are_numbered_and_not_mixed_with_others(replay: Repla
     assert refused in replay(PAIR, "with.csv", "without.csv", code=1)
 
 
-def test_ids_that_start_anew_are_one_line_before_anything_is_written(replay: Replay, database: Endpoint, tmp_path: Path) -> None:
+def test_ids_that_start_anew_are_one_line_before_anything_is_written(
+    replay: Replay, database: Endpoint, tmp_path: Path
+) -> None:
     write(tmp_path / "a.csv", walk(100))
     write(tmp_path / "b.csv", walk(100, start_us=START_US + 24 * HOUR_US))
     assert "AAAUSDT: ids and times are in different orders" in replay(PAIR, "a.csv", "b.csv", code=1)
@@ -129,15 +149,22 @@ def exported(endpoint: Endpoint, directory: Path) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("logins")
-def test_the_same_rows_in_any_order_give_the_same_tables_byte_for_byte(database: Endpoint, tmp_path: Path) -> None:
-    """Of rows newest first nearly all were lost in silence; rows by symbol gave signals without a hedge ratio that said complete."""
+def test_the_same_rows_in_any_order_give_the_same_tables_byte_for_byte(
+    database: Endpoint, tmp_path: Path
+) -> None:
+    """Of rows newest first nearly all were lost in silence; rows by symbol gave signals without a hedge ratio
+    that said complete.
+    """
     (tmp_path / "pipeline.yaml").write_text(PAIR + WHERE.format(database))
     trades = by_time(walk(3_000, step_us=50_000), walk(1_500, 1, start_us=START_US + 5_000, step_us=100_000))
     n = len(trades)
     write(tmp_path / "by-time.csv", trades)
     write(tmp_path / "newest-first.csv", trades.rows(slice(None, None, -1)))
     write(tmp_path / "later.parquet", trades.rows(trades.symbol == 1))
-    write(tmp_path / "first.ndjson.gz", trades.rows(np.flatnonzero(trades.symbol == 0)[np.random.default_rng(1).permutation(3_000)]))
+    write(
+        tmp_path / "first.ndjson.gz",
+        trades.rows(np.flatnonzero(trades.symbol == 0)[np.random.default_rng(1).permutation(3_000)]),
+    )
     found = []
     for files in (["by-time.csv"], ["newest-first.csv"], ["later.parquet", "first.ndjson.gz"]):
         assert f"replayed: {n:,} trades" in pairflow(tmp_path, "replay", *files)
@@ -172,7 +199,9 @@ def test_a_sort_that_is_interrupted_or_killed_leaves_nothing(tmp_path: Path, num
     write(tmp_path / "r.csv", walk(1_000).rows(slice(None, None, -1)))
     before = sorted(tmp_path.iterdir())
     command = [sys.executable, "-c", HALTED]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}) as run:
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as run:
         assert run.stderr is not None
         for line in run.stderr:
             if line == "sorted\n":  # all trades are in the temporary files
@@ -181,4 +210,7 @@ def test_a_sort_that_is_interrupted_or_killed_leaves_nothing(tmp_path: Path, num
         said = run.stderr.read()
     assert sorted(tmp_path.iterdir()) == before
     assert run.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 0)
-    assert number == signal.SIGKILL or said.splitlines()[-1] == "pairflow: interrupted; nothing is left half-written"
+    assert (
+        number == signal.SIGKILL
+        or said.splitlines()[-1] == "pairflow: interrupted; nothing is left half-written"
+    )

@@ -11,7 +11,10 @@ HEADER = "ts,symbol,id,price,qty,side"
 
 
 def archive(n: int = 20, first: int = 1, price: str = "100") -> list[str]:
-    return [f"{first + k},{price},1.0,100,{US + k * 500_000},{'True' if k % 2 else 'False'},True" for k in range(n)]
+    return [
+        f"{first + k},{price},1.0,100,{US + k * 500_000},{'True' if k % 2 else 'False'},True"
+        for k in range(n)
+    ]
 
 
 def table(*times: str, side: str = "buy") -> str:
@@ -22,7 +25,10 @@ def table(*times: str, side: str = "buy") -> str:
 
 
 def test_a_dated_contract_is_its_own_symbol(tmp_path: Path) -> None:
-    spot, dated = tmp_path / "BTCUSDT-trades-2025-01-01.csv", tmp_path / "BTCUSDT_250328-trades-2025-01-01.csv"
+    spot, dated = (
+        tmp_path / "BTCUSDT-trades-2025-01-01.csv",
+        tmp_path / "BTCUSDT_250328-trades-2025-01-01.csv",
+    )
     assert len(read(spot, "\n".join(archive()))) == 20
     found = read(dated, "\n".join(archive(first=5001, price="105")))
     assert (len(found), found.foreign, found_symbols(dated)) == (0, 20, ["BTCUSDT_250328"])
@@ -33,9 +39,13 @@ def test_a_symbol_of_any_script_is_read_from_a_name(tmp_path: Path) -> None:
     assert len(read(path, "\n".join(archive()), ("测试币USDT",))) == 20
 
 
-@pytest.mark.parametrize(("buy", "sell"), [("buy", "sell"), ("BUY", "SELL"), ("Buy", "Sell"), ("B", "S"), ("buy", "SELL")])
+@pytest.mark.parametrize(
+    ("buy", "sell"), [("buy", "sell"), ("BUY", "SELL"), ("Buy", "Sell"), ("B", "S"), ("buy", "SELL")]
+)
 def test_sides_are_read_in_any_case(tmp_path: Path, buy: str, sell: str) -> None:
-    rows = [f"2025-01-01T00:00:{k:02d}.000000Z,BTCUSDT,{k},100,1,{sell if k % 2 else buy}" for k in range(1, 20)]
+    rows = [
+        f"2025-01-01T00:00:{k:02d}.000000Z,BTCUSDT,{k},100,1,{sell if k % 2 else buy}" for k in range(1, 20)
+    ]
     found = read(tmp_path / "capitals.csv", "\n".join([HEADER, *rows]))
     assert found.is_buyer_maker.tolist() == [bool(k % 2) for k in range(1, 20)] and not found.rejected.any()
 
@@ -47,7 +57,9 @@ def test_a_side_that_is_none_is_the_reason_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path, encoding: str) -> None:
-    assert len(read(tmp_path / "BTCUSDT-trades-2025-01-01.csv", "\r\n".join(archive()).encode(encoding))) == 20
+    assert (
+        len(read(tmp_path / "BTCUSDT-trades-2025-01-01.csv", "\r\n".join(archive()).encode(encoding))) == 20
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,11 +84,17 @@ def test_an_archive_is_read_however_it_was_saved(tmp_path: Path, rows: list[str]
 
 def test_a_table_of_other_names_is_read_and_more_columns_are_passed_over(tmp_path: Path) -> None:
     rows = [f"binance,BTCUSDT,{US + k},{US + k + 200},{k},buy,100,1" for k in range(8)]
-    found = read(tmp_path / "columns.csv", "\n".join(["exchange,symbol,timestamp,local_timestamp,id,side,price,amount", *rows]))
+    found = read(
+        tmp_path / "columns.csv",
+        "\n".join(["exchange,symbol,timestamp,local_timestamp,id,side,price,amount", *rows]),
+    )
     assert found.ts.tolist() == [US + k for k in range(8)] and (found.qty == 1).all()
 
 
-@pytest.mark.parametrize("time", ["2025-01-01T00:00:01.123456789Z", "2025-01-01T09:00:01.123456+09:00", "2025-01-01 00:00:01.123456"])
+@pytest.mark.parametrize(
+    "time",
+    ["2025-01-01T00:00:01.123456789Z", "2025-01-01T09:00:01.123456+09:00", "2025-01-01 00:00:01.123456"],
+)
 def test_dates_are_read_without_a_word_of_a_library(tmp_path: Path, time: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -111,20 +129,27 @@ def test_another_market_of_the_same_coins_is_not_this_one(tmp_path: Path) -> Non
 
 def test_files_put_behind_each_other_are_one(tmp_path: Path) -> None:
     one = "\ufeff" + table("1735689600", "1735689601") + "\n"
-    found = read(tmp_path / "all.csv", one + one.replace("BTCUSDT,1,", "BTCUSDT,3,").replace("BTCUSDT,2,", "BTCUSDT,4,"))
+    found = read(
+        tmp_path / "all.csv",
+        one + one.replace("BTCUSDT,1,", "BTCUSDT,3,").replace("BTCUSDT,2,", "BTCUSDT,4,"),
+    )
     assert found.id.tolist() == [1, 2, 3, 4]
 
 
 def test_line_ends_may_be_mixed(tmp_path: Path) -> None:
     found = read(
-        tmp_path / "t.csv", f"{HEADER}\r\n1735689600,BTCUSDT,1,1,1,buy\n1735689600,BTCUSDT,2,1,1,buy\r1735689600,BTCUSDT,3,1,1,buy\r\n\r\n"
+        tmp_path / "t.csv",
+        f"{HEADER}\r\n1735689600,BTCUSDT,1,1,1,buy\n1735689600,BTCUSDT,2,1,1,buy\r1735689600,BTCUSDT,3,1,1,buy\r\n\r\n",
     )
     assert found.id.tolist() == [1, 2, 3]
 
 
 def test_rows_that_are_written_otherwise_in_the_middle_are_the_same(tmp_path: Path) -> None:
     rows = [f"{US + k},BTCUSDT,{k},100.25,1,buy" for k in range(60_000)]
-    odd = [f'{US // 10**6}.{k:06d}, btcusdt ,"{k}",+100.25,1.0e0,BUY' if 20_000 <= k < 50_000 else row for k, row in enumerate(rows)]
+    odd = [
+        f'{US // 10**6}.{k:06d}, btcusdt ,"{k}",+100.25,1.0e0,BUY' if 20_000 <= k < 50_000 else row
+        for k, row in enumerate(rows)
+    ]
     found = read(tmp_path / "t.csv", "\n".join([HEADER, *odd]))
     assert found.ts.tolist() == [US + k for k in range(60_000)] and set(found.price.tolist()) == {100.25}
 
@@ -135,7 +160,9 @@ def test_rows_that_are_written_otherwise_in_the_middle_are_the_same(tmp_path: Pa
 def test_a_quotation_mark_that_is_not_closed_takes_no_rows_with_it(tmp_path: Path) -> None:
     rows = archive(100)
     rows[40] = rows[40].replace(",True", ',"True')
-    assert refusal(tmp_path / "BTCUSDT-trades-1.csv", "\n".join(rows)).startswith("line 41: a quotation mark is not closed")
+    assert refusal(tmp_path / "BTCUSDT-trades-1.csv", "\n".join(rows)).startswith(
+        "line 41: a quotation mark is not closed"
+    )
 
 
 def test_a_broken_row_far_into_a_file_is_named_by_its_line(tmp_path: Path) -> None:
@@ -143,7 +170,10 @@ def test_a_broken_row_far_into_a_file_is_named_by_its_line(tmp_path: Path) -> No
     rows[30_000] = ""
     rows[90_000] = rows[90_000].replace("100.25", "dear")
     path = tmp_path / "t.csv"
-    assert refusal(path, "\n".join([HEADER, *rows])) == "line 90002: column price: expected a number such as 0.25, got 'dear'"
+    assert (
+        refusal(path, "\n".join([HEADER, *rows]))
+        == "line 90002: column price: expected a number such as 0.25, got 'dear'"
+    )
     rows[90_000] = "1,2"
     assert refusal(path, "\r\n".join([HEADER, *rows])) == "line 90002: expected 6 columns, got 2: '1,2'"
 
@@ -173,10 +203,13 @@ def test_a_long_row_of_another_width_is_refused(tmp_path: Path) -> None:
     assert says.startswith("line 3: expected 6 columns, got 2: ") and len(says) < 150
 
 
-def test_a_row_of_another_width_that_is_no_text_is_refused_without_a_traceback(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_row_of_another_width_that_is_no_text_is_refused_without_a_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     content = table("1735689600", "1735689601").encode() + b"\n\xff\xfe,\xff\n"
     assert refusal(tmp_path / "t.csv", content).startswith("line 4: is not text in UTF-8")
-    assert capfd.readouterr().err == ""  # Arrow's own word on such a row would come from a callback, past every handler
+    # Arrow's own word on such a row would come from a callback, past every handler
+    assert capfd.readouterr().err == ""
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
@@ -186,6 +219,11 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
 
 
 def test_a_row_without_price_quantity_or_time_is_rejected_and_counted(tmp_path: Path) -> None:
-    rows = ["1735689600,BTCUSDT,1,,1,buy", "1735689600,BTCUSDT,2,1,NaN,buy", ",BTCUSDT,3,1,1,buy", "1735689600,BTCUSDT,4,1,1,buy"]
+    rows = [
+        "1735689600,BTCUSDT,1,,1,buy",
+        "1735689600,BTCUSDT,2,1,NaN,buy",
+        ",BTCUSDT,3,1,1,buy",
+        "1735689600,BTCUSDT,4,1,1,buy",
+    ]
     found = read(tmp_path / "t.csv", "\n".join([HEADER, *rows]))
     assert (found.id.tolist(), found.rejected.tolist()) == ([4], [3, 0])

@@ -1,4 +1,6 @@
-"""The same trades give the same tables, whatever the order of rows and of files, the cuts into files, and the format."""
+"""The same trades give the same tables, whatever the order of rows and of files, the cuts into files, and the
+format.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,11 +67,17 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def tables(configured: Settings, batches: Any) -> dict[str, list[tuple[Any, ...]]]:
     """What is in the database after a replay, by table, sorted."""
     database = Database()
-    loop = Loop(pipeline(configured, RecordingSource(configured, batches, Stop()), Stores(database)), None, lambda step_id, items: None)
+    loop = Loop(
+        pipeline(configured, RecordingSource(configured, batches, Stop()), Stores(database)),
+        None,
+        lambda step_id, items: None,
+    )
     with pytest.raises(StopIteration):
         while True:
             loop.turn()
-    return {name: sorted(map(repr, rows.values())) for name, rows in database.tables.items() if name != "health"}  # type: ignore[misc]
+    return {
+        name: sorted(map(repr, rows.values())) for name, rows in database.tables.items() if name != "health"
+    }  # type: ignore[misc]
 
 
 @st.composite
@@ -84,7 +92,9 @@ def markets(draw: st.DrawFn) -> Frames:
             steps[rng.integers(1, n)] += draw(st.sampled_from([20_000_000, 90_000_000]))
         ts = START_US + int(rng.integers(0, 5_000_000)) // 1_000 * 1_000 + np.cumsum(steps)
         ts -= np.where(rng.random(n) < draw(st.sampled_from([0.0, 0.05])), 2_000, 0)
-        ids = int(rng.integers(0, 1_000)) + np.cumsum(np.where(rng.random(n) < draw(st.sampled_from([0.0, 0.1])), 3, 1))
+        ids = int(rng.integers(0, 1_000)) + np.cumsum(
+            np.where(rng.random(n) < draw(st.sampled_from([0.0, 0.1])), 3, 1)
+        )
         parts.append(of([code] * n, ids.tolist(), ts.tolist(), int(rng.integers(100))))
     return join(parts, 2)
 
@@ -114,16 +124,30 @@ def reordered(trades: Frames, how: str, rng: np.random.Generator) -> Frames:
     return whole.rows(orders[how])
 
 
-ORDERS = ("by time", "newest first", "later half first", "blocks, newest first", "by symbol", "shuffled", "some twice")
+ORDERS = (
+    "by time",
+    "newest first",
+    "later half first",
+    "blocks, newest first",
+    "by symbol",
+    "shuffled",
+    "some twice",
+)
 
 
-def files_of(trades: Frames, directory: Path, cuts: Sequence[int], formats: Sequence[str], scattered: bool) -> list[Path]:
+def files_of(
+    trades: Frames, directory: Path, cuts: Sequence[int], formats: Sequence[str], scattered: bool
+) -> list[Path]:
     """The rows in files: cut where they are, or each row in any of the files."""
     of_file = np.searchsorted(sorted(cuts), np.arange(len(trades)), side="right")
     if scattered:
         of_file = np.random.default_rng(len(trades)).permutation(of_file)
     parts = [trades.rows(of_file == k) for k in range(len(cuts) + 1)]
-    return [write(directory / f"{k}{formats[k % len(formats)]}", part) for k, part in enumerate(parts) if len(part)]
+    return [
+        write(directory / f"{k}{formats[k % len(formats)]}", part)
+        for k, part in enumerate(parts)
+        if len(part)
+    ]
 
 
 @settings(deadline=None, max_examples=20)
@@ -185,8 +209,14 @@ def test_trades_without_ids_are_numbered_alike_however_they_are_cut(
     one, many = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("many")
     whole = write(one / "all.csv", trades, ids=False)
     of_file = np.searchsorted(sorted(cuts), np.arange(len(rows)), side="right")
-    parts = [write(many / f"{k}.csv", rows.rows(of_file == k), ids=False) for k in range(len(cuts) + 1) if (of_file == k).any()]
+    parts = [
+        write(many / f"{k}.csv", rows.rows(of_file == k), ids=False)
+        for k in range(len(cuts) + 1)
+        if (of_file == k).any()
+    ]
     found = [join(list(Recording(symbols_in(paths), SYMBOLS)), 2) for paths in ([whole], parts)]
     assert same(*map(canonical, found))
     for code in range(2):
-        assert found[0].id[found[0].symbol == code].tolist() == list(range(1, int((trades.symbol == code).sum()) + 1))
+        assert found[0].id[found[0].symbol == code].tolist() == list(
+            range(1, int((trades.symbol == code).sum()) + 1)
+        )

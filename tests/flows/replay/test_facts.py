@@ -38,19 +38,24 @@ def test_what_is_not_in_order_is_told(order: np.ndarray, says: str) -> None:
 
 
 def test_what_nobody_asked_for_may_be_in_any_order() -> None:
-    trades = IN_ORDER.rows(np.concatenate((np.flatnonzero(IN_ORDER.symbol == 0), np.flatnonzero(IN_ORDER.symbol == 1)[:1])))
+    trades = IN_ORDER.rows(
+        np.concatenate((np.flatnonzero(IN_ORDER.symbol == 0), np.flatnonzero(IN_ORDER.symbol == 1)[:1]))
+    )
     assert disorder({"a.csv": facts(walk(40, 1).rows([3, 2]))}, ("AAAUSDT",)) is None
     assert disorder({"a.csv": facts(trades)}, SYMBOLS) == "a.csv: times go back by 59 s"
 
 
 @pytest.mark.parametrize(("back_us", "in_order"), [(1_900_000, True), (2_100_000, False)])
 def test_times_may_go_back_by_two_seconds(back_us: int, in_order: bool) -> None:
-    trades = of([0, 1, 0], [1, 1, 2], [START_US, START_US + 10 * SECOND_US, START_US + 10 * SECOND_US - back_us])
+    trades = of(
+        [0, 1, 0], [1, 1, 2], [START_US, START_US + 10 * SECOND_US, START_US + 10 * SECOND_US - back_us]
+    )
     assert (disorder({"a.csv": facts(trades)}, SYMBOLS) is None) == in_order
 
 
 def test_files_of_one_symbol_follow_each_other_or_overlap() -> None:
-    first, second = walk(50), walk(50, first_id=51, start_us=START_US + 49 * SECOND_US)  # from the same time on
+    # from the same time on
+    first, second = walk(50), walk(50, first_id=51, start_us=START_US + 49 * SECOND_US)
     assert disorder({"b": facts(second), "a": facts(first)}, SYMBOLS) is None
     assert disorder({"b": facts(second), "a": facts(walk(51))}, SYMBOLS) == "a and b overlap in AAAUSDT"
     early = walk(50, first_id=51, start_us=START_US + 48 * SECOND_US)

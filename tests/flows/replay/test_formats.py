@@ -13,11 +13,23 @@ from tests.flows.replay import shapes
 
 def read(path: Path) -> Frames:
     file = peek(path)
-    return join([frames for frames, _ in frames_of(file, {name: code for code, name in enumerate(shapes.SYMBOLS)}, file.streams[0])], 2)
+    return join(
+        [
+            frames
+            for frames, _ in frames_of(
+                file, {name: code for code, name in enumerate(shapes.SYMBOLS)}, file.streams[0]
+            )
+        ],
+        2,
+    )
 
 
 @pytest.mark.parametrize("shape", shapes.SHAPES)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data(), trades=shapes.some_trades())
 def test_the_same_trades_are_the_same_columns_in_every_shape(
     tmp_path: Path, shape: str, data: st.DataObject, trades: list[shapes.Trade]
@@ -25,7 +37,9 @@ def test_the_same_trades_are_the_same_columns_in_every_shape(
     path = shapes.write(data.draw, trades, tmp_path, shape)
     found, expected = read(path), shapes.frames(trades)
     for name in COLUMNS:
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), f"{name} of {path.read_bytes()[:2_000]!r}")
+        np.testing.assert_array_equal(
+            getattr(found, name), getattr(expected, name), f"{name} of {path.read_bytes()[:2_000]!r}"
+        )
     assert (found.foreign, found.unreadable, int(found.rejected.sum())) == (0, 0, 0)
     codes: dict[str, int] = {}
     look = sum(len(frames) for frames, _ in looked(peek(path), "trade", codes))
@@ -40,11 +54,19 @@ def understood_or_refused(path: Path) -> None:
             pass
         read(path)
     except UserError as refusal:
-        assert str(refusal).startswith(str(path)) and "\n" not in str(refusal) and len(str(refusal)) < 500 + len(str(path))
+        assert (
+            str(refusal).startswith(str(path))
+            and "\n" not in str(refusal)
+            and len(str(refusal)) < 500 + len(str(path))
+        )
 
 
 @pytest.mark.parametrize("shape", shapes.SHAPES)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data(), trades=shapes.some_trades(4))
 def test_a_damaged_file_is_understood_or_refused_in_one_line(
     tmp_path: Path, shape: str, data: st.DataObject, trades: list[shapes.Trade]
@@ -53,7 +75,13 @@ def test_a_damaged_file_is_understood_or_refused_in_one_line(
     content = path.read_bytes()
     start = data.draw(st.integers(0, len(content)))
     stop = data.draw(st.integers(start, min(len(content), start + 40)))
-    damage = data.draw(st.one_of(st.binary(max_size=40), st.text('{}[]",;:\\\n\r0', max_size=12).map(str.encode), st.just(content[start:])))
+    damage = data.draw(
+        st.one_of(
+            st.binary(max_size=40),
+            st.text('{}[]",;:\\\n\r0', max_size=12).map(str.encode),
+            st.just(content[start:]),
+        )
+    )
     path.write_bytes(content[:start] + damage + (b"" if data.draw(st.booleans()) else content[stop:]))
     understood_or_refused(path)
 
@@ -89,4 +117,8 @@ def test_what_holds_no_trades_is_refused_in_one_line(tmp_path: Path, what: str) 
     path.write_bytes(ODD[what])
     with pytest.raises(UserError) as refused:
         peek(path)
-    assert str(refused.value).startswith(str(path)) and "\n" not in str(refused.value) and len(str(refused.value)) < 500 + len(str(path))
+    assert (
+        str(refused.value).startswith(str(path))
+        and "\n" not in str(refused.value)
+        and len(str(refused.value)) < 500 + len(str(path))
+    )

@@ -11,7 +11,16 @@ US = 1_735_689_600_500_000
 def events(n: int = 8, symbol: str = "BTCUSDT") -> list[dict[str, object]]:
     ms = US // 1000
     return [
-        {"e": "trade", "E": ms + k * 500 + 1, "s": symbol, "t": k + 1, "p": "100.0", "q": "1.0", "T": ms + k * 500, "m": k % 2 == 0}
+        {
+            "e": "trade",
+            "E": ms + k * 500 + 1,
+            "s": symbol,
+            "t": k + 1,
+            "p": "100.0",
+            "q": "1.0",
+            "T": ms + k * 500,
+            "m": k % 2 == 0,
+        }
         for k in range(n)
     ]
 
@@ -65,7 +74,13 @@ def test_frames_in_one_line_are_read(tmp_path: Path, separator: str) -> None:
 def test_frames_in_pages_and_over_several_lines_are_read(tmp_path: Path) -> None:
     assert len(read(tmp_path / "pages.json", f"[{','.join(lines()[:3])}]\n[{','.join(lines()[3:])}]")) == 8
     assert (
-        len(read(tmp_path / "pretty.json", json.dumps([{"stream": "btcusdt@trade", "data": event} for event in events()], indent=2))) == 8
+        len(
+            read(
+                tmp_path / "pretty.json",
+                json.dumps([{"stream": "btcusdt@trade", "data": event} for event in events()], indent=2),
+            )
+        )
+        == 8
     )
 
 
@@ -76,22 +91,34 @@ def test_a_recording_may_begin_and_end_within_a_line(tmp_path: Path) -> None:
 
 
 def test_comments_before_the_first_frame_are_passed_over(tmp_path: Path) -> None:
-    found = read(tmp_path / "r.ndjson", "\n".join(['# recorded at home, don\'t "panic" {', "wss://stream.example.com/ws", *lines()]))
+    found = read(
+        tmp_path / "r.ndjson",
+        "\n".join(['# recorded at home, don\'t "panic" {', "wss://stream.example.com/ws", *lines()]),
+    )
     assert len(found) == 8
 
 
 def test_the_order_of_keys_does_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
-    text = "\n".join(json.dumps({key: event[key] for key in ("s", "T", "q", "p", "t", "m", "E", "e")}) for event in events())
+    text = "\n".join(
+        json.dumps({key: event[key] for key in ("s", "T", "q", "p", "t", "m", "E", "e")})
+        for event in events()
+    )
     assert len(read(path, text)) == 8 and found_symbols(path) == ["BTCUSDT"]
 
 
 def test_two_spellings_of_a_symbol_are_one(tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
-    assert len(read(path, "\n".join(lines()[:4] + lines(symbol="btcusdt")[4:]))) == 8 and found_symbols(path) == ["BTCUSDT"]
+    assert len(read(path, "\n".join(lines()[:4] + lines(symbol="btcusdt")[4:]))) == 8 and found_symbols(
+        path
+    ) == ["BTCUSDT"]
 
 
 def test_other_symbols_are_foreign(tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
     found = read(path, "\n".join(lines() + lines(symbol="BTCUSDT_250328") + lines(symbol="xrpusdt")))
-    assert (len(found), found.foreign) == (8, 16) and found_symbols(path) == ["BTCUSDT", "BTCUSDT_250328", "XRPUSDT"]
+    assert (len(found), found.foreign) == (8, 16) and found_symbols(path) == [
+        "BTCUSDT",
+        "BTCUSDT_250328",
+        "XRPUSDT",
+    ]

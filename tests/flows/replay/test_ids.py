@@ -17,7 +17,13 @@ DAY_US = 24 * HOUR_US
 
 def rows_of(times: dict[int, int]) -> Packed:
     """A trade a second of these ids; `times`: µs off."""
-    return pack(of([0] * len(times), list(times), [START_US + k * SECOND_US + off for k, off in enumerate(times.values())]))
+    return pack(
+        of(
+            [0] * len(times),
+            list(times),
+            [START_US + k * SECOND_US + off for k, off in enumerate(times.values())],
+        )
+    )
 
 
 def checked(rows: Packed, cuts: list[int] | None = None) -> tuple[list[int], Counter[str]]:
@@ -43,12 +49,16 @@ def test_trades_of_rising_ids_and_times_all_stay() -> None:
 def test_a_pause_is_never_wrong_however_long_and_however_few_trades_are_before_and_behind_it(
     pause_us: int, before: int, after: int
 ) -> None:
-    rows = rows_of(dict.fromkeys(range(1, before + 1), 0) | dict.fromkeys(range(before + 1, before + after + 1), pause_us))
+    rows = rows_of(
+        dict.fromkeys(range(1, before + 1), 0)
+        | dict.fromkeys(range(before + 1, before + after + 1), pause_us)
+    )
     assert checked(rows) == (list(range(1, before + after + 1)), Counter())
 
 
 @pytest.mark.parametrize(
-    ("wrong", "us"), [(1, 26 * HOUR_US), (2, 2 * HOUR_US), (20, DAY_US), (20, -DAY_US), (39, 2 * HOUR_US), (40, -2 * HOUR_US)]
+    ("wrong", "us"),
+    [(1, 26 * HOUR_US), (2, 2 * HOUR_US), (20, DAY_US), (20, -DAY_US), (39, 2 * HOUR_US), (40, -2 * HOUR_US)],
 )
 def test_a_time_that_contradicts_the_ids_is_left_out(wrong: int, us: int) -> None:
     kept, left_out = checked(rows_of(steady(**{f"_{wrong}": us})))
@@ -87,7 +97,9 @@ def test_of_a_trade_with_its_side_and_without_the_one_with_stays() -> None:
     sideless["is_buyer_maker"] = UNKNOWN
     by_id = ById("AAAUSDT")
     kept = np.concatenate(list(by_id.checked(iter([by_content(np.concatenate((sideless, rows)))]))))
-    assert kept["is_buyer_maker"].tolist() == rows["is_buyer_maker"].tolist() and +by_id.left_out == {"duplicate": 10}
+    assert kept["is_buyer_maker"].tolist() == rows["is_buyer_maker"].tolist() and +by_id.left_out == {
+        "duplicate": 10
+    }
 
 
 @pytest.mark.parametrize("second_begins", [1, 21, 0])
@@ -100,7 +112,8 @@ def test_ids_that_start_anew_are_refused(second_begins: int) -> None:
     if not second_begins:
         second["id"] -= 60
     with pytest.raises(
-        UserError, match=r"AAAUSDT: ids and times are in different orders \(id \d+ is of 2024-08-.*replay what is before"
+        UserError,
+        match=r"AAAUSDT: ids and times are in different orders \(id \d+ is of 2024-08-.*replay what is before",
     ) as told:
         checked(np.concatenate((first, second)))
     assert "\n" not in str(told.value)
@@ -108,7 +121,13 @@ def test_ids_that_start_anew_are_refused(second_begins: int) -> None:
 
 def test_ids_that_mean_nothing_are_refused() -> None:
     rng = np.random.default_rng(1)
-    rows = pack(of([0] * 500, rng.permutation(10_000)[:500].tolist(), [START_US + k * 60 * SECOND_US for k in range(500)]))
+    rows = pack(
+        of(
+            [0] * 500,
+            rng.permutation(10_000)[:500].tolist(),
+            [START_US + k * 60 * SECOND_US for k in range(500)],
+        )
+    )
     with pytest.raises(UserError, match="leave their column out"):
         checked(rows)
 
@@ -116,12 +135,16 @@ def test_ids_that_mean_nothing_are_refused() -> None:
 @settings(deadline=None)
 @given(
     st.lists(
-        st.tuples(st.integers(1, 60), st.sampled_from([0, 0, 0, 0, -1_000, 3_000_000, -HOUR_US * 2, DAY_US])), min_size=1, max_size=60
+        st.tuples(st.integers(1, 60), st.sampled_from([0, 0, 0, 0, -1_000, 3_000_000, -HOUR_US * 2, DAY_US])),
+        min_size=1,
+        max_size=60,
     ),
     st.lists(st.integers(0, 60), max_size=8),
 )
 def test_what_stays_does_not_depend_on_the_parts(drawn: list[tuple[int, int]], cuts: list[int]) -> None:
-    rows = pack(of([0] * len(drawn), [i for i, _ in drawn], [START_US + i * SECOND_US + us for i, us in drawn]))
+    rows = pack(
+        of([0] * len(drawn), [i for i, _ in drawn], [START_US + i * SECOND_US + us for i, us in drawn])
+    )
     ids = by_content(rows)["id"]
     cuts = sorted({k for k in cuts if 0 < k < len(ids) and ids[k - 1] != ids[k]})
 

@@ -9,8 +9,14 @@ from operators.columns import UNKNOWN
 from tests.flows.replay.reading import found_symbols, read, refusal
 
 MS = 1_723_161_600_000
-TRADES = [{"id": k, "price": "1.5", "qty": "2", "quoteQty": "3", "time": MS + k, "isBuyerMaker": k % 2 == 0} for k in range(1, 31)]
-AGGREGATES = [{"a": k, "p": "1.5", "q": "2", "f": k * 3, "l": k * 3 + 2, "T": MS + k, "m": True, "M": True} for k in range(1, 31)]
+TRADES = [
+    {"id": k, "price": "1.5", "qty": "2", "quoteQty": "3", "time": MS + k, "isBuyerMaker": k % 2 == 0}
+    for k in range(1, 31)
+]
+AGGREGATES = [
+    {"a": k, "p": "1.5", "q": "2", "f": k * 3, "l": k * 3 + 2, "T": MS + k, "m": True, "M": True}
+    for k in range(1, 31)
+]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -45,11 +51,17 @@ def test_answers_of_the_exchange_are_read_in_any_shape(tmp_path: Path, shape: st
 
 
 def test_objects_with_keys_of_a_logger_are_read(tmp_path: Path) -> None:
-    rows = [{"symbol": "BTC/USDT", "ts": 1_723_161_600.25 + k, "price": 60_000.1, "size": 0.5, "side": "Sell"} for k in range(4)]
+    rows = [
+        {"symbol": "BTC/USDT", "ts": 1_723_161_600.25 + k, "price": 60_000.1, "size": 0.5, "side": "Sell"}
+        for k in range(4)
+    ]
     path = tmp_path / "log.ndjson"
     found = read(path, "\n".join("2024-08-09T00:00:00.5Z " + json.dumps(row) for row in rows))
     assert not peek(path).ids and found.id.tolist() == [0, 1, 2, 3]
-    assert found.ts.tolist() == [(1_723_161_600 + k) * 1_000_000 + 250_000 for k in range(4)] and found.is_buyer_maker.all()
+    assert (
+        found.ts.tolist() == [(1_723_161_600 + k) * 1_000_000 + 250_000 for k in range(4)]
+        and found.is_buyer_maker.all()
+    )
 
 
 def test_objects_within_objects_do_not_disturb(tmp_path: Path) -> None:
@@ -72,21 +84,36 @@ def test_objects_within_objects_do_not_disturb(tmp_path: Path) -> None:
     ]
     for text in (json.dumps(rows), json.dumps(rows, indent=1), "\n".join(map(json.dumps, rows))):
         found = read(tmp_path / "ccxt.json", text)
-        assert (found.id.tolist(), set(found.price.tolist()), set(found.symbol.tolist())) == (list(range(10)), {2_500.25}, {1})
+        assert (found.id.tolist(), set(found.price.tolist()), set(found.symbol.tolist())) == (
+            list(range(10)),
+            {2_500.25},
+            {1},
+        )
 
 
 def test_the_symbol_may_be_in_the_object_around_the_trades(tmp_path: Path) -> None:
-    pages = [json.dumps({"symbol": name, "trades": TRADES[a : a + 10]}) for name, a in (("BTCUSDT", 0), ("eth-usdt", 10), ("BTCUSDT", 20))]
+    pages = [
+        json.dumps({"symbol": name, "trades": TRADES[a : a + 10]})
+        for name, a in (("BTCUSDT", 0), ("eth-usdt", 10), ("BTCUSDT", 20))
+    ]
     path = tmp_path / "pages.json"
     found = read(path, "\n".join(pages))
-    assert found.symbol.tolist() == [0] * 10 + [1] * 10 + [0] * 10 and found_symbols(path) == ["BTCUSDT", "ETHUSDT"]
+    assert found.symbol.tolist() == [0] * 10 + [1] * 10 + [0] * 10 and found_symbols(path) == [
+        "BTCUSDT",
+        "ETHUSDT",
+    ]
     unnamed = json.dumps({"trades": TRADES[:2]})
-    assert refusal(path, "\n".join([*pages, unnamed])) == "trade 31: column symbol: expected a symbol such as BTCUSDT, got nothing"
+    assert (
+        refusal(path, "\n".join([*pages, unnamed]))
+        == "trade 31: column symbol: expected a symbol such as BTCUSDT, got nothing"
+    )
 
 
 def test_what_is_no_trade_between_trades_is_counted(tmp_path: Path) -> None:
     error, beat = '{"code":-1003,"msg":"Too many requests"}', '{"type":"heartbeat","time":1723161600000}'
-    found = read(tmp_path / "BTCUSDT-trades.json", "\n".join([json.dumps(TRADES[:10]), error, json.dumps(TRADES[10:])]))
+    found = read(
+        tmp_path / "BTCUSDT-trades.json", "\n".join([json.dumps(TRADES[:10]), error, json.dumps(TRADES[10:])])
+    )
     assert (len(found), found.foreign) == (30, 1)
     lines = [*map(json.dumps, TRADES), error, '{"id":31,"price":"1.5","qt']
     found = read(tmp_path / "BTCUSDT-trades.json", "\n".join(lines))
@@ -109,12 +136,21 @@ def test_numbers_are_exact(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (json.dumps(TRADES)[:-40], "the JSON is cut off or damaged after trade 29: its brackets do not close"),
+        (
+            json.dumps(TRADES)[:-40],
+            "the JSON is cut off or damaged after trade 29: its brackets do not close",
+        ),
         (json.dumps(TRADES)[:-1], "the JSON is cut off or damaged after trade 30: its brackets do not close"),
         (json.dumps(TRADES) + "]]", "the JSON is damaged after trade 0: a bracket is closed that none opens"),
         (json.dumps(TRADES).replace('"id": 7,', '"id": NaN,'), "trade 7: is not JSON"),
-        (json.dumps(TRADES).replace('"id": 7,', '"id": 7.5,'), "trade 7: column id: expected a whole number from 0, got '7.5'"),
-        (json.dumps([{"ts": MS, "symbol": "BTCUSDT", "price": 1, "side": "buy"}]), "no key for the quantity among ts, symbol, price, side"),
+        (
+            json.dumps(TRADES).replace('"id": 7,', '"id": 7.5,'),
+            "trade 7: column id: expected a whole number from 0, got '7.5'",
+        ),
+        (
+            json.dumps([{"ts": MS, "symbol": "BTCUSDT", "price": 1, "side": "buy"}]),
+            "no key for the quantity among ts, symbol, price, side",
+        ),
         (
             "\n".join(map(json.dumps, TRADES)).replace('"id": 7,', '"id": "x",'),
             "line 7: column id: expected a whole number from 0, got 'x'",
@@ -137,5 +173,9 @@ def test_trades_without_a_side_are_read_and_their_side_is_unknown(tmp_path: Path
     path.write_text("\n".join(map(json.dumps, rows)))
     file = peek(path)
     assert (file.sides, file.ids) == (False, False)
-    found = [side for frames, _ in frames_of(file, {"BTCUSDT": 0}, file.streams[0]) for side in frames.is_buyer_maker.tolist()]
+    found = [
+        side
+        for frames, _ in frames_of(file, {"BTCUSDT": 0}, file.streams[0])
+        for side in frames.is_buyer_maker.tolist()
+    ]
     assert found == [UNKNOWN] * 3

@@ -31,8 +31,15 @@ def batches(keys: list[int], size: int) -> Generator[Keyed, None, None]:
 
 
 @settings(deadline=None)
-@given(st.lists(st.lists(st.one_of(st.integers(0, 30), st.integers(LARGEST - 2, LARGEST)), max_size=40), max_size=6), st.integers(1, 9))
-def test_streams_come_out_as_one_by_rising_keys_and_all_rows_of_a_key_in_one_part(keys: list[list[int]], size: int) -> None:
+@given(
+    st.lists(
+        st.lists(st.one_of(st.integers(0, 30), st.integers(LARGEST - 2, LARGEST)), max_size=40), max_size=6
+    ),
+    st.integers(1, 9),
+)
+def test_streams_come_out_as_one_by_rising_keys_and_all_rows_of_a_key_in_one_part(
+    keys: list[list[int]], size: int
+) -> None:
     parts = list(merged([Stream(0, batches(sorted(of), size)) for of in keys]))
     for rows, of in parts:
         assert rows["id"].tolist() == of.tolist()
@@ -43,9 +50,15 @@ def test_streams_come_out_as_one_by_rising_keys_and_all_rows_of_a_key_in_one_par
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 60), max_size=40), max_size=5), st.integers(0, 20), st.integers(1, 9))
-def test_keys_that_go_back_within_the_slack_are_put_in_order(keys: list[list[int]], slack: int, size: int) -> None:
+def test_keys_that_go_back_within_the_slack_are_put_in_order(
+    keys: list[list[int]], slack: int, size: int
+) -> None:
     nearly = [[key for k, key in enumerate(of) if key >= max(of[: k + 1]) - slack] for of in keys]
-    out = [key for _, of in merged([Stream(0, batches(of, size), slack) for of in nearly]) for key in sorted(of.tolist())]
+    out = [
+        key
+        for _, of in merged([Stream(0, batches(of, size), slack) for of in nearly])
+        for key in sorted(of.tolist())
+    ]
     assert out == sorted(key for of in nearly for key in of)
 
 

@@ -58,7 +58,9 @@ def test_a_name_that_is_not_understood_as_a_whole_says_no_symbol(name: str) -> N
 
 
 def test_no_name_of_a_column_means_two_things() -> None:
-    names = [(name if len(name) == 1 else name.replace("_", "")) for known in NAMES.values() for name in known]
+    names = [
+        (name if len(name) == 1 else name.replace("_", "")) for known in NAMES.values() for name in known
+    ]
     assert len(names) == len(set(names))
 
 
@@ -80,7 +82,18 @@ def test_names_of_one_letter_are_told_apart_by_their_case() -> None:
 
 
 def test_the_better_name_wins_where_a_table_has_several() -> None:
-    columns = ["id", "trade_id", "timestamp", "local_timestamp", "datetime", "side", "price", "amount", "cost", "symbol"]
+    columns = [
+        "id",
+        "trade_id",
+        "timestamp",
+        "local_timestamp",
+        "datetime",
+        "side",
+        "price",
+        "amount",
+        "cost",
+        "symbol",
+    ]
     assert known_columns(columns) == {
         "id": "trade_id",
         "time": "timestamp",
@@ -94,10 +107,22 @@ def test_the_better_name_wins_where_a_table_has_several() -> None:
 @pytest.mark.parametrize(
     ("columns", "says"),
     [
-        ("symbol,price,qty,side", "no column for the time among symbol, price, qty, side: name it ts (or time, timestamp"),
-        ("ts,symbol,qty,side", "no column for the price among ts, symbol, qty, side: name it price (or trade_price"),
-        ("ts,symbol,price,side", "no column for the quantity among ts, symbol, price, side: name it qty (or quantity"),
-        ("ts,price,amount,volume,side", "amount and volume may each be the quantity: name the one of the base currency qty"),
+        (
+            "symbol,price,qty,side",
+            "no column for the time among symbol, price, qty, side: name it ts (or time, timestamp",
+        ),
+        (
+            "ts,symbol,qty,side",
+            "no column for the price among ts, symbol, qty, side: name it price (or trade_price",
+        ),
+        (
+            "ts,symbol,price,side",
+            "no column for the quantity among ts, symbol, price, side: name it qty (or quantity",
+        ),
+        (
+            "ts,price,amount,volume,side",
+            "amount and volume may each be the quantity: name the one of the base currency qty",
+        ),
         ("ts,price,qty,qty,side", "more than one column has the name qty: leave one of them"),
     ],
 )

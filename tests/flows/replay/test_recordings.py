@@ -23,7 +23,9 @@ START_US = 1_723_161_255_000_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 
-def trades(n: int, code: int = 0, first_id: int = 100, start_us: int = START_US, step_us: int = 5_000) -> Frames:
+def trades(
+    n: int, code: int = 0, first_id: int = 100, start_us: int = START_US, step_us: int = 5_000
+) -> Frames:
     k = np.arange(n, dtype=np.int64)
     ts = start_us + k * step_us
     return Frames(
@@ -71,9 +73,13 @@ def agg_rows(f: Frames) -> list[str]:
 # frames
 
 
-@pytest.mark.parametrize("name", ["r.ndjson", "r.json", "r.jsonl", "r.txt", "r.log", "r.ndjson.gz", "r.whatever.gz", "r.zip"])
+@pytest.mark.parametrize(
+    "name", ["r.ndjson", "r.json", "r.jsonl", "r.txt", "r.log", "r.ndjson.gz", "r.whatever.gz", "r.zip"]
+)
 @pytest.mark.parametrize("combined", [True, False])
-def test_recorded_frames_are_read_whatever_the_file_is_called(tmp_path: Path, name: str, combined: bool) -> None:
+def test_recorded_frames_are_read_whatever_the_file_is_called(
+    tmp_path: Path, name: str, combined: bool
+) -> None:
     path, f = tmp_path / name, trades(30)
     text = b"\n".join(frame_lines(f, combined)) + b"\n"
     if name.endswith(".gz"):
@@ -86,7 +92,10 @@ def test_recorded_frames_are_read_whatever_the_file_is_called(tmp_path: Path, na
     assert same(whole(path), f)
 
 
-@pytest.mark.parametrize("stamp", ["1723161255343123456 ", "1723161255343123\t", "1723161255343 ", "1723161255.343 ", "1723161255.343, "])
+@pytest.mark.parametrize(
+    "stamp",
+    ["1723161255343123456 ", "1723161255343123\t", "1723161255343 ", "1723161255.343 ", "1723161255.343, "],
+)
 def test_a_leading_receive_time_is_passed_over(tmp_path: Path, stamp: str) -> None:
     path, f = tmp_path / "r.txt", trades(5)
     path.write_bytes(b"\r\n".join(stamp.encode() + line for line in frame_lines(f)))
@@ -111,7 +120,9 @@ def test_other_events_symbols_and_junk_are_counted_and_change_nothing(tmp_path: 
 def test_a_recording_of_both_streams_is_read_as_trades_unless_asked_otherwise(tmp_path: Path) -> None:
     path, f = tmp_path / "r.ndjson", trades(4)
     aggregates = messages.encode_agg_trades("BTCUSDT", f, f.id * 2, f.id * 2 + 1)
-    path.write_bytes(b"\n".join(line for both in zip(aggregates, frame_lines(f), strict=True) for line in both))
+    path.write_bytes(
+        b"\n".join(line for both in zip(aggregates, frame_lines(f), strict=True) for line in both)
+    )
     assert symbols_in([path]).stream == "trade"
     assert whole(path).count.tolist() == [1] * 4
     assert whole(path, stream="aggTrade").count.tolist() == [2] * 4
@@ -121,7 +132,11 @@ def test_the_first_look_tells_symbols_stream_and_beginning(tmp_path: Path) -> No
     path = tmp_path / "r.ndjson.gz"
     f = join([trades(20_000, 1, start_us=START_US + 7_000), trades(2, 0, start_us=START_US + 10**9)], 2)
     path.write_bytes(
-        gzip.compress(b"\n".join(messages.encode_trades("ETHUSDT", f.rows(f.symbol == 1)) + frame_lines(f.rows(f.symbol == 0))))
+        gzip.compress(
+            b"\n".join(
+                messages.encode_trades("ETHUSDT", f.rows(f.symbol == 1)) + frame_lines(f.rows(f.symbol == 0))
+            )
+        )
     )
     seen: list[tuple[int, int]] = []
     look = symbols_in([path], lambda read, total: seen.append((read, total)))
@@ -169,7 +184,13 @@ def test_an_archive_without_the_best_match_column_is_read(tmp_path: Path) -> Non
 @pytest.mark.parametrize("header", [False, True])
 def test_an_aggregate_trades_archive_is_read(tmp_path: Path, header: bool) -> None:
     path, f = tmp_path / "BTCUSDT-aggTrades-2024-08-09.csv", trades(5)
-    head = ["agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker,is_best_match"] if header else []
+    head = (
+        [
+            "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker,is_best_match"
+        ]
+        if header
+        else []
+    )
     path.write_text("\n".join(head + agg_rows(f)))
     assert symbols_in([path]).stream == "aggTrade"
     assert same(whole(path), messages.replace(f, count=np.full(5, 3)))
@@ -190,7 +211,10 @@ def test_a_csv_of_the_trades_table_is_read(tmp_path: Path) -> None:
     path, f = tmp_path / "export.csv", trades(4, step_us=1_001)
     times = [str(np.datetime64(int(t), "us")) + "Z" for t in f.ts]
     sides = ["sell" if m else "buy" for m in f.is_buyer_maker]
-    rows = [f"{t},BTCUSDT,{i},{p},{q},{s}" for t, i, p, q, s in zip(times, f.id, f.price, f.qty, sides, strict=True)]
+    rows = [
+        f"{t},BTCUSDT,{i},{p},{q},{s}"
+        for t, i, p, q, s in zip(times, f.id, f.price, f.qty, sides, strict=True)
+    ]
     path.write_text("\n".join(["ts,symbol,id,price,qty,side", *rows]))
     assert symbols_in([path]).first_us == START_US
     assert same(whole(path), f)
@@ -199,7 +223,9 @@ def test_a_csv_of_the_trades_table_is_read(tmp_path: Path) -> None:
 # Parquet
 
 
-@pytest.mark.parametrize("kind", [pa.timestamp("us", "UTC"), pa.timestamp("ns"), pa.timestamp("ms"), pa.int64()])
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp("us", "UTC"), pa.timestamp("ns"), pa.timestamp("ms"), pa.int64()]
+)
 def test_parquet_with_the_columns_of_the_trades_table_is_read(tmp_path: Path, kind: pa.DataType) -> None:
     path = tmp_path / "trades.parquet"
     f = join([trades(6), trades(6, 1, 900)], 2)
@@ -223,7 +249,18 @@ def test_parquet_with_the_columns_of_the_trades_table_is_read(tmp_path: Path, ki
 
 def test_parquet_with_the_columns_of_an_archive_is_read(tmp_path: Path) -> None:
     path, f = tmp_path / "ETHUSDT-trades-2024-08-09.parquet", trades(6, 1)
-    pq.write_table(pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts // 1000, "is_buyer_maker": f.is_buyer_maker}), path)
+    pq.write_table(
+        pa.table(
+            {
+                "id": f.id,
+                "price": f.price,
+                "qty": f.qty,
+                "time": f.ts // 1000,
+                "is_buyer_maker": f.is_buyer_maker,
+            }
+        ),
+        path,
+    )
     assert same(whole(path), f)
 
 
@@ -248,7 +285,9 @@ def test_files_that_overlap_are_merged_by_time(
     btc, eth = trades(n), trades(m, 1, 900, START_US + later_us, step_us)
     for name, f in (("BTCUSDT", btc), ("ETHUSDT", eth)):
         pq.write_table(
-            pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}),
+            pa.table(
+                {"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}
+            ),
             folder / f"{name}-trades-1.parquet",
         )
     before = arrow_files.BATCH
@@ -285,7 +324,11 @@ def refusal(read_all: Callable[[], object]) -> str:
         ("empty.ndjson", b"", "is empty"),
         ("blank.txt", b"\n\n  \n", "is empty"),
         ("notes.txt", b"hello\nworld\n", "line 1: expected recorded Binance trades"),
-        ("depth.ndjson", b'{"e":"depthUpdate","E":1,"s":"BTCUSDT"}\n' * 3, "line 1: expected recorded Binance trades"),
+        (
+            "depth.ndjson",
+            b'{"e":"depthUpdate","E":1,"s":"BTCUSDT"}\n' * 3,
+            "line 1: expected recorded Binance trades",
+        ),
         ("photo.png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "line 1: expected recorded"),
         ("people.csv", b"name,age,city,zip,phone,mail\nx,1,y,2,3,4\n", "line 1: expected recorded"),
         ("BTCUSDT-trades-1.csv", b"id,price,qty,quote_qty,time,is_buyer_maker\n", "holds no trades"),
@@ -295,7 +338,9 @@ def refusal(read_all: Callable[[], object]) -> str:
         ("bad.gz", b"\x1f\x8b this is none", "cut off or damaged"),
     ],
 )
-def test_a_foreign_recording_is_refused_in_one_line_that_names_it(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+def test_a_foreign_recording_is_refused_in_one_line_that_names_it(
+    tmp_path: Path, name: str, content: bytes, says: str
+) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     for attempt in (lambda: symbols_in([path]), lambda: list(read([path], SYMBOLS))):
@@ -312,7 +357,9 @@ def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["r.ndjson.gz", "BTCUSDT-trades-1.csv.gz"])
 def test_a_cut_off_gzip_is_found_by_the_first_look(tmp_path: Path, name: str) -> None:
     path, f = tmp_path / name, trades(40_000)
-    lines = messages.encode_trades("BTCUSDT", f) if "ndjson" in name else [row.encode() for row in csv_rows(f)]
+    lines = (
+        messages.encode_trades("BTCUSDT", f) if "ndjson" in name else [row.encode() for row in csv_rows(f)]
+    )
     path.write_bytes(gzip.compress(b"\n".join(lines))[:-2_000])
     for attempt in (lambda: symbols_in([path]), lambda: list(read([path], SYMBOLS))):
         text = refusal(attempt)
@@ -341,10 +388,14 @@ def test_the_first_look_finds_an_archive_that_is_broken_in_the_middle(tmp_path: 
             archive.writestr("BTCUSDT-trades-2024-08-09.csv", text)
     else:
         path.write_bytes(gzip.compress(text) if suffix == ".csv.gz" else text)
-    assert refusal(lambda: symbols_in([path])).startswith(f"{path}: line 50001: expected 7 columns, got 1: 'garbage'")
+    assert refusal(lambda: symbols_in([path])).startswith(
+        f"{path}: line 50001: expected 7 columns, got 1: 'garbage'"
+    )
 
 
-def test_the_first_look_finds_a_parquet_file_that_is_broken_in_the_middle_or_of_other_types(tmp_path: Path) -> None:
+def test_the_first_look_finds_a_parquet_file_that_is_broken_in_the_middle_or_of_other_types(
+    tmp_path: Path,
+) -> None:
     path, f = tmp_path / "BTCUSDT-trades-1.parquet", trades(60_000)
     columns = {"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}
     pq.write_table(pa.table(columns), path, row_group_size=5_000)
@@ -352,9 +403,13 @@ def test_the_first_look_finds_a_parquet_file_that_is_broken_in_the_middle_or_of_
     middle = len(spoiled) // 2
     spoiled[middle : middle + 20_000] = bytes(20_000)
     path.write_bytes(spoiled)
-    assert refusal(lambda: symbols_in([path])).startswith(f"{path}: cannot be read as Parquet: it is cut off or damaged")
+    assert refusal(lambda: symbols_in([path])).startswith(
+        f"{path}: cannot be read as Parquet: it is cut off or damaged"
+    )
     pq.write_table(pa.table(columns | {"price": pa.array(["dear"] * len(f))}), path)
-    assert refusal(lambda: symbols_in([path])).startswith(f"{path}: row 1: column price: expected a number such as 0.25, got 'dear'")
+    assert refusal(lambda: symbols_in([path])).startswith(
+        f"{path}: row 1: column price: expected a number such as 0.25, got 'dear'"
+    )
 
 
 @pytest.mark.parametrize("kind", ["lines", "csv", "parquet"])
@@ -363,13 +418,21 @@ def test_the_first_look_tells_the_end(tmp_path: Path, kind: str) -> None:
     early = trades(10)
     early_path = tmp_path / "BTCUSDT-trades-0.csv"
     early_path.write_text("\n".join(csv_rows(early)))
-    path = tmp_path / {"lines": "r.ndjson", "csv": "BTCUSDT-trades-1.csv", "parquet": "BTCUSDT-trades-1.parquet"}[kind]
+    path = (
+        tmp_path
+        / {"lines": "r.ndjson", "csv": "BTCUSDT-trades-1.csv", "parquet": "BTCUSDT-trades-1.parquet"}[kind]
+    )
     if kind == "lines":
         path.write_bytes(b"\n".join(messages.encode_trades("BTCUSDT", f)))
     elif kind == "csv":
         path.write_text("\n".join(csv_rows(f)))
     else:
-        pq.write_table(pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}), path)
+        pq.write_table(
+            pa.table(
+                {"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}
+            ),
+            path,
+        )
     look = symbols_in([early_path, path])
     assert (look.first_us, look.last_us) == (START_US, int(f.ts[-1]))
 
@@ -388,9 +451,14 @@ LATER_US = 26 * 3_600_000_000
 @pytest.mark.parametrize("kind", ["lines", "csv", "parquet"])
 @pytest.mark.parametrize("at", [0, 5, 12_345, 29_999])
 @pytest.mark.parametrize("wrong_us", [1, 99_999_999_999_999_999, LATER_US])
-def test_a_wrong_time_is_rejected_and_moves_nothing(tmp_path: Path, kind: str, at: int, wrong_us: int) -> None:
+def test_a_wrong_time_is_rejected_and_moves_nothing(
+    tmp_path: Path, kind: str, at: int, wrong_us: int
+) -> None:
     f = trades(30_000)
-    path = tmp_path / {"lines": "r.ndjson", "csv": "BTCUSDT-trades-1.csv", "parquet": "BTCUSDT-trades-1.parquet"}[kind]
+    path = (
+        tmp_path
+        / {"lines": "r.ndjson", "csv": "BTCUSDT-trades-1.csv", "parquet": "BTCUSDT-trades-1.parquet"}[kind]
+    )
     f.ts[at] = wrong_us if wrong_us != LATER_US else f.ts[at] + wrong_us
     if kind == "lines":
         f.event_ts[at] = f.ts[at]
@@ -398,7 +466,12 @@ def test_a_wrong_time_is_rejected_and_moves_nothing(tmp_path: Path, kind: str, a
     elif kind == "csv":
         path.write_text("\n".join(csv_rows(f)))
     else:
-        pq.write_table(pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}), path)
+        pq.write_table(
+            pa.table(
+                {"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}
+            ),
+            path,
+        )
     recording = Recording(symbols_in([path]), ("BTCUSDT",))
     found = join(list(recording), 1)
     if at == 29_999 and wrong_us == LATER_US:  # its id follows on: a pause is no mistake, however long
@@ -418,7 +491,13 @@ def test_a_day_between_two_parts_of_a_recording_is_a_pause(tmp_path: Path) -> No
 
 def _parquet(path: Path, **columns: object) -> None:
     f = trades(20)
-    pq.write_table(pa.table({"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker} | columns), path)
+    pq.write_table(
+        pa.table(
+            {"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}
+            | columns
+        ),
+        path,
+    )
 
 
 ODD: dict[str, Callable[[Path], object]] = {

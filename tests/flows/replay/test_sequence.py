@@ -18,7 +18,13 @@ def sequence(contiguous: bool = True) -> IdSequence:
 
 def gaps(rows: object) -> list[tuple[int, int, int, int]]:
     columns = rows.columns  # type: ignore[attr-defined]
-    return list(zip(columns["symbol"].codes.tolist(), *(columns[name].tolist() for name in ("ts", "first_id", "last_id")), strict=True))
+    return list(
+        zip(
+            columns["symbol"].codes.tolist(),
+            *(columns[name].tolist() for name in ("ts", "first_id", "last_id")),
+            strict=True,
+        )
+    )
 
 
 def test_a_jump_of_contiguous_ids_is_a_hole_at_once() -> None:
@@ -44,7 +50,10 @@ def test_a_hole_between_two_batches_is_found() -> None:
 def test_a_symbol_is_as_far_as_its_newest_trade_or_as_all_less_the_allowance() -> None:
     taker = sequence()
     assert taker.take(walk(1, 1))[0].watermark.tolist() == [NEVER, START_US]
-    assert taker.take(walk(20))[0].watermark.tolist() == [START_US + 19 * SECOND_US, START_US + 16 * SECOND_US]
+    assert taker.take(walk(20))[0].watermark.tolist() == [
+        START_US + 19 * SECOND_US,
+        START_US + 16 * SECOND_US,
+    ]
     taker.pass_time(START_US + 60 * SECOND_US)
     assert taker.watermark().tolist() == [START_US + 57 * SECOND_US] * 2
 
@@ -55,7 +64,10 @@ def test_trades_that_are_not_in_order_are_a_mistake_of_the_caller() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 4)), max_size=80), st.lists(st.integers(0, 80), max_size=6))
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(1, 4)), max_size=80),
+    st.lists(st.integers(0, 80), max_size=6),
+)
 def test_holes_do_not_depend_on_the_batches(drawn: list[tuple[int, int]], cuts: list[int]) -> None:
     ids = [sum(step for s, step in drawn[: k + 1] if s == symbol) for k, (symbol, _) in enumerate(drawn)]
     trades = of([s for s, _ in drawn], ids, [START_US + k * SECOND_US for k in range(len(drawn))])
@@ -75,8 +87,14 @@ def test_holes_do_not_depend_on_the_batches(drawn: list[tuple[int, int]], cuts: 
 @pytest.mark.parametrize(
     ("every", "told"),
     [
-        (20, "jumps in the ids of 4.9 % of the trades: if this market's ids only grow, set source.ids: sparse"),
-        (1, "jumps in the ids of 99.9 % of the trades: if this market's ids only grow, set source.ids: sparse"),
+        (
+            20,
+            "jumps in the ids of 4.9 % of the trades: if this market's ids only grow, set source.ids: sparse",
+        ),
+        (
+            1,
+            "jumps in the ids of 99.9 % of the trades: if this market's ids only grow, set source.ids: sparse",
+        ),
         (400, None),  # a few lost messages
     ],
 )

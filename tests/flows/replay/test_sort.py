@@ -37,7 +37,9 @@ def in_order(trades: Frames, directory: Path, numbered: bool = False, size: int 
 
 @settings(deadline=None)
 @given(st.data())
-def test_trades_in_any_order_come_out_by_id_and_time(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_trades_in_any_order_come_out_by_id_and_time(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     n, m = data.draw(st.integers(1, 400)), data.draw(st.integers(0, 200))
     trades = by_time(walk(n, step_us=700_000), walk(m, 1, step_us=1_300_000))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
@@ -61,9 +63,28 @@ def test_trades_without_ids_are_numbered_by_time_price_quantity_and_side(tmp_pat
     trades = walk(300, step_us=500_000)
     trades.ts[100:200] = trades.ts[100]  # of one time
     found = in_order(trades.rows(np.random.default_rng(2).permutation(300)), tmp_path, numbered=True)
-    rows = sorted(zip(trades.ts.tolist(), trades.price.tolist(), trades.qty.tolist(), trades.is_buyer_maker.tolist(), strict=True))
+    rows = sorted(
+        zip(
+            trades.ts.tolist(),
+            trades.price.tolist(),
+            trades.qty.tolist(),
+            trades.is_buyer_maker.tolist(),
+            strict=True,
+        )
+    )
     assert found.id.tolist() == list(range(1, 301))
-    assert list(zip(found.ts.tolist(), found.price.tolist(), found.qty.tolist(), found.is_buyer_maker.tolist(), strict=True)) == rows
+    assert (
+        list(
+            zip(
+                found.ts.tolist(),
+                found.price.tolist(),
+                found.qty.tolist(),
+                found.is_buyer_maker.tolist(),
+                strict=True,
+            )
+        )
+        == rows
+    )
 
 
 def test_trades_without_ids_that_are_equal_are_as_many_as_they_are(tmp_path: Path) -> None:
@@ -78,12 +99,18 @@ def test_it_says_what_it_left_out_and_from_when_to_when_the_others_are(tmp_path:
     sorter.add(pack(join([trades, trades.rows([3, 4])], 2)))
     seen: list[tuple[int, int]] = []
     sorter.order(lambda done, total: seen.append((done, total)))
-    assert +sorter.left_out == {"time": 1, "duplicate": 2} and sorter.rejected.tolist() == [1, 0] and len(sorter) == 299
+    assert (
+        +sorter.left_out == {"time": 1, "duplicate": 2}
+        and sorter.rejected.tolist() == [1, 0]
+        and len(sorter) == 299
+    )
     assert (sorter.first_us, sorter.last_us) == (START_US, START_US + 299 * SECOND_US)
     assert seen == sorted(seen) and all(done <= total == 302 for done, total in seen)
 
 
-def test_the_temporary_files_have_no_name_so_that_none_is_left_however_the_process_ends(tmp_path: Path) -> None:
+def test_the_temporary_files_have_no_name_so_that_none_is_left_however_the_process_ends(
+    tmp_path: Path,
+) -> None:
     sorter = Sorter(SYMBOLS, tmp_path)
     sorter.add(pack(walk(2_000)))
     assert list(tmp_path.iterdir()) == []
@@ -105,12 +132,16 @@ def full_disk() -> Iterator[None]:
 
 
 def test_a_disk_that_fills_up_is_one_line(tmp_path: Path, full_disk: None) -> None:
-    with pytest.raises(UserError, match=rf"sorting the trades in {re.escape(str(tmp_path))}: .*: set TMPDIR") as told:
+    with pytest.raises(
+        UserError, match=rf"sorting the trades in {re.escape(str(tmp_path))}: .*: set TMPDIR"
+    ) as told:
         in_order(walk(2_000), tmp_path)
     assert "\n" not in str(told.value)
 
 
-def test_a_disk_without_room_is_told_before_anything_is_sorted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_is_told_before_anything_is_sorted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("flows.replay.sort.shutil.disk_usage", lambda path: usage(10**12, 0, 10**9))
     refuse_without_room(tmp_path, 9_000_000)
@@ -118,7 +149,9 @@ def test_a_disk_without_room_is_told_before_anything_is_sorted(tmp_path: Path, m
         refuse_without_room(tmp_path, 10_000_000)
 
 
-def test_temporary_files_are_where_tmpdir_says_or_beside_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_files_are_where_tmpdir_says_or_beside_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("TMPDIR", "TEMP", "TMP"):
         monkeypatch.delenv(name, raising=False)
     assert room(tmp_path / "not" / "there" / "yet") == tmp_path

@@ -27,7 +27,10 @@ def told(feeds: list[Feed]) -> list[tuple[int, int, int, bool]]:
     return [
         row
         for feed in feeds
-        for row in zip(*(getattr(feed.trades, name).tolist() for name in ("symbol", "id", "ts", "after_hole")), strict=True)
+        for row in zip(
+            *(getattr(feed.trades, name).tolist() for name in ("symbol", "id", "ts", "after_hole")),
+            strict=True,
+        )
     ]
 
 
@@ -35,10 +38,16 @@ def told(feeds: list[Feed]) -> list[tuple[int, int, int, bool]]:
 def test_a_recording_gives_the_same_whatever_its_batches(settings: Settings, size: int) -> None:
     trades = by_time(walk(50), walk(30, 1, step_us=1_700_000))
     feeds, _ = replayed(settings, [trades.rows(slice(k, k + size)) for k in range(0, len(trades), size)])
-    expected = [(s, i, ts, i == 1) for s, i, ts in zip(trades.symbol.tolist(), trades.id.tolist(), trades.ts.tolist(), strict=True)]
+    expected = [
+        (s, i, ts, i == 1)
+        for s, i, ts in zip(trades.symbol.tolist(), trades.id.tolist(), trades.ts.tolist(), strict=True)
+    ]
     assert told(feeds) == expected
     newest = START_US + 49 * SECOND_US
-    assert feeds[-1].trades.watermark.tolist() == [newest, max(START_US + 29 * 1_700_000, newest - settings.source.quiet_us)]
+    assert feeds[-1].trades.watermark.tolist() == [
+        newest,
+        max(START_US + 29 * 1_700_000, newest - settings.source.quiet_us),
+    ]
 
 
 def test_a_recording_at_a_speed_gives_the_same(settings: Settings) -> None:
@@ -53,7 +62,10 @@ def test_however_long_a_pause_a_batch_closes_so_many_bars_only(settings: Setting
     assert [row[1] for row in told(feeds) if row[0] == 0] == [1, 2, 3, 4, 5]
     watermarks = np.array([feed.trades.watermark for feed in feeds])
     begun = watermarks[(watermarks > 0).all(axis=1)]
-    assert np.diff(begun, axis=0).max() <= (BARS_AT_ONCE / 2 + 4) * SECOND_US and (np.diff(begun, axis=0) >= 0).all()
+    assert (
+        np.diff(begun, axis=0).max() <= (BARS_AT_ONCE / 2 + 4) * SECOND_US
+        and (np.diff(begun, axis=0) >= 0).all()
+    )
 
 
 def test_no_trade_comes_behind_the_watermark_of_its_symbol(settings: Settings) -> None:
@@ -91,11 +103,15 @@ def test_health_counts_what_was_rejected(settings: Settings, monkeypatch: pytest
     assert sum(int(np.sum(feed.health.columns["rejected"])) for feed in feeds) == 4  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("last_us", "unfinished"), [(0, "4 (2 of 1s, 2 of 1m)"), (SECOND_US // 2, "4 (2 of 1s, 2 of 1m)")])
+@pytest.mark.parametrize(
+    ("last_us", "unfinished"), [(0, "4 (2 of 1s, 2 of 1m)"), (SECOND_US // 2, "4 (2 of 1s, 2 of 1m)")]
+)
 def test_bars_that_the_end_cuts_off_are_told(settings: Settings, last_us: int, unfinished: str) -> None:
     trades = by_time(walk(61, start_us=START_US + last_us), walk(61, 1, start_us=START_US + last_us))
     _, source = replayed(settings, [trades])
-    assert source.summary.cut_off() == f"left out, bars that are unfinished at the recordings' end: {unfinished}"
+    assert (
+        source.summary.cut_off() == f"left out, bars that are unfinished at the recordings' end: {unfinished}"
+    )
 
 
 def test_a_quiet_symbol_whose_bars_are_over_has_none_cut_off(settings: Settings) -> None:
@@ -105,7 +121,9 @@ def test_a_quiet_symbol_whose_bars_are_over_has_none_cut_off(settings: Settings)
     assert source.summary.unfinished == {"1s": 1, "1m": 1}
 
 
-def test_a_recording_that_waits_for_its_time_does_not_spin(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_that_waits_for_its_time_does_not_spin(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits: list[float] = []
     now = [0.0]
 

@@ -9,7 +9,9 @@ from flows.replay import unpack
 from tests.flows.replay.reading import read, refusal
 from tests.flows.replay.shapes import PACKINGS
 
-TEXT = "ts,symbol,id,price,qty,side\n" + "\n".join(f"{1_735_689_600_000 + k},BTCUSDT,{k},{k + 0.25},1,buy" for k in range(30_000))
+TEXT = "ts,symbol,id,price,qty,side\n" + "\n".join(
+    f"{1_735_689_600_000 + k},BTCUSDT,{k},{k + 0.25},1,buy" for k in range(30_000)
+)
 
 
 @pytest.mark.parametrize("packing", PACKINGS)

@@ -14,7 +14,9 @@ def _a_cache_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_compiling_is_told_once_and_only_when_it_happens(monkeypatch: pytest.MonkeyPatch, fresh: bool) -> None:
+def test_compiling_is_told_once_and_only_when_it_happens(
+    monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
     monkeypatch.setattr("flows.runtime.compiling._compiled", lambda: fresh)
     told: list[str] = []
     with telling_of_compiling(told.append):

@@ -24,12 +24,18 @@ print("went on")
 
 
 def run(error: str) -> "subprocess.CompletedProcess[str]":
-    return forked.run([sys.executable, "-c", PROGRAM.format(error=error)], capture_output=True, text=True, timeout=LAST_S)
+    return forked.run(
+        [sys.executable, "-c", PROGRAM.format(error=error)], capture_output=True, text=True, timeout=LAST_S
+    )
 
 
 def test_a_user_error_is_one_line_and_exit_code_1() -> None:
     done = run("UserError('questdb: table bars refuses the row')")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "pairflow: questdb: table bars refuses the row\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        "pairflow: questdb: table bars refuses the row\n",
+    )
 
 
 def test_a_bug_says_where_it_is() -> None:

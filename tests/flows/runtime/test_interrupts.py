@@ -34,7 +34,11 @@ LINE = "pairflow: interrupted; nothing is left half-written"
 @contextmanager
 def command(home: Path, *arguments: str) -> Iterator[Any]:
     process = forked.start(
-        [sys.executable, "-m", "flows.command", *arguments], cwd=home, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [sys.executable, "-m", "flows.command", *arguments],
+        cwd=home,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     )
     try:
         yield process
@@ -46,7 +50,9 @@ def command(home: Path, *arguments: str) -> Iterator[Any]:
 
 
 def ended(process: Any) -> tuple[int, str]:
-    """Its exit code and its last line: how soon it ends is the machine's affair, what it had ended before it did is in that line."""
+    """Its exit code and its last line: how soon it ends is the machine's affair, what it had ended before it
+    did is in that line.
+    """
     _, said = process.communicate(timeout=LAST_S)
     return process.returncode, said.strip().splitlines()[-1]
 
@@ -61,8 +67,12 @@ def test_a_signal_raises_and_the_handlers_go_back(number: int) -> None:
 
 def test_a_second_signal_ends_a_cleaning_up_that_does_not_end(tmp_path: Path) -> None:
     program = "import time\nfrom flows.runtime.interrupts import interruptible\nwith interruptible():\n    try:\n        print('up', flush=True)\n"
-    program += "        time.sleep(99)\n    finally:\n        print('up', flush=True)\n        time.sleep(99)\n"
-    process = forked.start([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    program += (
+        "        time.sleep(99)\n    finally:\n        print('up', flush=True)\n        time.sleep(99)\n"
+    )
+    process = forked.start(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout
     for _ in range(2):
         assert process.stdout.readline() == "up\n"
@@ -107,11 +117,15 @@ with stopping_on_signals(Stop()), step_at_work():
 
 
 @pytest.mark.parametrize(
-    ("step_s", "signals", "last"), [(99.0, 2, AT_ONCE), (0.2, 1, TOO_LONG.format(seconds=0.2))], ids=["the second", "the first"]
+    ("step_s", "signals", "last"),
+    [(99.0, 2, AT_ONCE), (0.2, 1, TOO_LONG.format(seconds=0.2))],
+    ids=["the second", "the first"],
 )
 def test_a_signal_ends_a_kernel_that_does_not_end(step_s: float, signals: int, last: str) -> None:
     program = KERNEL.format(step_s=step_s)
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout
     assert process.stderr
     assert process.stdout.readline() == "up\n"
@@ -138,10 +152,13 @@ def test_a_step_that_ends_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None
 
 @BOTH
 @pytest.mark.parametrize("verb", ["replay", "exchange"])
-def test_the_look_at_a_recording_is_interrupted(tmp_path: Path, free_ports: Ports, verb: str, number: int) -> None:
+def test_the_look_at_a_recording_is_interrupted(
+    tmp_path: Path, free_ports: Ports, verb: str, number: int
+) -> None:
     home = configure(tmp_path / "home", free_ports)
     record(tmp_path / "second.ndjson.gz", 1, ("BTCUSDT", "ETHUSDT"), 1_763_800_000_000_000, 60)
-    (home / "long.ndjson").write_bytes(gzip.decompress((tmp_path / "second.ndjson.gz").read_bytes()) * 200)  # seconds of work
+    # seconds of work
+    (home / "long.ndjson").write_bytes(gzip.decompress((tmp_path / "second.ndjson.gz").read_bytes()) * 200)
     before = sorted(home.iterdir())
     with command(home, verb, "long.ndjson") as process:
         until = time.monotonic() + LAST_S
@@ -184,7 +201,9 @@ def test_the_start_of_the_database_is_interrupted_and_the_server_stopped(
     assert not (home / "trades.csv").exists()
 
 
-def test_a_fetch_of_the_jar_is_interrupted_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fetch_of_the_jar_is_interrupted_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("M2_REPO", str(tmp_path / "none"))
     done = threading.Event()
@@ -204,7 +223,9 @@ def test_a_fetch_of_the_jar_is_interrupted_and_leaves_nothing(tmp_path: Path, mo
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as server:
         threading.Thread(target=server.serve_forever).start()
-        monkeypatch.setattr("jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{server.server_port}"})
+        monkeypatch.setattr(
+            "jgo.maven._core.DEFAULT_REMOTE_REPOS", {"here": f"http://127.0.0.1:{server.server_port}"}
+        )
         try:
             with pytest.raises(Interrupted), interruptible():
                 jar.jar()
@@ -216,7 +237,9 @@ def test_a_fetch_of_the_jar_is_interrupted_and_leaves_nothing(tmp_path: Path, mo
 
 @contextmanager
 def silent_database() -> Iterator[tuple[int, int, threading.Event]]:
-    """Two ports: one answers pings, the other takes connections and then says nothing to a client that speaks PostgreSQL."""
+    """Two ports: one answers pings, the other takes connections and then says nothing to a client that speaks
+    PostgreSQL.
+    """
     asked = threading.Event()
     clients = []
 
@@ -236,7 +259,10 @@ def silent_database() -> Iterator[tuple[int, int, threading.Event]]:
                 if client.recv(4096):
                     asked.set()
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ping) as server, socket.create_server(("127.0.0.1", 0)) as listener:
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ping) as server,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
         threads = [threading.Thread(target=work) for work in (server.serve_forever, accept)]
         for thread in threads:
             thread.start()
@@ -278,7 +304,9 @@ def test_a_check_that_is_interrupted_is_not_ready(tmp_path: Path, free_ports: Po
 
 @pytest.mark.usefixtures("logins")
 @pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
-def test_the_loading_of_history_is_interrupted(tmp_path: Path, free_ports: Ports, questdb: Endpoint, workers: str, number: int) -> None:
+def test_the_loading_of_history_is_interrupted(
+    tmp_path: Path, free_ports: Ports, questdb: Endpoint, workers: str, number: int
+) -> None:
     with background(symbols=("BTCUSDT", "ETHUSDT"), history_s=3_600.0, begin="now") as exchange:
         home = external(tmp_path, questdb, questdb.http_port, exchange.ws_url, exchange.rest_url)
         exchange.control("faults", rest_delay_s=0.3)
@@ -293,7 +321,9 @@ def test_the_loading_of_history_is_interrupted(tmp_path: Path, free_ports: Ports
 
 def external(home: Path, questdb: Endpoint, http_port: int, ws: str, rest: str) -> Path:
     """A home whose database is the session's, over another port."""
-    (home / "pipeline.yaml").write_text(configuration(Endpoint(questdb.host, http_port, questdb.pg_port), ws, rest))
+    (home / "pipeline.yaml").write_text(
+        configuration(Endpoint(questdb.host, http_port, questdb.pg_port), ws, rest)
+    )
     return home
 
 
@@ -329,7 +359,9 @@ def test_a_run_ends_while_the_database_is_away_and_says_how_many_rows_wait(
 
 
 @pytest.mark.usefixtures("logins")
-def test_a_second_signal_does_not_wait_for_the_database(tmp_path: Path, database: Endpoint, proxy: Callable[[int], Any]) -> None:
+def test_a_second_signal_does_not_wait_for_the_database(
+    tmp_path: Path, database: Endpoint, proxy: Callable[[int], Any]
+) -> None:
     between = proxy(database.http_port)
     with writing(tmp_path, database, between) as process:
         between.fault = "hang"

@@ -15,7 +15,10 @@ from flows.runtime.recovery import forget_uncommitted
 def store(tmp_path: Path) -> Path:
     init_db_dir(tmp_path, 1)
     with closing(sqlite3.connect(tmp_path / "part-0.sqlite3")) as db:
-        db.executemany("INSERT INTO snaps (step_id, state_key, snap_epoch) VALUES ('bars', 'k', ?)", [(4,), (5,), (6,), (7,)])
+        db.executemany(
+            "INSERT INTO snaps (step_id, state_key, snap_epoch) VALUES ('bars', 'k', ?)",
+            [(4,), (5,), (6,), (7,)],
+        )
         db.commit()
     return tmp_path
 
@@ -27,16 +30,27 @@ def epochs(store: Path) -> list[int]:
 
 def ran(store: Path, resumed: int, fronts: list[int], workers: int = 1, number: int = 0) -> None:
     with closing(sqlite3.connect(store / "part-0.sqlite3")) as db:
-        db.execute("INSERT INTO exs (ex_num, worker_count, resume_epoch) VALUES (?, ?, ?)", (number, workers, resumed))
+        db.execute(
+            "INSERT INTO exs (ex_num, worker_count, resume_epoch) VALUES (?, ?, ?)",
+            (number, workers, resumed),
+        )
         for worker, frontier in enumerate(fronts):
-            db.execute("INSERT INTO fronts (ex_num, worker_index, worker_frontier) VALUES (?, ?, ?)", (number, worker, frontier))
+            db.execute(
+                "INSERT INTO fronts (ex_num, worker_index, worker_frontier) VALUES (?, ?, ?)",
+                (number, worker, frontier),
+            )
         db.commit()
 
 
 @pytest.mark.parametrize(
     ("resumed", "fronts", "workers", "kept"),
     [(1, [6], 1, [4, 5]), (5, [], 1, [4]), (1, [7, 6], 2, [4, 5]), (5, [7], 2, [4, 5, 6, 7])],
-    ids=["at the frontier", "died before its first epoch", "the slowest worker", "one of two died before its first epoch"],
+    ids=[
+        "at the frontier",
+        "died before its first epoch",
+        "the slowest worker",
+        "one of two died before its first epoch",
+    ],
 )
 def test_states_of_the_resumed_epoch_and_later_are_forgotten(
     store: Path, resumed: int, fronts: list[int], workers: int, kept: list[int]

@@ -43,7 +43,9 @@ def test_a_store_is_made_once_and_opened_again_by_the_same_configuration(tmp_pat
     assert sorted(path.name for path in mine.recovery.dir.iterdir()) == made
 
 
-def test_a_store_of_another_configuration_is_refused_with_the_difference_and_the_way_out(tmp_path: Path) -> None:
+def test_a_store_of_another_configuration_is_refused_with_the_difference_and_the_way_out(
+    tmp_path: Path,
+) -> None:
     used_store(settings(tmp_path))
     other = settings(tmp_path, window=120)
     with pytest.raises(UserError, match=r"zscore\.window.*was 100, is 120.*--fresh"):
@@ -55,7 +57,9 @@ def test_a_store_of_another_configuration_is_refused_with_the_difference_and_the
 def test_costs_may_change_between_runs(tmp_path: Path) -> None:
     mine = settings(tmp_path)
     open_recovery(mine)
-    pair = msgspec.structs.replace(mine.pairs[0], costs=msgspec.structs.replace(mine.pairs[0].costs, fee_bps=5.0))
+    pair = msgspec.structs.replace(
+        mine.pairs[0], costs=msgspec.structs.replace(mine.pairs[0].costs, fee_bps=5.0)
+    )
     assert open_recovery(msgspec.structs.replace(mine, pairs=(pair,))) is not None
 
 
@@ -63,7 +67,10 @@ def test_a_store_of_an_earlier_state_is_refused_though_the_configuration_is_the_
     mine = settings(tmp_path)
     beside = used_store(mine).with_name(FINGERPRINT)
     beside.write_text(json.dumps(json.loads(beside.read_text()) | {"version": STATE_VERSION - 1}))
-    with pytest.raises(UserError, match=r"\(this version of Pairflow keeps other state\); .* start anew with `pairflow run --fresh`$"):
+    with pytest.raises(
+        UserError,
+        match=r"\(this version of Pairflow keeps other state\); .* start anew with `pairflow run --fresh`$",
+    ):
         open_recovery(mine)
 
 
@@ -93,7 +100,8 @@ def test_a_store_that_was_never_used_is_no_obstacle_to_another_configuration(tmp
     open_recovery(other)
     assert compare_recovery(other)
     assert other.recovery.dir is not None
-    (other.recovery.dir / "binance-0.first_ids.json").write_text("{}")  # trades were written before the first epoch
+    # trades were written before the first epoch
+    (other.recovery.dir / "binance-0.first_ids.json").write_text("{}")
     with pytest.raises(UserError, match=r"was 120, is 100"):
         compare_recovery(settings(tmp_path))
 
@@ -108,11 +116,22 @@ def test_of_many_differences_a_few_are_told(tmp_path: Path) -> None:
 
 
 DAMAGES = {
-    "random bytes": (lambda store: store.write_bytes(random.Random(1).randbytes(50_000)), "file is not a database"),
+    "random bytes": (
+        lambda store: store.write_bytes(random.Random(1).randbytes(50_000)),
+        "file is not a database",
+    ),
     "emptied": (lambda store: store.write_bytes(b""), "it is empty"),
     "cut off": (lambda store: store.write_bytes(store.read_bytes()[:4096]), "malformed"),
-    "torn": (lambda store: store.write_bytes(store.read_bytes()[:8192] + b"\xff" * 4096 + store.read_bytes()[12288:]), ""),
-    "of another program": (lambda store: (store.unlink(), sqlite3.connect(store).execute("CREATE TABLE a (b)")), "it has no table parts"),
+    "torn": (
+        lambda store: store.write_bytes(
+            store.read_bytes()[:8192] + b"\xff" * 4096 + store.read_bytes()[12288:]
+        ),
+        "",
+    ),
+    "of another program": (
+        lambda store: (store.unlink(), sqlite3.connect(store).execute("CREATE TABLE a (b)")),
+        "it has no table parts",
+    ),
     "a directory": (lambda store: (store.unlink(), store.mkdir()), "unable to open"),
 }
 
@@ -124,7 +143,8 @@ def test_a_damaged_store_is_one_line_before_anything_is_started(tmp_path: Path, 
     spoil, why = DAMAGES[damage]
     spoil(store)  # type: ignore[no-untyped-call]
     with pytest.raises(
-        UserError, match=r"^recovery: .*part-0\.sqlite3 is damaged \(.*\): start anew with `pairflow run --fresh`$"
+        UserError,
+        match=r"^recovery: .*part-0\.sqlite3 is damaged \(.*\): start anew with `pairflow run --fresh`$",
     ) as refused:
         compare_recovery(mine)
     assert why in str(refused.value)
@@ -143,7 +163,9 @@ def test_a_damaged_store_is_one_line_before_anything_is_started(tmp_path: Path, 
 def test_a_foreign_fingerprint_is_a_damage(tmp_path: Path, text: str) -> None:
     mine = settings(tmp_path)
     used_store(mine).with_name(FINGERPRINT).write_text(text, "latin-1")
-    with pytest.raises(UserError, match=r"^recovery: .*fingerprint\.json is damaged \(it holds no fingerprint\)"):
+    with pytest.raises(
+        UserError, match=r"^recovery: .*fingerprint\.json is damaged \(it holds no fingerprint\)"
+    ):
         compare_recovery(mine)
 
 
@@ -186,7 +208,9 @@ except UserError as error:
         ("bytes", "is damaged (file is not a database): start anew"),
     ],
 )
-def test_a_store_that_fails_the_runtime_is_one_line_without_its_stack_trace(tmp_path: Path, spoil: str, told: str, workers: int) -> None:
+def test_a_store_that_fails_the_runtime_is_one_line_without_its_stack_trace(
+    tmp_path: Path, spoil: str, told: str, workers: int
+) -> None:
     command = [sys.executable, "-c", RUNNING, str(tmp_path), str(workers), spoil]
     done = forked.run(command, capture_output=True, text=True, timeout=LAST_S)
     assert done.returncode == 1
@@ -215,7 +239,12 @@ def test_a_recovery_directory_is_one_runs_until_that_one_is_gone_however_it_ends
     )
     with holder:
         assert holder.stdout and holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=r"^recovery: .*: another run is under way on it; stop that one") as refused, own_recovery(mine):
+        with (
+            pytest.raises(
+                UserError, match=r"^recovery: .*: another run is under way on it; stop that one"
+            ) as refused,
+            own_recovery(mine),
+        ):
             pass
         assert "\n" not in str(refused.value)
         holder.kill()
@@ -224,11 +253,18 @@ def test_a_recovery_directory_is_one_runs_until_that_one_is_gone_however_it_ends
 
 
 def test_a_simulated_market_has_no_recovery_and_a_database_of_its_own(tmp_path: Path) -> None:
-    simulated = decode("source: {exchange: simulated}\n" + PAIRS.format(window=100), "pipeline.yaml", tmp_path)
+    simulated = decode(
+        "source: {exchange: simulated}\n" + PAIRS.format(window=100), "pipeline.yaml", tmp_path
+    )
     own = of_its_own(simulated)
     assert own.recovery.dir is None
     assert own.questdb.dir == simulated.questdb.dir.with_name("questdb-simulated")
     assert of_its_own(settings(tmp_path)) == settings(tmp_path)
-    external = msgspec.structs.replace(simulated, questdb=msgspec.structs.replace(simulated.questdb, embedded=False))
-    with pytest.raises(UserError, match=r"^source\.exchange: simulated trades would come among the real ones at 127\.0\.0\.1: "):
+    external = msgspec.structs.replace(
+        simulated, questdb=msgspec.structs.replace(simulated.questdb, embedded=False)
+    )
+    with pytest.raises(
+        UserError,
+        match=r"^source\.exchange: simulated trades would come among the real ones at 127\.0\.0\.1: ",
+    ):
         of_its_own(external)

@@ -43,7 +43,9 @@ def hear_all(exchange: Background, client: ClientConnection) -> list[bytes]:
         try:
             heard.append(client.recv(timeout=0.05, decode=False))
         except TimeoutError:
-            if exchange.call(exchange.exchange.clock)["ended"] and len(heard) >= exchange.stats()["counts"].get("messages", 0):
+            if exchange.call(exchange.exchange.clock)["ended"] and len(heard) >= exchange.stats()[
+                "counts"
+            ].get("messages", 0):
                 return heard
 
 

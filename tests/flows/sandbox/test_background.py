@@ -21,7 +21,10 @@ def test_a_taken_port_is_one_clear_line() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"port {port} on 127.0.0.1: .*choose another"), background(port=port):
+        with (
+            pytest.raises(UserError, match=f"port {port} on 127.0.0.1: .*choose another"),
+            background(port=port),
+        ):
             pass
 
 
@@ -31,7 +34,12 @@ def test_serve_says_where_it_is_and_ends_well(recording: Path, number: signal.Si
         "import sys; from pathlib import Path; from flows.sandbox.background import serve; from flows.sandbox.options import Options\n"
         "serve(Options(paths=[Path(sys.argv[1])]), lambda text: print(text, flush=True))"
     )
-    running = forked.start([sys.executable, "-c", code, str(recording)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
+    running = forked.start(
+        [sys.executable, "-c", code, str(recording)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
     assert running.stdout is not None
     with running, running.stdout as out:
         try:
@@ -40,7 +48,10 @@ def test_serve_says_where_it_is_and_ends_well(recording: Path, number: signal.Si
                 line = out.readline()
                 assert line, heard
                 heard += line
-            assert "ws_url: ws://127.0.0.1:" in heard and "plays BTCUSDT, ETHUSDT from 2025-11-22T08:26:40" in heard
+            assert (
+                "ws_url: ws://127.0.0.1:" in heard
+                and "plays BTCUSDT, ETHUSDT from 2025-11-22T08:26:40" in heard
+            )
             running.send_signal(number)
             assert running.wait(LAST_S) == 0
             assert "stopped" in out.read()

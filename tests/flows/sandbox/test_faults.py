@@ -50,7 +50,9 @@ def test_a_zeroed_trade_is_rejected_and_rest_has_it_right(at_once: Background, t
     assert decode_rest(body, 0, TRADE).price.tolist() == mine.price[:1000].tolist()
 
 
-def test_lost_ids_are_on_rest_but_not_on_the_stream_and_denied_ones_the_reverse(at_once: Background, trades: Frames) -> None:
+def test_lost_ids_are_on_rest_but_not_on_the_stream_and_denied_ones_the_reverse(
+    at_once: Background, trades: Frames
+) -> None:
     mine = trades.rows(trades.symbol == 1)
     first, last = int(mine.id[100]), int(mine.id[299])
     at_once.control("lose", symbol="ETHUSDT", first=first, last=last)
@@ -72,13 +74,17 @@ def test_rest_may_lag(recording: Path) -> None:
         assert ask(exchange, path)[0]["time"] == newest
 
 
-@pytest.mark.parametrize(("status", "retry_after"), [(429, "7"), (418, "7"), (500, None), (503, None), (451, None)])
+@pytest.mark.parametrize(
+    ("status", "retry_after"), [(429, "7"), (418, "7"), (500, None), (503, None), (451, None)]
+)
 def test_rest_may_refuse_so_many_requests(played: Background, status: int, retry_after: str | None) -> None:
     get(played, f"/control/faults?rest_status={status}&rest_failures=2")
     answers = [get(played, "/api/v3/ping") for _ in range(3)]
     assert [answer[0] for answer in answers] == [status, status, 200]
     assert answers[0][2].get("Retry-After") == retry_after
-    assert [request[1:] for request in played.stats()["requests"]] == [("/api/v3/ping", status)] * 2 + [("/api/v3/ping", 200)]
+    assert [request[1:] for request in played.stats()["requests"]] == [("/api/v3/ping", status)] * 2 + [
+        ("/api/v3/ping", 200)
+    ]
 
 
 def test_connections_are_cut_and_refused_for_a_while(at_once: Background, lines: list[bytes]) -> None:
@@ -130,7 +136,9 @@ def test_a_shutdown_is_announced_and_then_done(at_once: Background, lines: list[
 def test_one_kline_may_be_wrong(played: Background) -> None:
     path = "/api/v3/klines?symbol=BTCUSDT&interval=1s&limit=5"
     right = ask(played, path)
-    played.control("misreport", symbol="BTCUSDT", interval="1s", open_us=right[2][0] * 1000, field="close", value=1.5)
+    played.control(
+        "misreport", symbol="BTCUSDT", interval="1s", open_us=right[2][0] * 1000, field="close", value=1.5
+    )
     wrong = ask(played, path)
     assert wrong[2][4] == "1.50000000"
     wrong[2][4] = right[2][4]
@@ -163,7 +171,14 @@ def test_a_paused_market_goes_on_where_it_was(at_once: Background, lines: list[b
 
 
 @pytest.mark.parametrize(
-    "path", ["/control/nonsense", "/control/faults?drop=often", "/control/faults?colour=red", "/control/lose?symbol=X", "/control/delist"]
+    "path",
+    [
+        "/control/nonsense",
+        "/control/faults?drop=often",
+        "/control/faults?colour=red",
+        "/control/lose?symbol=X",
+        "/control/delist",
+    ],
 )
 def test_a_control_that_is_not_understood_says_so(played: Background, path: str) -> None:
     status, body, _ = get(played, path)

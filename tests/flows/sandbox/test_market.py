@@ -80,10 +80,15 @@ def test_trades_come_in_bursts_with_ties_in_the_millisecond_and_lasting_sides(ho
         assert np.corrcoef(mine.is_buyer_maker[1:], mine.is_buyer_maker[:-1])[0, 1] > 0.3
 
 
-def test_two_symbols_move_together_and_their_spread_reverts_and_now_and_then_leaves_its_band(hour: Frames) -> None:
+def test_two_symbols_move_together_and_their_spread_reverts_and_now_and_then_leaves_its_band(
+    hour: Frames,
+) -> None:
     y, x = closes(hour, 1, HOUR), closes(hour, 0, HOUR)
     assert np.corrcoef(np.diff(y[::60]), np.diff(x[::60]))[0, 1] > 0.6
-    passed = [coint(y[end - 1800 : end], x[end - 1800 : end], maxlag=4, autolag=None)[1] < 0.05 for end in range(1800, HOUR + 1, 300)]
+    passed = [
+        coint(y[end - 1800 : end], x[end - 1800 : end], maxlag=4, autolag=None)[1] < 0.05
+        for end in range(1800, HOUR + 1, 300)
+    ]
     assert np.mean(passed) >= 0.5
     beyond = []
     for end in range(300, HOUR, 5):
@@ -97,7 +102,12 @@ def test_an_unknown_symbol_has_a_plausible_price() -> None:
     trades = Market(1, ("FOOUSDT", "BARUSDT"), START_US).generate(START_US + 60 * SECOND_US)
     for code in (0, 1):
         price = trades.price[trades.symbol == code]
-        assert len(price) > 100 and (price > 0.1).all() and (price < 1000).all() and price.std() < 0.05 * price.mean()
+        assert (
+            len(price) > 100
+            and (price > 0.1).all()
+            and (price < 1000).all()
+            and price.std() < 0.05 * price.mean()
+        )
 
 
 @pytest.mark.parametrize("rate", [5.0, 200.0])
@@ -108,7 +118,9 @@ def test_the_rate_is_about_what_was_asked_for(rate: float) -> None:
         Market(2, rate=0)
 
 
-def test_a_recording_holds_the_market_s_trades_in_milliseconds_and_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+def test_a_recording_holds_the_market_s_trades_in_milliseconds_and_is_the_same_bytes_each_time(
+    tmp_path: Path,
+) -> None:
     a, b = tmp_path / "a.ndjson.gz", tmp_path / "b.ndjson.gz"
     n = record(a, 5, DEFAULT_SYMBOLS, START_US, 20)
     record(b, 5, DEFAULT_SYMBOLS, START_US, 20)

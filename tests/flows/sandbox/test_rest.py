@@ -20,15 +20,22 @@ def test_ping_time_and_exchange_info(played: Background, trades: Frames) -> None
         ("BTCUSDT", "BTC", "USDT", "TRADING"),
         ("ETHUSDT", "ETH", "USDT", "TRADING"),
     ]
-    assert [s["symbol"] for s in ask(played, "/api/v3/exchangeInfo?symbols=%5B%22ETHUSDT%22%5D")["symbols"]] == ["ETHUSDT"]
+    assert [
+        s["symbol"] for s in ask(played, "/api/v3/exchangeInfo?symbols=%5B%22ETHUSDT%22%5D")["symbols"]
+    ] == ["ETHUSDT"]
 
 
 def test_historical_trades_are_paged_by_inclusive_ids(played: Background, trades: Frames) -> None:
     mine = trades.rows(trades.symbol == 0)
-    bodies = [get(played, f"/api/v3/historicalTrades?symbol=BTCUSDT&limit=1000&fromId={page}")[1] for page in pages(mine.id)]
+    bodies = [
+        get(played, f"/api/v3/historicalTrades?symbol=BTCUSDT&limit=1000&fromId={page}")[1]
+        for page in pages(mine.id)
+    ]
     found = join([decode_rest(body, 0, TRADE) for body in bodies], 1)
     assert same(found, mine, ("id", "ts", "price", "qty", "is_buyer_maker"))
-    assert [t["id"] for t in ask(played, "/api/v3/historicalTrades?symbol=BTCUSDT&limit=3")] == mine.id[-3:].tolist()
+    assert [t["id"] for t in ask(played, "/api/v3/historicalTrades?symbol=BTCUSDT&limit=3")] == mine.id[
+        -3:
+    ].tolist()
     assert len(ask(played, "/api/v3/trades?symbol=BTCUSDT&limit=5000")) == min(1000, len(mine))
     assert len(ask(played, "/api/v3/trades?symbol=BTCUSDT")) == 500
     assert ask(played, f"/api/v3/historicalTrades?symbol=BTCUSDT&fromId={mine.id[-1] + 1}") == []
@@ -49,7 +56,12 @@ def test_klines_are_those_of_the_trades(played: Background, trades: Frames) -> N
         inside = mine.rows((mine.ts // 1000 >= k[0]) & (mine.ts // 1000 <= k[6]))
         assert k[6] == k[0] + 999 and k[8] == len(inside)
         if len(inside):
-            assert [float(x) for x in k[1:5]] == [inside.price[0], inside.price.max(), inside.price.min(), inside.price[-1]]
+            assert [float(x) for x in k[1:5]] == [
+                inside.price[0],
+                inside.price.max(),
+                inside.price.min(),
+                inside.price[-1],
+            ]
             assert float(k[5]) == pytest.approx(inside.qty.sum(), abs=1e-8)
             assert float(k[9]) == pytest.approx(inside.qty[~inside.is_buyer_maker].sum(), abs=1e-8)
 

@@ -14,11 +14,26 @@ from websockets.sync.client import ClientConnection, connect
 from flows.feed.frames import AGG_TRADE, COLUMNS, TRADE, Frames, join
 from flows.sandbox.background import Background, background
 from flows.venues.binance.messages import decode, decode_rest
-from tests.flows.sandbox.asking import BOTH, CODES, SECONDS, START_US, ask, get, hear, hear_all, listen, pages, same, until
+from tests.flows.sandbox.asking import (
+    BOTH,
+    CODES,
+    SECONDS,
+    START_US,
+    ask,
+    get,
+    hear,
+    hear_all,
+    listen,
+    pages,
+    same,
+    until,
+)
 from tests.line import LAST_S
 
 
-def test_a_client_hears_the_recording_whole_and_byte_for_byte(at_once: Background, lines: list[bytes]) -> None:
+def test_a_client_hears_the_recording_whole_and_byte_for_byte(
+    at_once: Background, lines: list[bytes]
+) -> None:
     with listen(at_once) as client:
         assert hear(client, len(lines)) == lines
 
@@ -49,7 +64,9 @@ def test_raw_streams_and_microseconds(at_once: Background, trades: Frames) -> No
     assert json.loads(heard[0])["T"] == trades.ts[trades.symbol == 1][0]
 
 
-def test_aggregates_on_the_stream_are_those_of_rest_and_hold_every_trade(at_once: Background, trades: Frames) -> None:
+def test_aggregates_on_the_stream_are_those_of_rest_and_hold_every_trade(
+    at_once: Background, trades: Frames
+) -> None:
     mine = trades.rows(trades.symbol == 0)
     with listen(at_once, "/stream?streams=btcusdt@aggTrade") as client:
         heard = hear_all(at_once, client)
@@ -57,9 +74,16 @@ def test_aggregates_on_the_stream_are_those_of_rest_and_hold_every_trade(at_once
     assert [e["f"] for e in events[1:]] == [e["l"] + 1 for e in events[:-1]]
     assert (events[0]["f"], events[-1]["l"]) == (mine.id[0], mine.id[-1])
     found = decode(heard, CODES, AGG_TRADE)
-    assert (np.diff(found.id) == 1).all() and found.count.sum() == len(mine) and np.isclose(found.qty.sum(), mine.qty.sum())
+    assert (
+        (np.diff(found.id) == 1).all()
+        and found.count.sum() == len(mine)
+        and np.isclose(found.qty.sum(), mine.qty.sum())
+    )
     rest = [
-        decode_rest(get(at_once, f"/api/v3/aggTrades?symbol=BTCUSDT&limit=1000&fromId={page}")[1], 0, AGG_TRADE) for page in pages(found.id)
+        decode_rest(
+            get(at_once, f"/api/v3/aggTrades?symbol=BTCUSDT&limit=1000&fromId={page}")[1], 0, AGG_TRADE
+        )
+        for page in pages(found.id)
     ]
     assert same(found, join(rest, 1), tuple(name for name in COLUMNS if name != "event_ts"))
 
@@ -73,7 +97,10 @@ def test_subscriptions_come_and_go_by_message(at_once: Background) -> None:
 
     with listen(at_once, "/stream") as client:
         assert request(client, "SUBSCRIBE", ["btcusdt@trade", "nonsense@trade"]) == {"result": None, "id": 9}
-        assert request(client, "LIST_SUBSCRIPTIONS") == {"result": ["btcusdt@trade", "nonsense@trade"], "id": 9}
+        assert request(client, "LIST_SUBSCRIPTIONS") == {
+            "result": ["btcusdt@trade", "nonsense@trade"],
+            "id": 9,
+        }
         assert request(client, "UNSUBSCRIBE", ["btcusdt@trade"]) == {"result": None, "id": 9}
         assert request(client, "LIST_SUBSCRIPTIONS") == {"result": ["nonsense@trade"], "id": 9}
     with listen(at_once, "/stream") as client:
@@ -126,13 +153,17 @@ def test_a_connection_s_life_ends_after_a_notice(recording: Path) -> None:
 def test_a_client_that_stops_reading_for_a_while_misses_nothing(recording: Path, lines: list[bytes]) -> None:
     with (
         background(paths=[recording], speed=0) as exchange,
-        connect(exchange.ws_url + BOTH, max_queue=1, ping_interval=None, close_timeout=1, proxy=None) as client,
+        connect(
+            exchange.ws_url + BOTH, max_queue=1, ping_interval=None, close_timeout=1, proxy=None
+        ) as client,
     ):
         until(lambda: exchange.stats()["counts"].get("messages"))
         assert hear(client, len(lines)) == lines
 
 
-def test_restarted_it_begins_again_and_since_resumes_elsewhere(recording: Path, lines: list[bytes], trades: Frames) -> None:
+def test_restarted_it_begins_again_and_since_resumes_elsewhere(
+    recording: Path, lines: list[bytes], trades: Frames
+) -> None:
     for _ in range(2):
         with background(paths=[recording], speed=0) as exchange, listen(exchange) as client:
             assert hear(client, 100) == lines[:100]

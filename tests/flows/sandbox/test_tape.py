@@ -64,7 +64,14 @@ def test_a_hole_in_the_ids_ends_an_aggregate() -> None:
 
 def test_what_has_happened_follows_the_time() -> None:
     t = tape(trades(ROWS))
-    assert [t.happened("trade", START_US + us) for us in (-1, 0, 999, 1000, 2_499_999, 2_500_000)] == [0, 4, 4, 5, 5, 6]
+    assert [t.happened("trade", START_US + us) for us in (-1, 0, 999, 1000, 2_499_999, 2_500_000)] == [
+        0,
+        4,
+        4,
+        5,
+        5,
+        6,
+    ]
     assert t.happened("aggTrade", START_US) == 3
 
 
@@ -76,8 +83,32 @@ def test_a_trade_whose_time_goes_back_happens_with_the_one_before() -> None:
 def test_candles_have_the_exchange_s_fields() -> None:
     t = tape(trades(ROWS))
     first, empty, last = t.klines("1s", None, None, 500, START_US + 2_600_000)
-    assert first == [START_US, 10.0, 10.5, 10.0, 10.5, 9.0, START_US + SECOND_US - 1, 30.0 + 10.5 + 10.5 + 42.0, 5, 5.0, 52.5]
-    assert empty == [START_US + SECOND_US, 10.5, 10.5, 10.5, 10.5, 0.0, START_US + 2 * SECOND_US - 1, 0.0, 0, 0.0, 0.0]
+    assert first == [
+        START_US,
+        10.0,
+        10.5,
+        10.0,
+        10.5,
+        9.0,
+        START_US + SECOND_US - 1,
+        30.0 + 10.5 + 10.5 + 42.0,
+        5,
+        5.0,
+        52.5,
+    ]
+    assert empty == [
+        START_US + SECOND_US,
+        10.5,
+        10.5,
+        10.5,
+        10.5,
+        0.0,
+        START_US + 2 * SECOND_US - 1,
+        0.0,
+        0,
+        0.0,
+        0.0,
+    ]
     assert last[1:6] == [9.0, 9.0, 9.0, 9.0, 1.0] and last[9] == 0.0
 
 
@@ -115,16 +146,24 @@ def test_aggregates_without_trades_number_their_own() -> None:
     t = Tape()
     t.append_aggregates(f)
     assert t.trades.size == 0
-    assert (t.aggs["first"].tolist(), t.aggs["last"].tolist(), t.aggs["id"].tolist()) == ([1, 4], [3, 5], [50, 51])
+    assert (t.aggs["first"].tolist(), t.aggs["last"].tolist(), t.aggs["id"].tolist()) == (
+        [1, 4],
+        [3, 5],
+        [50, 51],
+    )
 
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 5), st.sampled_from([1.0, 2.0]), st.sampled_from([0.5, 3.0]), st.booleans()), min_size=1, max_size=60
+        st.tuples(st.integers(0, 5), st.sampled_from([1.0, 2.0]), st.sampled_from([0.5, 3.0]), st.booleans()),
+        min_size=1,
+        max_size=60,
     ),
     st.sampled_from(["1s", "3m"]),
 )
-def test_aggregates_and_candles_keep_every_trade(steps: list[tuple[int, float, float, bool]], interval: str) -> None:
+def test_aggregates_and_candles_keep_every_trade(
+    steps: list[tuple[int, float, float, bool]], interval: str
+) -> None:
     ms = np.cumsum([step[0] * 137 for step in steps]).tolist()
     f = trades([(at, *rest) for at, (_, *rest) in zip(ms, steps, strict=True)])  # type: ignore[misc]
     t = tape(f)
@@ -137,5 +176,11 @@ def test_aggregates_and_candles_keep_every_trade(steps: list[tuple[int, float, f
     for k in klines:
         mine = f.rows((f.ts >= k[0]) & (f.ts <= k[6]))
         if len(mine):
-            assert k[1:6] == [mine.price[0], mine.price.max(), mine.price.min(), mine.price[-1], mine.qty.sum()]
+            assert k[1:6] == [
+                mine.price[0],
+                mine.price.max(),
+                mine.price.min(),
+                mine.price[-1],
+                mine.qty.sum(),
+            ]
             assert k[9] == mine.qty[~mine.is_buyer_maker].sum()

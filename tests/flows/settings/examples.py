@@ -49,7 +49,15 @@ def of(text: str) -> Settings:
 
 
 def alert(
-    rule: str, metric: str, subject: str, timeframe: str, side: str, threshold: float, exit: float, priority: str, stationary: bool = False
+    rule: str,
+    metric: str,
+    subject: str,
+    timeframe: str,
+    side: str,
+    threshold: float,
+    exit: float,
+    priority: str,
+    stationary: bool = False,
 ) -> Alert:
     return Alert(
         rule=rule,

@@ -7,7 +7,14 @@ from tests.flows.settings.examples import SHORTEST, of
 
 
 @pytest.mark.parametrize(
-    ("own", "watched"), [("[1s, 1m, 5m]", "1m"), ("[1s, 90s, 5m]", "90s"), ("[1s, 5m]", "5m"), ("[1s, 5s, 30s]", "30s"), ("[5s]", "5s")]
+    ("own", "watched"),
+    [
+        ("[1s, 1m, 5m]", "1m"),
+        ("[1s, 90s, 5m]", "90s"),
+        ("[1s, 5m]", "5m"),
+        ("[1s, 5s, 30s]", "30s"),
+        ("[5s]", "5s"),
+    ],
 )
 def test_a_rule_without_timeframes_watches_the_timeframe_nearest_to_a_minute(own: str, watched: str) -> None:
     alerts = of(
@@ -28,7 +35,11 @@ def test_a_rule_on_some_pairs_and_timeframes_is_expanded_in_their_order() -> Non
         "pairs: [[B1, A1], {legs: [A1, B1], timeframes: [1m]}, [C1, A1]]\n"
         "alerts: [{name: r, metric: correlation, outside: 0.9, timeframes: [1m, 1s], pairs: [A1-B1, B1-A1], only_stationary: true}]"
     ).alerts
-    assert [(each.subject, each.timeframe) for each in alerts] == [("B1-A1", "1s"), ("B1-A1", "1m"), ("A1-B1", "1m")]
+    assert [(each.subject, each.timeframe) for each in alerts] == [
+        ("B1-A1", "1s"),
+        ("B1-A1", "1m"),
+        ("A1-B1", "1m"),
+    ]
     assert all(each.only_stationary for each in alerts)
 
 

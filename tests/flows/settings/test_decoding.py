@@ -1,4 +1,6 @@
-"""pipeline.yaml is decoded strictly: what is right becomes settings. (What is wrong: test_decoding_refusals.py.)"""
+"""pipeline.yaml is decoded strictly: what is right becomes settings. (What is wrong:
+test_decoding_refusals.py.)
+"""
 
 from pathlib import Path
 
@@ -32,8 +34,12 @@ def test_the_documented_example_is_understood() -> None:
         alerts=(
             alert("z high", "zscore", "BTCUSDT-ETHUSDT", "1m", "above", 2, 1, "medium"),
             alert("z high", "zscore", "BNBUSDT-SOLUSDT", "1m", "above", 2, 1, "medium"),
-            alert("z extreme low", "zscore", "BTCUSDT-ETHUSDT", "1m", "below", -3, -2, "high", stationary=True),
-            alert("z extreme low", "zscore", "BNBUSDT-SOLUSDT", "1m", "below", -3, -2, "high", stationary=True),
+            alert(
+                "z extreme low", "zscore", "BTCUSDT-ETHUSDT", "1m", "below", -3, -2, "high", stationary=True
+            ),
+            alert(
+                "z extreme low", "zscore", "BNBUSDT-SOLUSDT", "1m", "below", -3, -2, "high", stationary=True
+            ),
             alert("breakdown", "correlation", "BTCUSDT-ETHUSDT", "1m", "below", 0.5, 0.5, "medium"),
             alert("breakdown", "correlation", "BNBUSDT-SOLUSDT", "1m", "below", 0.5, 0.5, "medium"),
             alert("btc", "price", "BTCUSDT", "1s", "above", 100_000, 100_000, "low"),
@@ -60,16 +66,41 @@ def test_the_file_users_edit_shows_every_key() -> None:
     shown = parse((ROOT / "pipeline.yaml").read_text(encoding="utf-8"), "pipeline.yaml").content
     assert isinstance(shown, dict)
     assert shown["defaults"] == BUILT_IN
-    assert set(shown) == {"source", "bars", "defaults", "pairs", "alerts", "questdb", "recovery", "retention", "alerts_tolerate"}
-    assert set(shown["source"]) == {"exchange", "quiet", "stale", "stream", "ids", "ws_url", "rest_url", "symbols"}
+    assert set(shown) == {
+        "source",
+        "bars",
+        "defaults",
+        "pairs",
+        "alerts",
+        "questdb",
+        "recovery",
+        "retention",
+        "alerts_tolerate",
+    }
+    assert set(shown["source"]) == {
+        "exchange",
+        "quiet",
+        "stale",
+        "stream",
+        "ids",
+        "ws_url",
+        "rest_url",
+        "symbols",
+    }
 
 
 def test_the_demo_watches_two_simulated_pairs_at_1s_and_1m() -> None:
     demo = load(ROOT / "flows" / "sandbox" / "demo.yaml", {})
     assert demo.source.exchange == "simulated"
     assert demo.symbols == ("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT")
-    assert [[window.timeframe for window in pair.windows] for pair in demo.pairs] == [["1s", "1m"], ["1s", "1m"]]
-    assert max(window.hedge for pair in demo.pairs for window in pair.windows if window.timeframe == "1m") <= 90  # minutes of history
+    assert [[window.timeframe for window in pair.windows] for pair in demo.pairs] == [
+        ["1s", "1m"],
+        ["1s", "1m"],
+    ]
+    # minutes of history
+    assert (
+        max(window.hedge for pair in demo.pairs for window in pair.windows if window.timeframe == "1m") <= 90
+    )
 
 
 def test_symbols_may_have_letters_of_any_script_and_an_underscore() -> None:
@@ -103,22 +134,37 @@ def test_the_environment_names_another_host_for_the_database() -> None:
     questdb = decode(text, "pipeline.yaml", environ={"PAIRFLOW_QUESTDB_HOST": "questdb"}).questdb
     assert (questdb.embedded, questdb.host, questdb.http_port) == (False, "questdb", 9001)
     assert decode(text, "pipeline.yaml", environ={"PAIRFLOW_QUESTDB_HOST": ""}).questdb.embedded
-    with pytest.raises(UserError, match=r"^environment: PAIRFLOW_QUESTDB_HOST: expected a host name or address, got 'a b'$"):
+    with pytest.raises(
+        UserError, match=r"^environment: PAIRFLOW_QUESTDB_HOST: expected a host name or address, got 'a b'$"
+    ):
         decode(text, "pipeline.yaml", environ={"PAIRFLOW_QUESTDB_HOST": "a b"})
 
 
 def test_numbers_and_words_are_what_they_look_like() -> None:
     content = parse(
-        "{a: NO, b: 12:30:00, c: 2024-08-09, d: 017, e: 1_000, f: 0x1F, g: '12', h: on, i: 1e3, j: -2, k: .5, l: ~, m: True, n: 5.}", "x"
+        "{a: NO, b: 12:30:00, c: 2024-08-09, d: 017, e: 1_000, f: 0x1F, g: '12', h: on, i: 1e3, j: -2, k: .5, l: ~, m: True, n: 5.}",
+        "x",
     ).content
     assert content == {
-        **{"a": "NO", "b": "12:30:00", "c": "2024-08-09", "d": "017", "e": "1_000", "f": "0x1F", "g": "12", "h": "on"},
+        **{
+            "a": "NO",
+            "b": "12:30:00",
+            "c": "2024-08-09",
+            "d": "017",
+            "e": "1_000",
+            "f": "0x1F",
+            "g": "12",
+            "h": "on",
+        },
         **{"i": 1000.0, "j": -2, "k": 0.5, "l": None, "m": True, "n": 5.0},
     }
 
 
 def test_an_exponent_is_a_number_where_a_number_is_expected() -> None:
-    assert of(SHORTEST + "alerts: [{name: btc, metric: price, symbol: BTCUSDT, above: 1e5}]").alerts[0].threshold == 100_000
+    assert (
+        of(SHORTEST + "alerts: [{name: btc, metric: price, symbol: BTCUSDT, above: 1e5}]").alerts[0].threshold
+        == 100_000
+    )
 
 
 def test_anchors_and_aliases_share_what_they_name() -> None:
@@ -127,13 +173,17 @@ def test_anchors_and_aliases_share_what_they_name() -> None:
 
 
 def test_aliases_of_aliases_take_no_time() -> None:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x]"] + [
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)
+    ]
     with pytest.raises(UserError, match="unknown key 'a0'"):
         of("\n".join(lines))
     nested = "&a0 [x, x]"
     for i in range(1, 60):
         nested = f"&a{i} [{nested}, *a{i - 1}, *a{i - 1}]"
-    with pytest.raises(UserError, match=r"pairs\[0\]: expected a pair such as .*, got \[\[…\], \[…\], \[…\]\]$"):
+    with pytest.raises(
+        UserError, match=r"pairs\[0\]: expected a pair such as .*, got \[\[…\], \[…\], \[…\]\]$"
+    ):
         of(f"pairs: [{nested}]")
 
 
@@ -189,12 +239,20 @@ alerts_tolerate: 0.01
 
 def test_the_file_of_the_design_is_taken() -> None:
     settings = of(DESIGNED)
-    assert {pair.name: pair.methods for pair in settings.pairs} == {"BTCUSDT-ETHUSDT": ("ols",), "BNBUSDT-SOLUSDT": ("ols", "kalman")}
-    assert [(w.timeframe, w.hedge, w.zscore, w.correlation, w.adf, w.adf_every) for w in settings.pairs[1].windows] == [
+    assert {pair.name: pair.methods for pair in settings.pairs} == {
+        "BTCUSDT-ETHUSDT": ("ols",),
+        "BNBUSDT-SOLUSDT": ("ols", "kalman"),
+    }
+    assert [
+        (w.timeframe, w.hedge, w.zscore, w.correlation, w.adf, w.adf_every) for w in settings.pairs[1].windows
+    ] == [
         ("1s", 1800, 300, 120, 1800, 60),
         ("1m", 1440, 240, 20, 1440, 15),
     ]
-    assert [alert.only_stationary for alert in settings.alerts if alert.rule == "z extreme high"] == [True, True]
+    assert [alert.only_stationary for alert in settings.alerts if alert.rule == "z extreme high"] == [
+        True,
+        True,
+    ]
     assert settings.symbols == ("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
@@ -204,5 +262,7 @@ def test_a_directory_at_home_of_a_user_without_one_is_a_line(monkeypatch: pytest
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr("flows.settings.fields.Path.home", homeless)
-    with pytest.raises(UserError, match=r"recovery\.dir: this user has no home directory: write all of the path, got '~/r'$"):
+    with pytest.raises(
+        UserError, match=r"recovery\.dir: this user has no home directory: write all of the path, got '~/r'$"
+    ):
         decode(SHORTEST + "recovery: {dir: ~/r}\n", "pipeline.yaml")

@@ -77,8 +77,16 @@ PIECES = st.sampled_from(SIGNS + WORDS)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, len(EXAMPLE)), st.integers(0, 12), PIECES | st.text(max_size=4)), min_size=1, max_size=3))
-def test_whatever_is_cut_and_pasted_the_answer_is_settings_or_one_line(cuts: list[tuple[int, int, str]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(EXAMPLE)), st.integers(0, 12), PIECES | st.text(max_size=4)),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_whatever_is_cut_and_pasted_the_answer_is_settings_or_one_line(
+    cuts: list[tuple[int, int, str]],
+) -> None:
     text = EXAMPLE
     for start, length, piece in cuts:
         text = text[:start] + piece + text[start + length :]
@@ -95,14 +103,19 @@ LEAVES = (
 )
 TREES = st.recursive(
     LEAVES,
-    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=4) | st.just("window"), below, max_size=3),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(st.text(max_size=4) | st.just("window"), below, max_size=3)
+    ),
     max_leaves=6,
 )
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_whatever_stands_in_the_place_of_a_setting_the_answer_is_settings_or_one_line(draw: st.DataObject) -> None:
+def test_whatever_stands_in_the_place_of_a_setting_the_answer_is_settings_or_one_line(
+    draw: st.DataObject,
+) -> None:
     tree = parse(EXAMPLE, "pipeline.yaml").content
     place = tree
     while True:

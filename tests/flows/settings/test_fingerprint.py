@@ -13,7 +13,9 @@ def test_when_a_leg_is_stale_is_in_the_fingerprint_and_never_before_three_bars()
     short, long = of(SHORTEST), of(SHORTEST + "source: {stale: 5m}")
     assert [stale_after(short, word) for word in ("1s", "30s", "1m", "5m")] == [60, 3, 3, 3]
     assert [stale_after(long, word) for word in ("1s", "1m", "5m")] == [300, 5, 3]
-    assert differences(settings_fingerprint(short), settings_fingerprint(long)) == ["source.stale: was 60s, is 300s"]
+    assert differences(settings_fingerprint(short), settings_fingerprint(long)) == [
+        "source.stale: was 60s, is 300s"
+    ]
 
 
 def test_a_fingerprint_survives_json() -> None:
@@ -47,7 +49,9 @@ def test_a_fingerprint_survives_json() -> None:
         ("priority: low", "priority: high", []),
     ],
 )  # fmt: skip
-def test_a_change_that_the_state_depends_on_is_named_and_no_other(old: str, new: str, found: list[str]) -> None:
+def test_a_change_that_the_state_depends_on_is_named_and_no_other(
+    old: str, new: str, found: list[str]
+) -> None:
     assert old in EXAMPLE
     before, after = settings_fingerprint(of(EXAMPLE)), settings_fingerprint(of(EXAMPLE.replace(old, new)))
     assert differences(before, after) == found

@@ -15,14 +15,26 @@ def refusal(text: str) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize("word", ["NO", "on", "yes", "12:30:00", "2024-08-09", "1_000", "017", "0x1F", "+.", "1s"])
+@pytest.mark.parametrize(
+    "word", ["NO", "on", "yes", "12:30:00", "2024-08-09", "1_000", "017", "0x1F", "+.", "1s"]
+)
 def test_what_yaml_1_1_would_turn_into_something_else_stays_text(word: str) -> None:
     assert parse(f"a: {word}", "f.yaml").content == {"a": word}
 
 
 @pytest.mark.parametrize(
     ("word", "content"),
-    [("true", True), ("False", False), ("null", None), ("~", None), ("", None), ("-7", -7), ("1e3", 1000.0), (".5", 0.5), ("'1'", "1")],
+    [
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("-7", -7),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("'1'", "1"),
+    ],
 )
 def test_only_booleans_null_and_decimal_numbers_are_resolved(word: str, content: object) -> None:
     found = parse(f"a: {word}", "f.yaml").content
@@ -53,12 +65,16 @@ def test_an_unknown_key_comes_with_the_nearest_known_one_and_a_secret_without_it
     field = parse("top: {windw: 3, qdb_password: hunter2}", "f.yaml").entries("a mapping")["top"]
     with pytest.raises(UserError, match=r"^f\.yaml: top: unknown key 'windw', did you mean window\?$"):
         field.keys("window", "every")
-    with pytest.raises(UserError, match=r"^f\.yaml: top\.qdb_password: secrets come from the environment") as refused:
+    with pytest.raises(
+        UserError, match=r"^f\.yaml: top\.qdb_password: secrets come from the environment"
+    ) as refused:
         field.keys("windw")
     assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("word", "complaint"), [("abc", "got 'abc'"), ("true", "got true"), ("19", "got 19"), ("", "got nothing")])
+@pytest.mark.parametrize(
+    ("word", "complaint"), [("abc", "got 'abc'"), ("true", "got true"), ("19", "got 19"), ("", "got nothing")]
+)
 def test_an_integer_is_an_integer_within_its_bounds(word: str, complaint: str) -> None:
     field = parse(f"- {word}", "f.yaml").elements("a list")[0]
     with pytest.raises(UserError) as refused:

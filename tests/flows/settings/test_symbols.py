@@ -10,7 +10,9 @@ def test_one_market_has_one_name_however_it_is_written(text: str) -> None:
     assert symbol_name(text) == "BTCUSDT"
 
 
-@pytest.mark.parametrize("text", ["BTCUSDT_250328", "BTCUSD_PERP", "1000SATSUSDT", "测试币USDT", "ТЕСТUSDT", "हिन्दीUSDT", "A_"])
+@pytest.mark.parametrize(
+    "text", ["BTCUSDT_250328", "BTCUSD_PERP", "1000SATSUSDT", "测试币USDT", "ТЕСТUSDT", "हिन्दीUSDT", "A_"]
+)
 def test_letters_and_digits_of_any_script_and_the_underscore_are_kept(text: str) -> None:
     assert symbol_name(text) == text
 

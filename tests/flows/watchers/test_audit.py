@@ -1,4 +1,6 @@
-"""The audit of bars: its comparison by hand, and against a real database and the local exchange, which lags, fails and misreports."""
+"""The audit of bars: its comparison by hand, and against a real database and the local exchange, which lags,
+fails and misreports.
+"""
 
 import logging
 import threading
@@ -48,7 +50,9 @@ def bars(**columns: list[float]) -> Candles:
         "trades": [3],
         "buy_volume": [0.5],
     }
-    return {"ts": np.zeros(1, np.int64)} | {name: np.array(column) for name, column in (given | columns).items()}
+    return {"ts": np.zeros(1, np.int64)} | {
+        name: np.array(column) for name, column in (given | columns).items()
+    }
 
 
 def differing(ours: Candles, theirs: Candles) -> list[str]:
@@ -75,7 +79,9 @@ def test_a_kline_that_does_not_exist_differs_in_every_field() -> None:
     ("timeframes", "audited"),
     [("[1s, 1m, 5m]", "1m"), ("[3m, 5m]", "3m"), ("[1s, 5m]", "1s"), ("[2m, 5m]", "5m"), ("[5s, 10s]", None)],
 )
-def test_the_minute_is_audited_or_the_shortest_that_the_exchange_has_too(timeframes: str, audited: str | None) -> None:
+def test_the_minute_is_audited_or_the_shortest_that_the_exchange_has_too(
+    timeframes: str, audited: str | None
+) -> None:
     settings = decode(f"source: {{symbols: [BTCUSDT]}}\nbars: {{timeframes: {timeframes}}}", "test")
     assert audited_timeframe(settings) == audited
 
@@ -103,7 +109,9 @@ def exchange(played: Background, monkeypatch: pytest.MonkeyPatch) -> Background:
 
 
 def ours(exchange: Background, incomplete: int = -1) -> list[Rows]:
-    """Bars as the pipeline would have made them: the exchange's, and one perhaps that misses a trade and says so."""
+    """Bars as the pipeline would have made them: the exchange's, and one perhaps that misses a trade and says
+    so.
+    """
     api = Api(exchange.rest_url)
     found = []
     for code, symbol in enumerate(SYMBOLS):
@@ -111,14 +119,19 @@ def ours(exchange: Background, incomplete: int = -1) -> list[Rows]:
         n = len(told["ts"])
         assert n == MINUTES
         told["trades"][incomplete : incomplete + 1 or None] -= incomplete >= 0
-        names = {"symbol": Symbols(np.full(n, code, np.int32), SYMBOLS), "timeframe": Symbols(np.zeros(n, np.int32), ("1m",))}
+        names = {
+            "symbol": Symbols(np.full(n, code, np.int32), SYMBOLS),
+            "timeframe": Symbols(np.zeros(n, np.int32), ("1m",)),
+        }
         found.append(Rows("bars", told | names | {"complete": np.arange(n) != incomplete}))
     api.close()
     return found
 
 
 @contextmanager
-def auditing(endpoint: Endpoint, exchange: Background, pace: Pace = QUICK, timeframe: str = "1m") -> Iterator[Vitals]:
+def auditing(
+    endpoint: Endpoint, exchange: Background, pace: Pace = QUICK, timeframe: str = "1m"
+) -> Iterator[Vitals]:
     settings = decode(f"source: {{symbols: [BTCUSDT, ETHUSDT]}}\nbars: {{timeframes: [{timeframe}]}}", "test")
     vitals = Vitals(SYMBOLS)
     with Auditor(settings, endpoint, Api(exchange.rest_url), vitals, pace):
@@ -147,7 +160,9 @@ def asked(exchange: Background, symbol: str) -> int:
     return sum(f"klines?symbol={symbol}" in path for _, path, _ in exchange.stats()["requests"])
 
 
-def test_bars_that_are_the_exchanges_leave_no_entry_and_cost_one_request_a_symbol(database: Endpoint, exchange: Background) -> None:
+def test_bars_that_are_the_exchanges_leave_no_entry_and_cost_one_request_a_symbol(
+    database: Endpoint, exchange: Background
+) -> None:
     written(database, *ours(exchange))
     before = asked(exchange, BTC)
     with auditing(database, exchange) as vitals:
@@ -165,19 +180,25 @@ def test_a_misreported_kline_is_entered_with_exactly_its_bar_and_field(
     with auditing(database, exchange) as vitals:
         eventually(lambda: counted(vitals) == ([MINUTES] * 2, [0, 1]))
     with connect(database) as connection:
-        close = connection.execute("SELECT close FROM bars WHERE symbol = 'ETHUSDT' AND ts = %s::LONG::TIMESTAMP", (wrong,)).fetchone()
+        close = connection.execute(
+            "SELECT close FROM bars WHERE symbol = 'ETHUSDT' AND ts = %s::LONG::TIMESTAMP", (wrong,)
+        ).fetchone()
     assert close is not None
     assert entered(database) == [(wrong, ETH, "1m", "close", close[0], 1.5)]
     (said,) = [record.message for record in caplog.records]
     assert f"ETHUSDT 1m 2025-11-22T08:29:00Z: close is {close[0]}, its kline says 1.5" in said
 
 
-def test_a_bar_that_differs_only_for_a_while_is_none_that_differs(database: Endpoint, exchange: Background) -> None:
+def test_a_bar_that_differs_only_for_a_while_is_none_that_differs(
+    database: Endpoint, exchange: Background
+) -> None:
     written(database, *ours(exchange))
     exchange.control("misreport", symbol=ETH, interval="1m", open_us=START_US, field="trades", value=1)
     before = asked(exchange, ETH)
     with auditing(
-        database, exchange, Pace(look_s=0.02, spacing_s=0.0, tries=1_000, again_s=0.01, longest_s=0.01, back=MINUTES + 1)
+        database,
+        exchange,
+        Pace(look_s=0.02, spacing_s=0.0, tries=1_000, again_s=0.01, longest_s=0.01, back=MINUTES + 1),
     ) as vitals:
         eventually(lambda: asked(exchange, ETH) > before + 3)
         assert counted(vitals)[0][1] == 0
@@ -186,7 +207,9 @@ def test_a_bar_that_differs_only_for_a_while_is_none_that_differs(database: Endp
     assert entered(database) == []
 
 
-def test_bars_wait_for_an_exchange_whose_rest_lags_however_long(database: Endpoint, exchange: Background) -> None:
+def test_bars_wait_for_an_exchange_whose_rest_lags_however_long(
+    database: Endpoint, exchange: Background
+) -> None:
     written(database, *ours(exchange))
     exchange.control("faults", rest_lag_us=3 * MINUTE_US)
     before = asked(exchange, BTC)
@@ -263,7 +286,9 @@ def test_a_database_that_is_away_is_asked_again(
     assert len(caplog.records) == 1
 
 
-def test_an_entry_waits_for_a_database_that_takes_no_rows(database: Endpoint, exchange: Background, proxy: Callable[[int], Any]) -> None:
+def test_an_entry_waits_for_a_database_that_takes_no_rows(
+    database: Endpoint, exchange: Background, proxy: Callable[[int], Any]
+) -> None:
     written(database, *ours(exchange))
     exchange.control("misreport", symbol=BTC, interval="1m", open_us=START_US, field="low", value=1)
     between = proxy(database.http_port)
@@ -277,7 +302,9 @@ def test_an_entry_waits_for_a_database_that_takes_no_rows(database: Endpoint, ex
 
 
 @pytest.mark.parametrize("fault", [{"rest_delay_s": 30}, {"rest_status": 429}, {}])
-def test_it_stops_at_once_whatever_it_waits_for(database: Endpoint, exchange: Background, fault: dict[str, Any]) -> None:
+def test_it_stops_at_once_whatever_it_waits_for(
+    database: Endpoint, exchange: Background, fault: dict[str, Any]
+) -> None:
     written(database, *ours(exchange))
     exchange.control("faults", **fault)
     before = exchange.stats()["used_weight"]
@@ -291,7 +318,9 @@ def test_a_database_that_hangs_does_not_hold_up_the_end(
     monkeypatch.setattr("flows.watchers.beside.STOP_S", 0.1)
     between = proxy(database.pg_port)
     between.fault = "hang"
-    auditor = Auditor(SETTINGS, replace(database, pg_port=between.port), Api(exchange.rest_url), Vitals(SYMBOLS), QUICK)
+    auditor = Auditor(
+        SETTINGS, replace(database, pg_port=between.port), Api(exchange.rest_url), Vitals(SYMBOLS), QUICK
+    )
     with auditor:
         eventually(lambda: between.faults)
     between.close()
@@ -328,13 +357,20 @@ def test_a_kline_misreported_to_a_running_pipeline_is_the_one_entry(
             with connect(database) as connection:
 
                 def done() -> bool:
-                    found = connection.execute("SELECT symbol, max(audited), max(mismatched) FROM health ORDER BY symbol").fetchall()
-                    return [(symbol, audited >= 9, mismatched) for symbol, audited, mismatched in found] == [(BTC, True, 0), (ETH, True, 1)]
+                    found = connection.execute(
+                        "SELECT symbol, max(audited), max(mismatched) FROM health ORDER BY symbol"
+                    ).fetchall()
+                    return [(symbol, audited >= 9, mismatched) for symbol, audited, mismatched in found] == [
+                        (BTC, True, 0),
+                        (ETH, True, 1),
+                    ]
 
                 eventually(done)
                 bar = "symbol = 'ETHUSDT' AND timeframe = '1m' AND ts = %s::LONG::TIMESTAMP"
                 close = connection.execute(f"SELECT close FROM bars WHERE {bar}", (wrong,)).fetchone()
-                rate = connection.execute("SELECT max(mismatch_rate) FROM health WHERE symbol = 'ETHUSDT'").fetchone()
+                rate = connection.execute(
+                    "SELECT max(mismatch_rate) FROM health WHERE symbol = 'ETHUSDT'"
+                ).fetchone()
             assert close is not None and rate is not None
             assert entered(database) == [(wrong, ETH, "1m", "close", close[0], 1.5)]
             assert 0 < rate[0] <= 1

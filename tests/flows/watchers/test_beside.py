@@ -1,4 +1,6 @@
-"""A thread beside the pipeline: a failure is said once and tried again, and it ends with its block though it rests for a minute."""
+"""A thread beside the pipeline: a failure is said once and tried again, and it ends with its block though it
+rests for a minute.
+"""
 
 import logging
 import time

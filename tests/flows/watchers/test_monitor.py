@@ -47,14 +47,26 @@ def monitoring(exchange: Background) -> Iterator[Callable[[Endpoint], Vitals]]:
 
         def start(endpoint: Endpoint) -> Vitals:
             vitals = Vitals(SYMBOLS)
-            stack.enter_context(Monitor(SETTINGS, endpoint, Api(exchange.rest_url), vitals, QUICK, lambda: exchange.exchange.now_us))
+            stack.enter_context(
+                Monitor(
+                    SETTINGS,
+                    endpoint,
+                    Api(exchange.rest_url),
+                    vitals,
+                    QUICK,
+                    lambda: exchange.exchange.now_us,
+                )
+            )
             return vitals
 
         yield start
 
 
 def test_the_skew_is_the_exchanges_clock_less_ours_and_a_large_one_is_said_once(
-    database: Endpoint, exchange: Background, monitoring: Callable[[Endpoint], Vitals], caplog: pytest.LogCaptureFixture
+    database: Endpoint,
+    exchange: Background,
+    monitoring: Callable[[Endpoint], Vitals],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     vitals = monitoring(database)
@@ -81,7 +93,10 @@ def test_the_clock_of_a_simulated_market_is_nobodys(database: Endpoint, exchange
 
 
 def test_a_skew_nobody_can_tell_is_null_and_that_is_said_once(
-    database: Endpoint, exchange: Background, monitoring: Callable[[Endpoint], Vitals], caplog: pytest.LogCaptureFixture
+    database: Endpoint,
+    exchange: Background,
+    monitoring: Callable[[Endpoint], Vitals],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     vitals = monitoring(database)

@@ -47,7 +47,10 @@ def test_the_clock_is_the_exchanges(api: Api, exchange: Background) -> None:
     assert server_time_us(api) == exchange.control("clock")["now_us"]
 
 
-@pytest.mark.parametrize(("timeframe_s", "interval_s"), [(1, 1), (5, 1), (90, 1), (60, 60), (120, 60), (180, 180), (300, 300), (240, 60)])
+@pytest.mark.parametrize(
+    ("timeframe_s", "interval_s"),
+    [(1, 1), (5, 1), (90, 1), (60, 60), (120, 60), (180, 180), (300, 300), (240, 60)],
+)
 def test_bars_are_made_of_the_longest_candles_that_fit(timeframe_s: int, interval_s: int) -> None:
     assert interval_us(timeframe_s * SECOND_US) == interval_s * SECOND_US
 
@@ -90,7 +93,9 @@ def test_the_first_id_is_that_of_the_first_trade_from_then_on(api: Api, recordin
             assert first_id_from(api, "BTCUSDT", stream, int(after.ts[0])) == found
 
 
-def test_where_nothing_came_since_the_first_id_is_the_next(api: Api, exchange: Background, recording: Path) -> None:
+def test_where_nothing_came_since_the_first_id_is_the_next(
+    api: Api, exchange: Background, recording: Path
+) -> None:
     trades = join(list(read([recording], SYMBOLS)), 2)
     now = exchange.control("clock")["now_us"]
     last = trades.id[(trades.symbol == 0) & (trades.ts <= now)].max()
@@ -133,5 +138,7 @@ def test_an_answer_of_another_kind_is_said_to_be_one(body: bytes) -> None:
             lambda: klines(api, "BTCUSDT", SECOND_US, 0, SECOND_US),
             lambda: first_id_from(api, "BTCUSDT", TRADE, 0),
         ):
-            with pytest.raises(Failed, match=r"(a web page instead of the|: no) (time|list of (candles|trades))"):
+            with pytest.raises(
+                Failed, match=r"(a web page instead of the|: no) (time|list of (candles|trades))"
+            ):
                 ask()

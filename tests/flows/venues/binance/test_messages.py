@@ -133,7 +133,21 @@ def test_an_aggregate_with_impossible_trades_is_rejected(f_l: tuple[Any, Any]) -
 
 
 @pytest.mark.parametrize(
-    "junk", [b"", b"{", b"null", b"[]", b"7", b'"x"', BTC[:60], BTC[60:], b"\xff\xfe", b"[" * 5000, BTC + b"," + BTC, b'{"e":"trade"}']
+    "junk",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"7",
+        b'"x"',
+        BTC[:60],
+        BTC[60:],
+        b"\xff\xfe",
+        b"[" * 5000,
+        BTC + b"," + BTC,
+        b'{"e":"trade"}',
+    ],
 )
 def test_a_frame_that_is_no_message_is_unreadable(junk: bytes) -> None:
     f = decode([BTC, junk, ETH], CODES, TRADE)
@@ -148,11 +162,15 @@ def test_two_halves_of_a_message_do_not_make_a_trade() -> None:
 
 
 def test_other_symbols_and_other_events_are_foreign() -> None:
-    f = decode([changed(BTC, s="XRPUSDT"), BTC, AGG, b'{"e":"depthUpdate","E":1,"s":"BTCUSDT"}'], CODES, TRADE)
+    f = decode(
+        [changed(BTC, s="XRPUSDT"), BTC, AGG, b'{"e":"depthUpdate","E":1,"s":"BTCUSDT"}'], CODES, TRADE
+    )
     assert len(f) == 1 and f.foreign == 3 and f.unreadable == 0
 
 
-@pytest.mark.parametrize("kind", ["INSURANCE_FUND", "ADL", "NA", "BLOCK", "", "market", None, 0, ["MARKET"], {"X": "MARKET"}])
+@pytest.mark.parametrize(
+    "kind", ["INSURANCE_FUND", "ADL", "NA", "BLOCK", "", "market", None, 0, ["MARKET"], {"X": "MARKET"}]
+)
 @pytest.mark.parametrize("price", ["50.0", "0", "rubbish"])
 def test_what_is_no_trade_of_the_market_is_counted_under_a_name_of_its_own(kind: Any, price: str) -> None:
     other = changed(BTC, X=kind, p=price)
@@ -160,7 +178,9 @@ def test_what_is_no_trade_of_the_market_is_counted_under_a_name_of_its_own(kind:
         f = decode(frames, CODES, TRADE)
         assert f.id.tolist() == [3735683259, 1520538925]
         assert (f.off_market, f.rejected.tolist(), f.foreign) == (1, [0, 0], 0)
-    assert decode([changed(BTC, X=kind, s="XRPUSDT")], CODES, TRADE).foreign == 1, "of a symbol that nobody asked for"
+    assert decode([changed(BTC, X=kind, s="XRPUSDT")], CODES, TRADE).foreign == 1, (
+        "of a symbol that nobody asked for"
+    )
 
 
 def test_a_trade_that_says_it_is_of_the_market_is_one() -> None:
@@ -174,7 +194,12 @@ def test_a_trade_that_says_it_is_of_the_market_is_one() -> None:
 def test_counts_go_with_the_rows_that_go_first() -> None:
     f = decode([BTC, b"{", changed(BTC, X="ADL"), changed(BTC, p="0"), changed(BTC, s="X")], CODES, TRADE)
     rest = f.uncounted()
-    assert same(f, rest) and (rest.unreadable, rest.off_market, rest.foreign, rest.rejected.sum()) == (0, 0, 0, 0)
+    assert same(f, rest) and (rest.unreadable, rest.off_market, rest.foreign, rest.rejected.sum()) == (
+        0,
+        0,
+        0,
+        0,
+    )
     both = join([f, rest], 2)
     assert (both.unreadable, both.off_market, both.foreign, both.rejected.tolist()) == (1, 1, 1, [1, 0])
 
@@ -197,19 +222,36 @@ def test_nothing_makes_nothing() -> None:
 
 
 def test_rest_trades_become_rows_and_a_bad_one_is_counted() -> None:
-    good = {"id": 5, "price": "1.50000000", "qty": "2", "quoteQty": "3", "time": 1723161255342, "isBuyerMaker": True, "isBestMatch": True}
-    f = decode_rest(json.dumps([good, good | {"id": 6, "price": "0"}, good | {"id": -7}, good | {"id": 8}]).encode(), 1, TRADE, 3)
+    good = {
+        "id": 5,
+        "price": "1.50000000",
+        "qty": "2",
+        "quoteQty": "3",
+        "time": 1723161255342,
+        "isBuyerMaker": True,
+        "isBestMatch": True,
+    }
+    f = decode_rest(
+        json.dumps([good, good | {"id": 6, "price": "0"}, good | {"id": -7}, good | {"id": 8}]).encode(),
+        1,
+        TRADE,
+        3,
+    )
     assert f.id.tolist() == [5, 8] and f.symbol.tolist() == [1, 1] and f.rejected.tolist() == [0, 2, 0]
     assert f.ts.tolist() == f.event_ts.tolist() == [1723161255342000] * 2
 
 
 def test_rest_aggregates_become_rows() -> None:
-    f = decode_rest(b'[{"a":9,"p":"1.5","q":"2","f":4,"l":6,"T":1723161255342001,"m":false,"M":true}]', 0, AGG_TRADE)
+    f = decode_rest(
+        b'[{"a":9,"p":"1.5","q":"2","f":4,"l":6,"T":1723161255342001,"m":false,"M":true}]', 0, AGG_TRADE
+    )
     assert (f.id[0], f.count[0], f.ts[0], f.is_buyer_maker[0]) == (9, 3, 1723161255342001, False)
 
 
 def test_a_rest_error_is_a_control_and_half_a_body_unreadable() -> None:
-    assert decode_rest(b'{"code":-1121,"msg":"Invalid symbol."}', 0, TRADE).controls == [{"code": -1121, "msg": "Invalid symbol."}]
+    assert decode_rest(b'{"code":-1121,"msg":"Invalid symbol."}', 0, TRADE).controls == [
+        {"code": -1121, "msg": "Invalid symbol."}
+    ]
     for body in (b'[{"id":5,', b"", b"<html>", b"{}", b"null", b"\xff"):
         assert decode_rest(body, 0, TRADE).unreadable == 1
 
@@ -270,12 +312,18 @@ def test_what_is_encoded_decodes_to_itself(rows: list[Any], combined: bool, in_m
 
 
 @given(trade_rows, st.integers(1, 9), st.booleans(), st.booleans())
-def test_what_is_encoded_as_aggregates_decodes_to_itself(rows: list[Any], count: int, combined: bool, in_microseconds: bool) -> None:
+def test_what_is_encoded_as_aggregates_decodes_to_itself(
+    rows: list[Any], count: int, combined: bool, in_microseconds: bool
+) -> None:
     f = messages.replace(columns(rows), count=np.full(len(rows), count, np.int64))
     first = np.arange(len(f), dtype=np.int64) * count
-    frames = messages.encode_agg_trades("BTCUSDT", f, first, first + count - 1, combined=combined, in_microseconds=in_microseconds)
+    frames = messages.encode_agg_trades(
+        "BTCUSDT", f, first, first + count - 1, combined=combined, in_microseconds=in_microseconds
+    )
     assert same(f, decode(frames, CODES, AGG_TRADE))
-    rest = decode_rest(messages.encode_rest_agg_trades(f, first, first + count - 1, in_microseconds), 0, AGG_TRADE, 2)
+    rest = decode_rest(
+        messages.encode_rest_agg_trades(f, first, first + count - 1, in_microseconds), 0, AGG_TRADE, 2
+    )
     assert same(messages.replace(f, event_ts=f.ts), rest)
 
 
@@ -284,8 +332,12 @@ json_values = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
-field_names = st.sampled_from(["e", "E", "s", "t", "p", "q", "T", "m", "a", "f", "l", "stream", "data", "id", "result"])
-near_misses = st.dictionaries(field_names, json_values | st.sampled_from(["trade", "BTCUSDT", "1.5", "nan", 1723161255342, True]))
+field_names = st.sampled_from(
+    ["e", "E", "s", "t", "p", "q", "T", "m", "a", "f", "l", "stream", "data", "id", "result"]
+)
+near_misses = st.dictionaries(
+    field_names, json_values | st.sampled_from(["trade", "BTCUSDT", "1.5", "nan", 1723161255342, True])
+)
 junk_frames = st.one_of(
     st.binary(max_size=80),
     st.text(max_size=80),
@@ -299,22 +351,37 @@ junk_frames = st.one_of(
 @given(st.lists(junk_frames, max_size=8), st.sampled_from([TRADE, AGG_TRADE]))
 def test_no_bytes_raise_and_every_row_is_sound(frames: list[bytes | str], stream: str) -> None:
     f = decode(frames, CODES, stream)
-    assert len(f) + f.rejected.sum() + f.unreadable + f.foreign + f.off_market + len(f.controls) == len(frames)
-    assert np.isfinite(f.price).all() and (f.price > 0).all() and (f.qty > 0).all() and (f.count > 0).all() and (f.id >= 0).all()
+    assert len(f) + f.rejected.sum() + f.unreadable + f.foreign + f.off_market + len(f.controls) == len(
+        frames
+    )
+    assert (
+        np.isfinite(f.price).all()
+        and (f.price > 0).all()
+        and (f.qty > 0).all()
+        and (f.count > 0).all()
+        and (f.id >= 0).all()
+    )
 
 
-@given(st.binary(max_size=200) | st.lists(near_misses).map(lambda rows: json.dumps(rows).encode()), st.sampled_from([TRADE, AGG_TRADE]))
+@given(
+    st.binary(max_size=200) | st.lists(near_misses).map(lambda rows: json.dumps(rows).encode()),
+    st.sampled_from([TRADE, AGG_TRADE]),
+)
 def test_no_rest_body_raises(body: bytes, stream: str) -> None:
     decode_rest(body, 0, stream)
 
 
 broken_frames = st.one_of(
-    st.binary(max_size=40), st.integers(0, len(BTC) - 1).map(lambda cut: BTC[:cut]), st.integers(1, len(BTC)).map(lambda cut: BTC[cut:])
+    st.binary(max_size=40),
+    st.integers(0, len(BTC) - 1).map(lambda cut: BTC[:cut]),
+    st.integers(1, len(BTC)).map(lambda cut: BTC[cut:]),
 )
 
 
 @given(trade_rows, st.lists(broken_frames, min_size=1, max_size=10), st.integers(0, 2**32), st.booleans())
-def test_junk_in_between_changes_no_other_row(rows: list[Any], junk: list[bytes], seed: int, combined: bool) -> None:
+def test_junk_in_between_changes_no_other_row(
+    rows: list[Any], junk: list[bytes], seed: int, combined: bool
+) -> None:
     f = columns(rows)
     frames = messages.encode_trades("BTCUSDT", f, combined)
     rng = random.Random(seed)
@@ -324,7 +391,9 @@ def test_junk_in_between_changes_no_other_row(rows: list[Any], junk: list[bytes]
     assert same(f, found) and found.unreadable + found.foreign == len(junk)
 
 
-kinds = st.sampled_from(["MARKET", "ADL", "INSURANCE_FUND", "NA", "BLOCK", "MARKET ", None, True, 1.5, ["MARKET"], {}])
+kinds = st.sampled_from(
+    ["MARKET", "ADL", "INSURANCE_FUND", "NA", "BLOCK", "MARKET ", None, True, 1.5, ["MARKET"], {}]
+)
 trade_fields = st.fixed_dictionaries(
     {
         "e": st.sampled_from(["trade", "trade", "trade", "aggTrade"]),
@@ -368,7 +437,9 @@ def test_frames_read_alike_in_one_call_and_one_by_one(frames: list[bytes]) -> No
     alone = join([decode([frame], CODES, TRADE) for frame in frames], len(CODES))
     assert sorted(together.id.tolist()) == sorted(slow.id.tolist()) == sorted(alone.id.tolist())
     assert counts(together) == counts(alone) == counts(messages.replace(slow, unreadable=slow.unreadable - 1))
-    assert len(together) + together.rejected.sum() + together.unreadable + together.foreign + together.off_market == len(frames)
+    assert len(
+        together
+    ) + together.rejected.sum() + together.unreadable + together.foreign + together.off_market == len(frames)
 
 
 @given(st.integers(0, 1500), st.integers(1, 700))
@@ -387,6 +458,8 @@ HOUR_US = 3_600_000_000
 @pytest.mark.parametrize("apart_us", [2 * HOUR_US, -2 * HOUR_US, 99_999_999_999_999_999])
 def test_a_trade_further_than_an_hour_from_its_own_event_is_rejected(apart_us: int) -> None:
     good = json.loads(BTC)["data"]
-    spoiled = json.dumps({**good, "T": apart_us if apart_us > 2 * HOUR_US else good["T"] + apart_us // 1_000}).encode()
+    spoiled = json.dumps(
+        {**good, "T": apart_us if apart_us > 2 * HOUR_US else good["T"] + apart_us // 1_000}
+    ).encode()
     found = decode([BTC, spoiled, BTC], CODES, TRADE)
     assert len(found) == 2 and found.rejected[CODES["BTCUSDT"]] == 1

@@ -6,7 +6,10 @@ from hypothesis import strategies as st
 from flows.venues.binance.names import ADDRESS_BYTES, grouped, symbols_of
 
 
-@given(st.lists(st.text(st.characters(categories=("L", "Nd")), min_size=2, max_size=40), max_size=300), st.integers(1, 200))
+@given(
+    st.lists(st.text(st.characters(categories=("L", "Nd")), min_size=2, max_size=40), max_size=300),
+    st.integers(1, 200),
+)
 def test_groups_hold_all_names_in_their_order_and_fit_into_an_address(names: list[str], most: int) -> None:
     groups = list(grouped(names, most))
     assert [name for group in groups for name in group] == names

@@ -44,17 +44,28 @@ def refusal(base_url: str, symbols: Sequence[str] = SYMBOLS, stream: str = TRADE
 def test_all_that_a_run_asks_is_asked_once_before_it(exchange: Background, stream: str, path: str) -> None:
     refuse_unready(exchange.rest_url + "/", SYMBOLS, stream)
     asked = [path.removeprefix("/api/v3/") for _, path, _ in exchange.stats()["requests"]]
-    assert [word.partition("?")[0] for word in asked] == ["exchangeInfo", "time", "klines", "aggTrades", path, path]
+    assert [word.partition("?")[0] for word in asked] == [
+        "exchangeInfo",
+        "time",
+        "klines",
+        "aggTrades",
+        path,
+        path,
+    ]
     assert "fromId=" in asked[-1] and "startTime=" in asked[3]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 451, 302])
 @pytest.mark.parametrize("endpoint", [*ENDPOINTS, "historicalTrades"])
-def test_a_path_that_is_refused_is_named_with_what_to_do(exchange: Background, endpoint: str, status: int) -> None:
+def test_a_path_that_is_refused_is_named_with_what_to_do(
+    exchange: Background, endpoint: str, status: int
+) -> None:
     exchange.control("faults", rest_status=status, rest_endpoint=endpoint)
     message = refusal(exchange.rest_url)
     assert message.startswith(f"exchange: http://HOST: /api/v3/{endpoint}: HTTP {status}") and "; " in message
-    assert ("set source.stream: aggTrade" in message) == (endpoint == "historicalTrades" and status in (401, 403))
+    assert ("set source.stream: aggTrade" in message) == (
+        endpoint == "historicalTrades" and status in (401, 403)
+    )
 
 
 def test_aggregates_do_not_need_what_is_refused_for_single_trades(exchange: Background) -> None:
@@ -86,10 +97,19 @@ def test_a_symbol_whose_trading_is_halted_is_not_traded() -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (http("200 OK", b"<html>\r\nWelcome"), "a web page instead of the list of symbols (<html> Welcome); is it a login page"),
+        (
+            http("200 OK", b"<html>\r\nWelcome"),
+            "a web page instead of the list of symbols (<html> Welcome); is it a login page",
+        ),
         (http("200 OK", b'{"symbols":null}'), 'no list of symbols: {"symbols":null}; check the network'),
-        (http("429 Too Many", b"{}", "Retry-After: 7"), "HTTP 429, too many requests from this address; try again in 7 s"),
-        (http("301 Moved", b"", "Location: https://b.example/"), "it redirects to https://b.example; give source.rest_url that address"),
+        (
+            http("429 Too Many", b"{}", "Retry-After: 7"),
+            "HTTP 429, too many requests from this address; try again in 7 s",
+        ),
+        (
+            http("301 Moved", b"", "Location: https://b.example/"),
+            "it redirects to https://b.example; give source.rest_url that address",
+        ),
         (b"rubbish", "check the network, or source.rest_url in the configuration"),
         (b"", "check the network, or source.rest_url in the configuration"),
     ],
@@ -108,8 +128,13 @@ def test_no_network_is_said_in_one_line(exchange: Background) -> None:
 
 
 def test_a_server_that_does_not_answer_is_said_in_one_line() -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as silent, pytest.raises(UserError, match="no answer in time; check"):
-        refuse_unready(f"http://127.0.0.1:{silent.getsockname()[1]}", SYMBOLS, TRADE, limits=Limits(read_s=0.2))
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as silent,
+        pytest.raises(UserError, match="no answer in time; check"),
+    ):
+        refuse_unready(
+            f"http://127.0.0.1:{silent.getsockname()[1]}", SYMBOLS, TRADE, limits=Limits(read_s=0.2)
+        )
 
 
 # the websocket
@@ -122,12 +147,19 @@ def test_a_socket_that_streams_is_ready(exchange: Background) -> None:
     assert exchange.stats()["counts"].get("SUBSCRIBE", 0) == 0, "few streams stand in the address"
 
 
-@pytest.mark.parametrize(("fault", "why"), [({"subscribe_failures": -1}, "(Invalid request: injected)"), ({"ws_status": 403}, "HTTP 403")])
-def test_a_socket_whose_subscriptions_are_refused_is_not_ready(exchange: Background, fault: dict[str, int], why: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [({"subscribe_failures": -1}, "(Invalid request: injected)"), ({"ws_status": 403}, "HTTP 403")],
+)
+def test_a_socket_whose_subscriptions_are_refused_is_not_ready(
+    exchange: Background, fault: dict[str, int], why: str
+) -> None:
     exchange.control("faults", **fault)
     with pytest.raises(UserError) as refused:
         refuse_unstreamed(exchange.ws_url, MANY, 5.0)
     message = str(refused.value)
-    assert message.startswith(f"source.ws_url: {exchange.ws_url}: ") and why in message and message.isprintable()
+    assert (
+        message.startswith(f"source.ws_url: {exchange.ws_url}: ") and why in message and message.isprintable()
+    )
     if "subscribe_failures" in fault:
         assert "refuses the streams of S200USDT, S201USDT, S202USDT, S203USDT, S204USDT, S205USDT" in message

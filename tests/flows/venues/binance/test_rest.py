@@ -58,7 +58,9 @@ def exchange(recording: Path) -> Iterator[Background]:
 
 
 @contextmanager
-def asking(base_url: str, stream: str = TRADE, limits: Limits = QUICK) -> Iterator[tuple[Rest, "queue.Queue[Page | None]"]]:
+def asking(
+    base_url: str, stream: str = TRADE, limits: Limits = QUICK
+) -> Iterator[tuple[Rest, "queue.Queue[Page | None]"]]:
     answers: queue.Queue[Page | None] = queue.Queue()
     rest = Rest(base_url, stream, SYMBOLS, lambda _, page: answers.put(page), limits)
     rest.start()
@@ -111,7 +113,9 @@ def test_a_page_begins_at_its_id_and_holds_a_thousand(exchange: Background, eth:
         rest.ask(from_id(int(eth.id[-1]) + 1))
         whole, last, nothing = (answers.get(timeout=LAST_S) for _ in range(3))
     assert whole is not None and last is not None and nothing is not None
-    assert np.array_equal(whole.ids, np.arange(first, first + min(1_000, len(eth)))) and whole.full == (len(eth) >= 1_000)
+    assert np.array_equal(whole.ids, np.arange(first, first + min(1_000, len(eth)))) and whole.full == (
+        len(eth) >= 1_000
+    )
     for name in ("id", "ts", "price", "qty", "is_buyer_maker"):
         assert np.array_equal(getattr(whole.frames, name), getattr(eth, name)[:1_000])
     assert (last.ids.tolist(), last.full) == (eth.id[-2:].tolist(), False)
@@ -148,7 +152,9 @@ def test_a_listed_trade_that_can_be_none_is_in_the_ids_only() -> None:
         b"",
     ],
 )
-def test_an_answer_that_holds_no_trades_is_a_failure_and_named(answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_answer_that_holds_no_trades_is_a_failure_and_named(
+    answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     with server(answer) as url, asking(url) as (rest, answers):
         for _ in range(2):
             rest.ask(from_id(7))
@@ -159,21 +165,33 @@ def test_an_answer_that_holds_no_trades_is_a_failure_and_named(answer: bytes, ca
 @pytest.mark.parametrize(
     ("answer", "what"),
     [
-        (http("401 Unauthorized", b'{"code":-2014,"msg":"API-key format invalid."}'), "set source.stream: aggTrade"),
+        (
+            http("401 Unauthorized", b'{"code":-2014,"msg":"API-key format invalid."}'),
+            "set source.stream: aggTrade",
+        ),
         (http("403 Forbidden", b"<html>"), "give source.rest_url another host"),
         (http("404 Not Found", b"<html>"), "give source.rest_url another host"),
         (http("451 Unavailable", b""), "it does not serve this country"),
-        (http("302 Found", b"", "Location: http://127.0.0.1:9/login"), "it redirects to http://127.0.0.1:9; give source.rest_url"),
+        (
+            http("302 Found", b"", "Location: http://127.0.0.1:9/login"),
+            "it redirects to http://127.0.0.1:9; give source.rest_url",
+        ),
         (http("200 OK", b"<html>a captive portal</html>"), "is it a login page"),
     ],
 )
-def test_a_refusal_is_told_to_the_sequencer_and_named_with_what_to_do(answer: bytes, what: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refusal_is_told_to_the_sequencer_and_named_with_what_to_do(
+    answer: bytes, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with server(answer) as url, asking(url) as (rest, answers):
         rest.ask(from_id(7))
         page = answers.get(timeout=LAST_S)
     assert page is not None and page.refused and not page.unknown and not len(page.ids)
     (line,) = [record.getMessage() for record in caplog.records]
-    assert f"{url}: trades of ETHUSDT from id 7: /api/v3/historicalTrades: " in line and what in line and line.isprintable()
+    assert (
+        f"{url}: trades of ETHUSDT from id 7: /api/v3/historicalTrades: " in line
+        and what in line
+        and line.isprintable()
+    )
 
 
 def test_an_exchange_that_is_not_there_is_a_failure_each_time() -> None:
@@ -184,8 +202,12 @@ def test_an_exchange_that_is_not_there_is_a_failure_each_time() -> None:
 
 
 @pytest.mark.parametrize("status", ["429 Too Many Requests", "418 I'm a teapot"])
-@pytest.mark.parametrize(("header", "wait_s"), [("Retry-After: 1", 1.0), ("Retry-After: Wed, 21 Oct", 0.3), ("X: y", 0.3)])
-def test_after_a_refusal_nothing_is_asked_until_its_time_is_over(status: str, header: str, wait_s: float) -> None:
+@pytest.mark.parametrize(
+    ("header", "wait_s"), [("Retry-After: 1", 1.0), ("Retry-After: Wed, 21 Oct", 0.3), ("X: y", 0.3)]
+)
+def test_after_a_refusal_nothing_is_asked_until_its_time_is_over(
+    status: str, header: str, wait_s: float
+) -> None:
     with server(http(status, b"{}", header)) as url, asking(url) as (rest, answers):
         rest.ask(from_id(7))
         rest.ask(from_id(7))
@@ -256,7 +278,11 @@ def far(exchange: Background, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("variable", "scheme", "how"),
     [
-        ("HTTP_PROXY", "http", "GET http://{host}/api/v3/historicalTrades?symbol=ETHUSDT&fromId=7&limit=1000"),
+        (
+            "HTTP_PROXY",
+            "http",
+            "GET http://{host}/api/v3/historicalTrades?symbol=ETHUSDT&fromId=7&limit=1000",
+        ),
         ("ALL_PROXY", "http", "GET http://{host}/api/v3/historicalTrades?symbol=ETHUSDT&fromId=7&limit=1000"),
         ("HTTPS_PROXY", "http", "CONNECT {host}"),
         ("HTTPS_PROXY", "socks5h", "SOCKS5 {host}"),
@@ -276,11 +302,15 @@ def test_a_page_comes_through_the_proxy_of_the_environment(
     assert proxy.asked == [how.format(host=far.removeprefix("http://"))]
     login = "us@er:p/ss"
     assert proxy.logins == [
-        login if scheme == "socks5h" or variable == "SOCKS_PROXY" else f"Basic {base64.b64encode(login.encode()).decode()}"
+        login
+        if scheme == "socks5h" or variable == "SOCKS_PROXY"
+        else f"Basic {base64.b64encode(login.encode()).decode()}"
     ]
 
 
-@pytest.mark.parametrize(("refusal", "why"), [(b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "502"), (b"HTTP/1.1 407 Login\r\n\r\n", "407")])
+@pytest.mark.parametrize(
+    ("refusal", "why"), [(b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "502"), (b"HTTP/1.1 407 Login\r\n\r\n", "407")]
+)
 def test_an_encrypted_connection_goes_through_a_tunnel_and_its_refusal_names_the_proxy(
     far: str, monkeypatch: pytest.MonkeyPatch, refusal: bytes, why: str
 ) -> None:
@@ -290,13 +320,19 @@ def test_an_encrypted_connection_goes_through_a_tunnel_and_its_refusal_names_the
             api.get("/api/v3/time", {}, 1)
     assert proxy.asked == ["CONNECT api.binance.com:443"]
     said = str(failed.value)
-    assert why in said and said.count(f"through the proxy http://127.0.0.1:{proxy.port} (HTTPS_PROXY)") == 1 and "s3cret" not in said
+    assert (
+        why in said
+        and said.count(f"through the proxy http://127.0.0.1:{proxy.port} (HTTPS_PROXY)") == 1
+        and "s3cret" not in said
+    )
     assert said.isprintable() and ("USER:PASSWORD@" in said) == (why == "407")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h", "socks4", "socks4a"])
 @pytest.mark.parametrize("url", ["http://no-such-host.invalid", "https://no-such-host.invalid"])
-def test_a_proxy_that_is_not_there_is_a_failure_that_names_it(far: str, monkeypatch: pytest.MonkeyPatch, scheme: str, url: str) -> None:
+def test_a_proxy_that_is_not_there_is_a_failure_that_names_it(
+    far: str, monkeypatch: pytest.MonkeyPatch, scheme: str, url: str
+) -> None:
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:s3cret@127.0.0.1:9")
     with closing(Api(url, QUICK)) as api, pytest.raises(Failed) as failed:
         api.get("/api/v3/time", {}, 1)
@@ -314,7 +350,9 @@ def test_a_proxy_that_says_nothing_in_time_is_a_failure(far: str, monkeypatch: p
             api.get("/api/v3/time", {}, 1)
 
 
-def test_what_no_proxy_names_is_asked_directly(exchange: Background, far: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_proxy_names_is_asked_directly(
+    exchange: Background, far: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", ".test")
     with closing(Api(far, QUICK)) as api, pytest.raises(Failed) as failed:
@@ -324,7 +362,9 @@ def test_what_no_proxy_names_is_asked_directly(exchange: Background, far: str, m
         assert b"serverTime" in api.get("/api/v3/time", {}, 1)
 
 
-def test_an_exception_of_a_library_is_a_failure_with_its_class(exchange: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_of_a_library_is_a_failure_with_its_class(
+    exchange: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with closing(Api(exchange.rest_url, QUICK)) as api:
 
         def broken(*_: object, **__: object) -> None:

@@ -27,7 +27,9 @@ from tests.line import LAST_S
 from tests.proxies import HOST, proxying
 
 START_US = 1_763_800_000_000_000
-QUICK = Timing(connect_s=2.0, silence_s=0.3, backoff_s=0.05, backoff_cap_s=0.2, subscribe_s=0.25, overlap_s=0.1)
+QUICK = Timing(
+    connect_s=2.0, silence_s=0.3, backoff_s=0.05, backoff_cap_s=0.2, subscribe_s=0.25, overlap_s=0.1
+)
 CODES = {"BTCUSDT": 0}
 
 
@@ -99,7 +101,9 @@ def test_many_streams_are_subscribed_in_turn_within_the_limits_of_the_exchange(e
         assert counts["SUBSCRIBE"] == 5 and "too_many_incoming" not in counts and counts["connects"] == 1
 
 
-def test_connects_that_are_refused_are_tried_again_ever_more_seldom(exchange: Background, caplog: pytest.LogCaptureFixture) -> None:
+def test_connects_that_are_refused_are_tried_again_ever_more_seldom(
+    exchange: Background, caplog: pytest.LogCaptureFixture
+) -> None:
     exchange.control("faults", ws_status=451)
     timing = replace(QUICK, backoff_cap_s=100.0)
     with listening(exchange, timing=timing) as listener:
@@ -134,7 +138,9 @@ def test_the_default_backoff_stays_below_300_connects_in_five_minutes() -> None:
     assert connects < 50
 
 
-def test_an_open_but_silent_connection_is_dropped(exchange: Background, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_open_but_silent_connection_is_dropped(
+    exchange: Background, caplog: pytest.LogCaptureFixture
+) -> None:
     exchange.control("faults", silent=True)
     with listening(exchange) as listener:
         listener.until(lambda: listener.news.count(Disconnected()) >= 2)
@@ -154,7 +160,9 @@ def test_the_connection_is_renewed_before_the_exchange_ends_it(exchange: Backgro
         assert got == list(range(got[0], got[-1] + 1))
 
 
-def test_a_renewal_that_is_refused_is_tried_again_while_the_old_connection_streams(exchange: Background) -> None:
+def test_a_renewal_that_is_refused_is_tried_again_while_the_old_connection_streams(
+    exchange: Background,
+) -> None:
     with listening(exchange) as listener:
         listener.until(lambda: listener.ids)
         exchange.control("faults", ws_status=503)
@@ -163,11 +171,15 @@ def test_a_renewal_that_is_refused_is_tried_again_while_the_old_connection_strea
         heard = len(listener.ids)
         listener.until(lambda: len(listener.ids) > heard)
         exchange.control("faults", ws_status=0)
-        listener.until(lambda: exchange.stats()["counts"]["connects"] == 2 and exchange.stats()["connected"] == 1)
+        listener.until(
+            lambda: exchange.stats()["counts"]["connects"] == 2 and exchange.stats()["connected"] == 1
+        )
         assert listener.news == [Connected(again=False), Subscribed(), Subscribed()]
 
 
-def test_an_exchange_that_asks_for_another_connection_again_and_again_gets_them_ever_more_seldom(exchange: Background) -> None:
+def test_an_exchange_that_asks_for_another_connection_again_and_again_gets_them_ever_more_seldom(
+    exchange: Background,
+) -> None:
     timing = replace(QUICK, overlap_s=0.0, backoff_cap_s=100.0)
     with listening(exchange, timing=timing) as listener:
         for n in range(1, 6):
@@ -199,7 +211,10 @@ def test_a_full_inbox_ends_the_connection_until_there_is_room(exchange: Backgrou
 
 
 def test_pings_are_answered_while_nobody_takes_messages(recording: Path) -> None:
-    with background(paths=[recording], speed=10.0, ping_every_s=0.05, pong_within_s=1.0) as exchange, listening(exchange):
+    with (
+        background(paths=[recording], speed=10.0, ping_every_s=0.05, pong_within_s=1.0) as exchange,
+        listening(exchange),
+    ):
         deadline = time.monotonic() + LAST_S
         while exchange.stats()["counts"].get("pongs", 0) < 5:
             assert time.monotonic() < deadline
@@ -208,7 +223,9 @@ def test_pings_are_answered_while_nobody_takes_messages(recording: Path) -> None
 
 
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:9", "ws://no-such-host.invalid", "wss://127.0.0.1:9"])
-def test_what_cannot_be_reached_is_named_and_stopping_is_at_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_reached_is_named_and_stopping_is_at_once(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with listening(url) as listener:
         listener.until(lambda: "connecting again" in caplog.text)
     assert f"{url}: " in caplog.text and "Traceback" not in caplog.text
@@ -225,13 +242,23 @@ def test_a_drained_inbox_gives_entries_in_order_and_no_more_than_asked_for() -> 
     for entry in range(3):
         assert not inbox.full
         inbox.put(entry)
-    assert inbox.full and inbox.drain(0.0, 2) == [0, 1] and inbox.drain(0.0, 2) == [2] and inbox.drain(0.0, 2) == []
+    assert (
+        inbox.full
+        and inbox.drain(0.0, 2) == [0, 1]
+        and inbox.drain(0.0, 2) == [2]
+        and inbox.drain(0.0, 2) == []
+    )
 
 
 # streams that the exchange refuses
 
 REFUSED = replace(
-    QUICK, silence_s=30.0, subscribe_s=0.25, answers=Pace(answer_s=0.4, again_s=0.3, again_cap_s=0.5), renew_s=1.0, backoff_cap_s=0.5
+    QUICK,
+    silence_s=30.0,
+    subscribe_s=0.25,
+    answers=Pace(answer_s=0.4, again_s=0.3, again_cap_s=0.5),
+    renew_s=1.0,
+    backoff_cap_s=0.5,
 )
 MANY = [f"s{k:03}usdt@trade" for k in range(203)] + ["btcusdt@trade"]
 
@@ -242,22 +269,36 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return found
 
 
-def test_a_subscription_that_is_refused_is_named_and_asked_for_again(exchange: Background, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_subscription_that_is_refused_is_named_and_asked_for_again(
+    exchange: Background, caplog: pytest.LogCaptureFixture
+) -> None:
     exchange.control("faults", subscribe_failures=1)
     with listening(exchange, MANY, replace(REFUSED, renew_s=100.0)) as listener:
         listener.until(lambda: listener.ids)
-        assert listener.news == [Connected(again=False), Subscribed(tuple(MANY[200:])), Joined(tuple(MANY[200:]))]
+        assert listener.news == [
+            Connected(again=False),
+            Subscribed(tuple(MANY[200:])),
+            Joined(tuple(MANY[200:])),
+        ]
     why = "the exchange refuses the streams of S200USDT, S201USDT, S202USDT, BTCUSDT (Invalid request: injected); asking again"
     assert lines(caplog)[0] == f"{exchange.ws_url}: {why}"
     assert [len(streams) for _, method, streams in exchange.exchange.asked if method == "SUBSCRIBE"] == [4, 4]
     assert "too_many_incoming" not in exchange.stats()["counts"]
 
 
-def test_of_a_request_that_is_refused_in_part_the_others_come(exchange: Background, caplog: pytest.LogCaptureFixture) -> None:
+def test_of_a_request_that_is_refused_in_part_the_others_come(
+    exchange: Background, caplog: pytest.LogCaptureFixture
+) -> None:
     exchange.exchange.faults.unstreamed.append("S201USDT")
     with listening(exchange, MANY, replace(REFUSED, renew_s=100.0)) as listener:
         listener.until(
-            lambda: listener.ids and any("refuses the streams of S201USDT; asking again now and then" in line for line in lines(caplog))
+            lambda: (
+                listener.ids
+                and any(
+                    "refuses the streams of S201USDT; asking again now and then" in line
+                    for line in lines(caplog)
+                )
+            )
         )
         exchange.exchange.faults.unstreamed.clear()
         listener.until(lambda: Joined(("s201usdt@trade",)) in listener.news)
@@ -265,7 +306,9 @@ def test_of_a_request_that_is_refused_in_part_the_others_come(exchange: Backgrou
         assert joined == set(MANY[200:])
 
 
-def test_a_request_without_an_answer_counts_as_refused(exchange: Background, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_without_an_answer_counts_as_refused(
+    exchange: Background, caplog: pytest.LogCaptureFixture
+) -> None:
     exchange.control("faults", subscribe_failures=1, mute_refusals=True)
     with listening(exchange, MANY, replace(REFUSED, renew_s=100.0)) as listener:
         listener.until(lambda: Joined(tuple(MANY[200:])) in listener.news)
@@ -280,7 +323,11 @@ def test_streams_that_go_on_being_refused_are_tried_on_another_connection_ever_m
     with listening(exchange, MANY, REFUSED) as listener:
         listener.until(lambda: exchange.stats()["counts"].get("connects", 0) >= 3)
         assert Disconnected() not in listener.news, "what comes goes on coming"
-        renewed = [at for at, method, streams in exchange.exchange.asked if len(streams) == 4 and method == "SUBSCRIBE"]
+        renewed = [
+            at
+            for at, method, streams in exchange.exchange.asked
+            if len(streams) == 4 and method == "SUBSCRIBE"
+        ]
         at = exchange.stats()["connects"]
         assert at[1] - at[0] >= REFUSED.renew_s and at[2] - at[1] >= 2 * REFUSED.renew_s and len(renewed) >= 3
         exchange.control("faults", subscribe_failures=0)
@@ -320,7 +367,9 @@ def test_streams_that_are_refused_in_the_address_are_named_and_then_asked_for_by
     thread.start()
     ready.wait()
     try:
-        with listening(f"ws://127.0.0.1:{ports[0]}", ["测试币usdt@trade", "btcusdt@trade"], REFUSED) as listener:
+        with listening(
+            f"ws://127.0.0.1:{ports[0]}", ["测试币usdt@trade", "btcusdt@trade"], REFUSED
+        ) as listener:
             listener.until(lambda: len(asked) == 2 and listener.news[-1:] == [Subscribed()])
     finally:
         loop.call_soon_threadsafe(end.set)
@@ -352,7 +401,14 @@ def test_the_socket_goes_through_the_proxy_of_the_environment(
 
 
 @pytest.mark.parametrize(
-    "written", ["foo", "http://", "http://u:s3cret@127.0.0.1:x", "socks5://u:s3cret@127.0.0.1:9", "http://u:s3cret@127.0.0.1:9"]
+    "written",
+    [
+        "foo",
+        "http://",
+        "http://u:s3cret@127.0.0.1:x",
+        "socks5://u:s3cret@127.0.0.1:9",
+        "http://u:s3cret@127.0.0.1:9",
+    ],
 )
 def test_a_proxy_that_is_none_or_away_is_a_line_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, written: str
@@ -379,5 +435,7 @@ def test_whatever_a_library_raises_is_a_line_with_its_class_and_tried_again(
     monkeypatch.setattr("flows.venues.binance.stream.connect", breaking)
     with listening(exchange) as listener:
         listener.until(lambda: listener.ids)
-    assert lines(caplog)[0] == f"{exchange.ws_url}: ImportError: a part that is not installed; connecting again"
+    assert (
+        lines(caplog)[0] == f"{exchange.ws_url}: ImportError: a part that is not installed; connecting again"
+    )
     assert "Traceback" not in caplog.text

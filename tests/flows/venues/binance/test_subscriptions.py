@@ -16,7 +16,9 @@ def test_each_request_is_sent_once_and_when_all_are_agreed_to_it_is_done() -> No
     assert subscriptions.next(0.0) == (1, ("a", "b")) and not subscriptions.settled
     assert subscriptions.answered(Answer(1, None), 0.1) is None
     assert subscriptions.next(0.5) == (2, ("c",)) and subscriptions.next(1.0) is None
-    assert subscriptions.answered(Answer(None, None), 1.0) is None, "an answer without a number is that to the oldest"
+    assert subscriptions.answered(Answer(None, None), 1.0) is None, (
+        "an answer without a number is that to the oldest"
+    )
     assert subscriptions.settled and subscriptions.done and subscriptions.refused == ()
 
 
@@ -55,7 +57,9 @@ def test_one_stream_that_is_refused_for_ever_is_asked_for_ever_more_seldom() -> 
 
 
 @given(st.integers(1, 40), st.sets(st.integers(0, 39)), st.integers(1, 7), st.booleans())
-def test_it_is_found_out_which_streams_are_refused_and_all_others_come(n: int, bad: set[int], size: int, silent: bool) -> None:
+def test_it_is_found_out_which_streams_are_refused_and_all_others_come(
+    n: int, bad: set[int], size: int, silent: bool
+) -> None:
     streams = [str(k) for k in range(n)]
     refused = {str(k) for k in bad if k < n}
     subscriptions = Subscriptions([streams[k : k + size] for k in range(0, n, size)], PACE)
