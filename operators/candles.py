@@ -53,6 +53,16 @@ def merged(told: Candles, stored: Candles) -> Candles:
     return {name: column[order] for name, column in joined.items()}
 
 
+def unbroken(bars: Candles, us: int, end: int) -> Candles:
+    """The bars of a length in µs that follow each other up to `end`, without those before the last hole."""
+    ts = bars["ts"]
+    if not len(ts) or ts[-1] + us != end:
+        return {name: column[:0] for name, column in bars.items()}
+    after = np.flatnonzero(np.diff(ts) != us)
+    begin = int(after[-1]) + 1 if len(after) else 0
+    return {name: column[begin:] for name, column in bars.items()}
+
+
 def without_holes(bars: Candles, us: int, end: int | None) -> Candles:
     """The bars with one in each place from the first one to `end` (None: the last one): what is absent had no
     trade.

@@ -27,7 +27,7 @@ from tests.forked import LENGTH, STATUS, STREAMS
 
 MODULES = (  # what verbs import when they are called
     "flows.watchers.audit",
-    "flows.venues.binance.rest",
+    "flows.feed.http",
     "flows.command.check",
     "flows.database.embedded",
     "flows.sandbox.background",

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +15,13 @@ from flows.database.connection import connect as connect_database
 from flows.database.server_settings import lacking
 from flows.errors import UserError
 from flows.feed.proxies import through
+from flows.live.readiness import refuse_unready, refuse_unstreamed
+from flows.markets import native
 from flows.runtime.compiling import compiled_anew
 from flows.runtime.running import compare_recovery, of_its_own, refuse_in_use
 from flows.settings.decoding import load
-from flows.settings.model import Settings
-from flows.venues.binance.names import stream_name
-from flows.venues.binance.readiness import refuse_unready, refuse_unstreamed
+from flows.settings.model import Settings, Source
+from flows.venues import venue_named
 
 LEAST_FREE_BYTES: Final = 1 << 30
 HANDSHAKE_S: Final = 5.0
@@ -31,14 +33,13 @@ def report(path: Path) -> int:
     ready = line("configuration", lambda: configuration(path, settings))
     line("kernels", kernels)
     if settings:
-        checks = (
-            ("database", database),
-            ("disk", disk),
-            ("recovery", recovery),
-            ("exchange", exchange),
-            ("stream", stream),
-        )
-        ready = all([ready, *(line(name, lambda check=check: check(settings[0])) for name, check in checks)])  # type: ignore[misc]
+        (given,) = settings
+        checks = [(check.__name__, partial(check, given)) for check in (database, disk, recovery)]
+        for source in given.sources:
+            of = "" if len(given.sources) == 1 else f" {source.exchange}"
+            checks.append((f"exchange{of}", partial(exchange, given, source)))
+            checks.append((f"stream{of}", partial(stream, given, source)))
+        ready = all([ready, *(line(name, check) for name, check in checks)])
     print("ready: pairflow run" if ready else "not ready", file=sys.stdout)
     return 0 if ready else 1
 
@@ -47,7 +48,7 @@ def line(name: str, check: Callable[[], str]) -> bool:
     try:
         print(f"ok   {name}: {check()}")
     except UserError as error:
-        print(f"NOT  {error}" if str(error).startswith(f"{name}: ") else f"NOT  {name}: {error}")
+        print(f"NOT  {name}: {str(error).removeprefix(f'{name.split(maxsplit=1)[0]}: ')}")
         return False
     return True
 
@@ -132,21 +133,23 @@ def recovery(settings: Settings) -> str:
     )
 
 
-def exchange(settings: Settings) -> str:
-    if settings.source.exchange == "simulated":
+def exchange(settings: Settings, source: Source) -> str:
+    if source.simulated:
         return "simulated, starts with the run"
-    proxy = refuse_unready(settings.source.rest_url, settings.symbols, settings.source.stream)
-    return through(
-        proxy,
-        f"{settings.source.rest_url} trades all {len(settings.symbols)} symbols and answers what a run asks",
-    )
+    symbols = [native(settings.symbols[code]) for code in settings.codes_of(source)]
+    proxy = refuse_unready(venue_named(source.market.name), source.rest_url, symbols, source.stream)
+    return through(proxy, f"{source.rest_url} trades all {len(symbols)} symbols and answers what a run asks")
 
 
-def stream(settings: Settings) -> str:
-    """Whether a websocket opens and the exchange agrees to stream every symbol."""
-    source = settings.source
-    if source.exchange == "simulated":
+def stream(settings: Settings, source: Source) -> str:
+    """Whether a websocket opens and the venue agrees to stream every symbol."""
+    if source.simulated:
         return "simulated, starts with the run"
-    streams = [stream_name(symbol, source.stream) for symbol in settings.symbols]
-    proxy = refuse_unstreamed(source.ws_url, streams, HANDSHAKE_S)
+    venue = venue_named(source.market.name)
+    streams = [
+        stream
+        for code in settings.codes_of(source)
+        for stream in venue.streams(native(settings.symbols[code]), source.stream)
+    ]
+    proxy = refuse_unstreamed(venue, source.ws_url, streams, HANDSHAKE_S)
     return through(proxy, f"{source.ws_url} opens")

@@ -9,6 +9,8 @@ import msgspec
 from flows.command.run import stream
 from flows.command.simulated import erase, simulated
 from flows.errors import UserError
+from flows.markets import BINANCE
+from flows.settings.model import SIMULATED
 
 DEMO: Final = Path(__file__).parents[1] / "sandbox" / "demo.yaml"
 
@@ -17,6 +19,10 @@ def demo(options: argparse.Namespace) -> int:
     from flows.settings.decoding import load as load_settings
 
     settings = load_settings(options.config or DEMO, directory=Path.cwd())
+    if any(source.market is not BINANCE for source in settings.sources):
+        raise UserError(
+            "demo: the simulated market is one of Binance spot: give it a configuration with symbols of it only"
+        )
     home = Path.cwd() / ".pairflow" / "demo"
     database = msgspec.structs.replace(
         settings.questdb,
@@ -33,7 +39,7 @@ def demo(options: argparse.Namespace) -> int:
         settings,
         questdb=database,
         recovery=msgspec.structs.replace(settings.recovery, dir=None),
-        source=msgspec.structs.replace(settings.source, exchange="simulated"),
+        sources=(msgspec.structs.replace(settings.source, exchange=SIMULATED),),
     )
     erase(database)
     with simulated(settings) as settings:

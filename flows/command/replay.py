@@ -81,7 +81,8 @@ def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
     """The settings of a replay and its recording, in order; says what one has and the other has not."""
     from flows.replay.recordings import Recording, symbols_in
 
-    look = symbols_in(options.files, progress(sys.stderr, "looking"))
+    only = settings.source.market if len(settings.sources) == 1 else None
+    look = symbols_in(options.files, progress(sys.stderr, "looking"), market=only)
     known = set(look.symbols) & set(settings.symbols)
     if not known:
         raise UserError(
@@ -104,7 +105,10 @@ def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
         )
     settings = msgspec.structs.replace(
         settings,
-        source=msgspec.structs.replace(settings.source, stream=look.stream),
+        sources=tuple(
+            msgspec.structs.replace(source, stream=look.stream_of(source.market) or source.stream)
+            for source in settings.sources
+        ),
         questdb=in_dir(settings.questdb, options.dir),
     )
     beside = settings.questdb.dir.parent if settings.questdb.embedded else None

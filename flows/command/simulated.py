@@ -94,7 +94,7 @@ def simulated(settings: Any) -> Iterator[Any]:
         source = msgspec.structs.replace(
             settings.source, ws_url=f"ws://127.0.0.1:{port_}", rest_url=f"http://127.0.0.1:{port_}"
         )
-        yield msgspec.structs.replace(settings, source=source)
+        yield msgspec.structs.replace(settings, sources=(source,))
     finally:
         child.terminate()
         child.wait()

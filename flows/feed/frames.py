@@ -10,10 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from flows.markets import AGG_TRADE, TRADE
 from operators.columns import Codes, Flags, Floats, Longs, Sides
 
-TRADE: Final = "trade"
-AGG_TRADE: Final = "aggTrade"
 STREAMS: Final = (TRADE, AGG_TRADE)
 
 # a time below it counts milliseconds (until the year 5138), one above it microseconds (since 1973)

@@ -22,15 +22,15 @@ class Vitals:
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self._lock = threading.Lock()
-        self._skew_ms = np.nan
+        self._skew_ms = np.full(len(symbols), np.nan)
         self._pending = self._suspended = NEVER
         self._audited, self._mismatched = (np.zeros(len(symbols), np.int64) for _ in range(2))
         self._recent: list[deque[bool]] = [deque(maxlen=RATED) for _ in symbols]
 
-    def clocks(self, skew_us: float) -> None:
-        """The exchange's clock less ours, µs; NaN: unknown."""
+    def clocks(self, skew_us: float, symbols: Sequence[int]) -> None:
+        """The clock of the venue of these symbols (codes) less ours, µs; NaN: unknown."""
         with self._lock:
-            self._skew_ms = skew_us / 1_000
+            self._skew_ms[list(symbols)] = skew_us / 1_000
 
     def tables(self, pending: int = NEVER, suspended: int = NEVER) -> None:
         """Transactions not applied and suspended tables; NEVER: unknown."""
@@ -50,7 +50,7 @@ class Vitals:
         with self._lock:
             recent = [self._recent[symbol] for symbol in symbols.tolist()]
             return {
-                "skew_ms": np.full(n, self._skew_ms),
+                "skew_ms": self._skew_ms[symbols],
                 "wal_pending": np.full(n, self._pending),
                 "suspended": np.full(n, self._suspended),
                 "audited": self._audited[symbols],

@@ -16,20 +16,20 @@ from flows.database.connection import Endpoint, connect
 from flows.database.wal import settle
 from flows.errors import Interrupted, UserError
 from flows.feed.backlog import OPEN, Gap
+from flows.feed.refusals import Failed, Refused
+from flows.feed.venue import VenueApi, length_for
+from flows.markets import native
 from flows.retrying import backoff
-from flows.settings.model import Settings, stale_after
+from flows.settings.model import Settings, Source, stale_after
 from flows.settings.timeframes import timeframe_us
-from flows.venues.binance.klines import first_id_from, interval_us, klines, server_time_us
-from flows.venues.binance.refusals import Failed, Refused
-from flows.venues.binance.rest import Api
+from flows.venues import venue_named
 from operators.activity import LONG_WINDOW
-from operators.candles import FIELDS, Candles, merged, resampled, without_holes
+from operators.candles import FIELDS, Candles, merged, resampled, unbroken, without_holes
 from operators.coint_share import TESTS
 from operators.columns import RESUMED, SECOND_US, WARM, WARMING, Bars
 
 log = logging.getLogger(__name__)
 
-SECOND: Final = "1s"
 SETTLED_S: Final = 5  # the exchange's newest candles may still miss trades that its stream has told
 SETTLE_S: Final = 10.0
 REMADE_S: Final = 30  # of what the database has, before its newest bars
@@ -96,18 +96,21 @@ def left_open(settings: Settings, endpoint: Endpoint) -> tuple[Gap, ...]:
 
 
 class Beginning:
-    """Finds the start once, however many partitions ask for it; `stopping`: whether the search is to end."""
+    """Finds the start once, however many partitions ask for it. `apis` has that of each source by its exchange;
+    `stopping`: whether the search is to end.
+    """
 
     def __init__(
-        self, settings: Settings, endpoint: Endpoint, api: Api, say: Say, stopping: Callable[[], bool] = bool
+        self,
+        settings: Settings,
+        endpoint: Endpoint,
+        apis: Mapping[str, VenueApi],
+        say: Say,
+        stopping: Callable[[], bool] = bool,
     ) -> None:
-        self._settings, self._endpoint, self._api, self._say, self._stopping = (
-            settings,
-            endpoint,
-            api,
-            say,
-            stopping,
-        )
+        self._settings, self._endpoint, self._apis, self._say = settings, endpoint, apis, say
+        self._stopping = stopping
+        self._venues = {source.exchange: venue_named(source.market.name) for source in settings.sources}
         self._start: Start | None = None
 
     @property
@@ -118,12 +121,7 @@ class Beginning:
     def find(self, decided: tuple[int, bool] | None = None) -> Start:
         """The start; `decided`: `until` and `resumed` of an earlier run that left no snapshot."""
         if self._start is None:
-            try:
-                self._start = self._searched(decided)
-            except Failed as error:
-                raise UserError(
-                    f"exchange: {self._api.base_url}: no history to begin with: {error}; {error.advice}"
-                ) from None
+            self._start = self._searched(decided)
         return self._start
 
     def _searched(self, decided: tuple[int, bool] | None) -> Start:
@@ -185,7 +183,9 @@ class Beginning:
         """A while before the database's newest bars end, if that is not long ago; else a time that the
         exchange's candles have reached.
         """
-        now = self._ask(partial(server_time_us, self._api))
+        now = self._ask(self._settings.source, lambda api: api.clock_us())
+        # Bars in progress are made of candles that end where the start is.
+        step = max(min(venue.candles.values()) for venue in self._venues.values())
         shortest = self._settings.timeframes[0]
         with suppress(UserError):  # a suspended table shows what it shows
             # an earlier run's last rows may be acknowledged, but not visible yet
@@ -197,11 +197,12 @@ class Beginning:
             ).fetchall()
         known = [(first, last) for symbol, first, last in found if symbol in self._settings.symbols]
         if not known:
-            return (now // SECOND_US - SETTLED_S) * SECOND_US, False
+            return (now - SETTLED_S * SECOND_US) // step * step, False
         # What was measured on the newest bars may not have been written when the run before ended: all of it
         # is made again.
         begun, end = max(first for first, _ in known), min(last for _, last in known)
-        return max(end - REMADE_S * SECOND_US, min(begun, end)) + timeframe_us(shortest), True
+        until = max(end - REMADE_S * SECOND_US, min(begun, end)) + timeframe_us(shortest)
+        return until // step * step, True
 
     def _first_id(self, symbol: str, until: int, resumed: bool) -> int | None:
         if resumed:
@@ -212,7 +213,8 @@ class Beginning:
                 ).fetchone()
             if found and found[0] is not None:
                 return int(found[0]) + 1
-        return self._ask(partial(first_id_from, self._api, symbol, self._settings.source.stream, until))
+        source = self._settings.source_of(symbol)
+        return self._ask(source, lambda api: api.first_id_from(source.stream, native(symbol), until))
 
     def _alert_states(self, until: int) -> States:
         with connect(self._endpoint) as connection:
@@ -226,16 +228,19 @@ class Beginning:
             for rule, subject, timeframe, active, episode, value in found
         }
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
+    def _ask(self, source: Source, question: Callable[[VenueApi], Any]) -> Any:
         """The answer, asked for again when there is none: a restart in a storm is no reason to give up."""
+        api = self._apis[source.exchange]
         for attempt in range(TRIES):
             try:
-                return question()
+                return question(api)
             except Failed as error:
                 if attempt == TRIES - 1 or isinstance(error, Refused):
-                    raise
-                log.warning("%s: %s; asking again", self._api.base_url, error)
-                self._api.pause(backoff(attempt, PAUSE_S))
+                    raise UserError(
+                        f"exchange: {api.base_url}: no history to begin with: {error}; {error.advice}"
+                    ) from None
+                log.warning("%s: %s; asking again", api.base_url, error)
+                api.pause(backoff(attempt, PAUSE_S))
         return None
 
     # its bars
@@ -244,41 +249,41 @@ class Beginning:
         self, symbol: str, until: int, seconds: list[Bars], stages: tuple[list[Bars], list[Bars]]
     ) -> None:
         """Add the symbol's bars: of each timeframe twice what its windows need, the first half to fill them."""
-        code = self._settings.symbols.index(symbol)
-        lengths = {word: timeframe_us(word) for word in self._settings.timeframes}
-        needed = {word: rows_needed(self._settings, word) for word in lengths}
-        ends = {word: until - until % us for word, us in lengths.items()}
-        starts = {word: ends[word] - 2 * needed[word] * us for word, us in lengths.items()}
+        code, source = self._settings.symbols.index(symbol), self._settings.source_of(symbol)
+        venue = self._venues[source.exchange]
+        words = {timeframe_us(word): word for word in self._settings.timeframes}
+        needed = {us: rows_needed(self._settings, word) for us, word in words.items()}
+        ends = {us: until - until % us for us in words}
+        starts = {us: ends[us] - 2 * needed[us] * us for us in words}
         seeds_from = min(ends.values())
-        lengths.setdefault(SECOND, SECOND_US)
-        starts[SECOND] = min(starts.get(SECOND, seeds_from), seeds_from)
-        ends[SECOND] = until
+        seed_word, seed = min(venue.candles.items(), key=lambda candle: candle[1])
+        words.setdefault(seed, seed_word)
+        starts[seed] = min(starts.get(seed, seeds_from), seeds_from)
+        ends[seed] = until
         with connect(self._endpoint) as connection:
             stored = {
-                word: stored_bars(connection, symbol, word, starts[word], ends[word]) for word in lengths
+                us: stored_bars(connection, symbol, word, starts[us], ends[us]) for us, word in words.items()
             }
-        lacking = [
-            word for word, us in lengths.items() if len(stored[word]["ts"]) * us < ends[word] - starts[word]
-        ]
-        # the exchange's candles by their length, each as far back as any timeframe lacks bars
-        told: dict[int, Candles] = {}
-        for base in {interval_us(lengths[word]) for word in lacking}:
-            earliest = min(starts[word] for word in lacking if interval_us(lengths[word]) == base)
-            told[base] = self._ask(partial(klines, self._api, symbol, base, earliest, until))
-        for word, us in lengths.items():
-            found = stored[word]
-            if word in lacking:
-                base = interval_us(us)
-                found = merged(resampled(told[base], base, us, starts[word], ends[word]), found)
-            found = without_holes(found, us, ends[word])
-            if us == SECOND_US:
-                seconds.append(
-                    _bars(
-                        code, us, {name: column[found["ts"] >= seeds_from] for name, column in found.items()}
-                    )
-                )
-            if word in needed:
-                split = int(np.searchsorted(found["ts"], ends[word] - needed[word] * us))
+        # Timeframes of which the database lacks bars, and the candles that they are made of (None: there are none)
+        lacking = {
+            us: length_for(venue, us) for us in words if len(stored[us]["ts"]) * us < ends[us] - starts[us]
+        }
+        told: dict[int, Candles] = {}  # by their length, as far back as any timeframe lacks bars
+        for length in {length for length in lacking.values() if length is not None}:
+            earliest = min(starts[us] for us, of in lacking.items() if of == length)
+            told[length] = self._ask(source, partial(_klines, native(symbol), length, earliest, until))
+        for us in words:
+            found, base = stored[us], lacking.get(us)
+            if base is not None:
+                found = merged(resampled(told[base], base, us, starts[us], ends[us]), found)
+            elif us in lacking:
+                found = unbroken(found, us, ends[us])
+            found = without_holes(found, us, ends[us])
+            if us == seed:
+                seeds = {name: column[found["ts"] >= seeds_from] for name, column in found.items()}
+                seconds.append(_bars(code, us, seeds))
+            if us in needed:
+                split = int(np.searchsorted(found["ts"], ends[us] - needed[us] * us))
                 stages[0].append(_bars(code, us, {name: column[:split] for name, column in found.items()}))
                 stages[1].append(_bars(code, us, {name: column[split:] for name, column in found.items()}))
 
@@ -305,6 +310,10 @@ def stored_bars(
         name: np.array(column, kind)
         for name, column, kind in zip(("ts", *FIELDS, "complete"), columns, types, strict=True)
     }
+
+
+def _klines(symbol: str, length: int, start: int, end: int, api: VenueApi) -> Candles:
+    return api.klines(symbol, length, start, end)
 
 
 def _bars(code: int, timeframe: int, columns: Candles) -> Bars:

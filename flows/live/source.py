@@ -6,7 +6,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,20 +18,22 @@ from flows.errors import Interrupted, UserError
 from flows.feed.backlog import DISCONNECT, FILLED, NONE, RESTART, UNFILLABLE, Gap, Page, Patience, Request
 from flows.feed.feed import WAIT_S, Feed
 from flows.feed.health import Health, Vitals, wall_us
+from flows.feed.http import Budget, Limits
 from flows.feed.inbox import Broken, Connected, Disconnected, Inbox, Joined, Subscribed
 from flows.feed.ledger import gap_rows
+from flows.feed.refusals import reason
 from flows.feed.sequencer import Sequencer
+from flows.feed.venue import Venue
 from flows.history.history import Beginning
+from flows.live.rest import Answer, Rest
+from flows.live.socket import Stream, Timing
+from flows.markets import CONTIGUOUS, native
 from flows.retrying import is_told
 from flows.runtime.fatal import guarded
 from flows.runtime.recovery import FIRST_IDS, write_durably
 from flows.runtime.stop import Stop
-from flows.settings.model import CONTIGUOUS, Settings
-from flows.venues.binance.messages import decode
-from flows.venues.binance.names import stream_name
-from flows.venues.binance.refusals import reason
-from flows.venues.binance.rest import Answer, Budget, Limits, Rest
-from flows.venues.binance.stream import STREAMS_PER_CONNECTION, Stream, Timing
+from flows.settings.model import Settings, Source
+from flows.venues import venue_named
 from operators.columns import Flags, Trades
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ class Options:
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
     queue: int = QUEUE
-    budget: Budget | None = None
+    budgets: Mapping[str, Budget] = field(default_factory=dict)  # by exchange
     vitals: Vitals | None = None
     left_open: Sequence[Gap] = ()  # holes that an earlier run left open in the ledger
     wait_s: float = WAIT_S
@@ -63,8 +65,8 @@ class Options:
     now: Callable[[], float] = time.monotonic  # what the sequencer waits by
     wall_us: Callable[[], int] = wall_us  # what health and ledger say; nothing else depends on it
     chance: Callable[[], random.Random] = random.Random  # of a partition
-    stream: Callable[[str, Sequence[str], Inbox, random.Random, Timing], Stream] = Stream
-    rest: Callable[[str, str, Sequence[str], Answer, Limits, Budget | None], Rest] = Rest
+    stream: Callable[[Venue, str, Sequence[str], Inbox, random.Random, Timing], Stream] = Stream
+    rest: Callable[[Venue, str, str, Sequence[str], Answer, Limits, Budget | None], Rest] = Rest
 
 
 class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]]):
@@ -74,6 +76,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         self,
         name: str,
         settings: Settings,
+        source: Source,
         codes: list[int],
         state: dict[str, Any] | None,
         stop: Stop,
@@ -81,8 +84,10 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         beginning: Beginning | None = None,
     ) -> None:
         self._name, self._settings, self._stop, self._options = name, settings, stop, options
-        symbols, source = settings.symbols, settings.source
-        self._codes = {symbol: code for code, symbol in enumerate(symbols)}
+        symbols = settings.symbols
+        self._source, self._venue = source, venue_named(source.market.name)
+        self._codes = {symbols[code]: code for code in codes}
+        self._native = {native(symbols[code]): code for code in settings.codes_of(source)}
         self._sequencer = Sequencer(len(symbols), source.quiet_us, options.patience, source.ids == CONTIGUOUS)
         self._first_ids = (
             settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None
@@ -101,16 +106,19 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
                 self._sequencer.begin(self._codes[symbol], first_id, ts, broken=origin == TRADE_SEEN)
         self._inbox = Inbox(options.queue)
         self._rest = options.rest(
+            self._venue,
             source.rest_url,
             source.stream,
             symbols,
             lambda *answer: self._inbox.put(answer),
             options.limits,
-            options.budget,
+            options.budgets.get(source.exchange),
         )
-        self._streams = {stream_name(symbols[code], source.stream): code for code in codes}
+        streams = [self._venue.streams(native(symbols[code]), source.stream) for code in codes]
+        self._streams = {of[0]: code for of, code in zip(streams, codes, strict=True)}  # of trades
+        asked_for = [stream for of in streams for stream in of]
         self._stream = options.stream(
-            source.ws_url, list(self._streams), self._inbox, options.chance(), options.timing
+            self._venue, source.ws_url, asked_for, self._inbox, options.chance(), options.timing
         )
         self._told = dict.fromkeys(("unreadable", "off_market", "unfillable"), 0)
         # when the last batch was taken that was not empty, s of the monotonic clock
@@ -193,7 +201,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
     def _arrive(self, run: list[bytes], now: float) -> None:
         if not run:
             return
-        frames = decode(run, self._codes, self._settings.source.stream)
+        frames = self._venue.decode(run, self._native, self._source.stream, len(self._settings.symbols))
         self._health.arrived(frames, live=True)
         self._sequencer.feed(frames, now)
         for control in frames.controls:
@@ -237,14 +245,14 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
                     "%s: %s to %s",
                     self._name,
                     "connected again" if again else "connected",
-                    self._settings.source.ws_url,
+                    self._source.ws_url,
                 )
             case Subscribed(refused):
-                codes = [self._streams[stream] for stream in refused]
+                codes = [self._streams[stream] for stream in refused if stream in self._streams]
                 self._health.subscribed(codes)
                 self._sequencer.subscribed(now, codes)
             case Joined(streams):
-                codes = [self._streams[stream] for stream in streams]
+                codes = [self._streams[stream] for stream in streams if stream in self._streams]
                 self._health.joined(codes)
                 self._sequencer.joined(codes, now)
             case Disconnected():
@@ -331,7 +339,7 @@ def read_first_ids(path: Path | None) -> dict[str, FirstId]:
 
 
 class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
-    """The exchange's live trades; one partition per connection."""
+    """The live trades of all sources; one partition per connection, named after its venue: `binance-0`."""
 
     def __init__(
         self,
@@ -340,27 +348,38 @@ class ExchangeSource(FixedPartitionedSource[tuple[str, Feed], dict[str, Any]]):
         options: Options | None = None,
         beginning: Beginning | None = None,
     ) -> None:
-        self._settings, self._stop, self._options, self._beginning = (
-            settings,
-            stop,
-            options or Options(),
-            beginning,
-        )
+        self._settings, self._stop, self._beginning = settings, stop, beginning
+        self._options = options or Options()
+        self._parts = dict(connections(settings))
 
     def list_parts(self) -> list[str]:
-        connections = -(-len(self._settings.symbols) // STREAMS_PER_CONNECTION)
-        return [f"binance-{i}" for i in range(connections)]
+        return list(self._parts)
 
     @guarded
     def build_part(
         self, step_id: str, for_part: str, resume_state: dict[str, Any] | None
     ) -> StatefulSourcePartition[tuple[str, Feed], dict[str, Any]]:
-        start = int(for_part.rsplit("-", 1)[1]) * STREAMS_PER_CONNECTION
-        codes = list(range(len(self._settings.symbols)))[start : start + STREAMS_PER_CONNECTION]
+        source, codes = self._parts[for_part]
         before = None if resume_state is None else dict(resume_state)
         try:
             return ExchangePartition(
-                for_part, self._settings, codes, resume_state, self._stop, self._options, self._beginning
+                for_part,
+                self._settings,
+                source,
+                codes,
+                resume_state,
+                self._stop,
+                self._options,
+                self._beginning,
             )
         except Interrupted:
             return NotBegun(before)
+
+
+def connections(settings: Settings) -> Iterator[tuple[str, tuple[Source, list[int]]]]:
+    """The connections of a run: the partition's name, its source, and the codes of its symbols."""
+    for source in settings.sources:
+        venue, codes = venue_named(source.market.name), settings.codes_of(source)
+        most = venue.streams_per_connection // len(venue.streams(native(settings.symbols[0]), source.stream))
+        for i in range(-(-len(codes) // most)):
+            yield f"{source.market.name}-{i}", (source, codes[i * most : (i + 1) * most])

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.errors import UserError
-from flows.feed.frames import AGG_TRADE, TRADE
+from flows.markets import AGG_TRADE, TRADE
 from flows.replay.files import File, Layout, Part
 from flows.replay.names import columns_of, symbol_of, with_sides
 from flows.replay.unpack import opened

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from flows.errors import UserError
-from flows.feed.frames import AGG_TRADE, TRADE
+from flows.markets import AGG_TRADE, TRADE
 from flows.replay.files import File, Layout, Part, foreign
 from flows.replay.names import columns_of, known_columns, symbol_of, with_sides
 from flows.replay.unpack import BLOCK, BOM, LONGEST_LINE, blocks, line_at

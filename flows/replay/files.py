@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from flows.errors import UserError
+from flows.markets import BINANCE, Market, market_of, native
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,16 @@ class File:
     ids: bool = True
     sides: bool = True  # False: nothing in it says who took a trade
     first_us: int = 0  # the earliest trade at its beginning
+    market: Market = BINANCE  # the venue of its symbols
+
+    def in_tables(self, name: str) -> str:
+        """A symbol in this file as tables have it."""
+        return name if "." in name else name + self.market.suffix
+
+    def codes(self, codes: Mapping[str, int]) -> dict[str, int]:
+        """Codes by the names that the file may give to the symbols of these codes."""
+        own = {native(name): code for name, code in codes.items() if market_of(name) is self.market}
+        return {**codes, **own} if self.market.suffix else {**own, **codes}
 
     @property
     def size(self) -> int:

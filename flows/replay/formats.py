@@ -17,6 +17,7 @@ from pathlib import Path
 
 from flows.errors import UserError
 from flows.feed.frames import Frames
+from flows.markets import BINANCE, Market
 from flows.replay import tables
 from flows.replay.arrow_files import Arrow, arrow_parts, kind_of, peek_arrow
 from flows.replay.csv_tables import Csv, csv_parts, is_table, peek_csv, preamble
@@ -27,11 +28,11 @@ from flows.replay.json_tables import JsonLines, JsonObjects, json_line_parts, js
 from flows.replay.unpack import BLOCK, one_line, opened, take
 
 
-def peek(path: Path) -> File:
-    """What a recording is, by its beginning. A file that holds no trades is refused in a line that says what
+def peek(path: Path, market: Market = BINANCE) -> File:
+    """What a recording of a venue is, by its beginning. A file that holds no trades is refused in a line that says what
     it holds.
     """
-    file = _format(path)
+    file = replace(_format(path), market=market)
     firsts = []
     for stream in file.streams:
         first = next((frames for frames, _ in looked(file, stream, {}) if len(frames)), None)
@@ -68,29 +69,39 @@ def _format(path: Path) -> File:
 
 def looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
     """Trades of a part after the other, and the position in the file, for a first look: symbols are entered
-    into `codes`.
+    into `codes`, which has none at first.
 
     Of frames each block's first or last ones, of tables all.
     """
-    if isinstance(file.layout, FrameLines | FrameObjects):
-        yield from look_at_frames(file, file.layout, stream, codes)
-        return
+    own: dict[str, int] = {}
+    parts = (
+        look_at_frames(file, file.layout, stream, own)
+        if isinstance(file.layout, FrameLines | FrameObjects)
+        else _look_at_tables(file, own)
+    )
+    for found in parts:
+        codes.update({file.in_tables(name): code for name, code in own.items()})
+        yield found
+
+
+def _look_at_tables(file: File, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
     counted = 0
     for part in _parts(file):
         for name in tables.symbols(file, part):
             codes.setdefault(name, len(codes))
-        yield tables.frames(file, part, codes, counted), part.position
+        yield tables.frames(file, part, codes, len(codes), counted), part.position
         counted += len(part)
 
 
 def frames_of(file: File, codes: Mapping[str, int], stream: str) -> Iterator[tuple[Frames, int]]:
     """The trades of a file in its own order, in batches of about 10,000, and the position in the file."""
+    own = file.codes(codes)
     if isinstance(file.layout, FrameLines | FrameObjects):
-        yield from read_frames(file, file.layout, codes, stream)
+        yield from read_frames(file, file.layout, own, len(codes), stream)
         return
     counted = 0
     for part in _parts(file):
-        yield tables.frames(file, part, codes, counted), part.position
+        yield tables.frames(file, part, own, len(codes), counted), part.position
         counted += len(part)
 
 

@@ -7,12 +7,13 @@ from typing import Final
 
 import msgspec
 
-from flows.feed.frames import AGG_TRADE, TRADE, Frames
+from flows.feed.frames import Frames
+from flows.markets import AGG_TRADE, TRADE
 from flows.replay.files import File, Layout
 from flows.replay.json_scan import scan
 from flows.replay.unpack import blocks
 from flows.settings.symbols import symbol_name
-from flows.venues.binance.messages import decode
+from flows.venues import venue_named
 
 PEEKED: Final = 1_000  # frames that say when a recording begins: its first lines may be out of order
 
@@ -51,9 +52,6 @@ class Spellings(dict[str, int]):
         super().__init__(codes)
         self._codes = codes
 
-    def __len__(self) -> int:
-        return len(self._codes)
-
     def learn(self, names: set[str]) -> bool:
         """Enter new spellings. Returns whether one of them is of a known symbol."""
         new = {name: self._codes.get(symbol_name(name) or name, -1) for name in names - self.keys()}
@@ -88,7 +86,7 @@ def look_at_frames(
 ) -> Iterator[tuple[Frames, int]]:
     """The same as `read_frames` for a first look: symbols are entered into `codes` as they come."""
     for lines, position in _whole(file, layout):
-        frames = _decoded(lines, Spellings(codes), stream)
+        frames = _decoded(file, lines, Spellings(codes), len(codes), stream)
         if frames.foreign:
             needle = f'"{stream}"'.encode()
             names = {
@@ -97,17 +95,17 @@ def look_at_frames(
             }
             if new := sorted(names - codes.keys()):
                 codes.update({name: len(codes) + k for k, name in enumerate(new)})
-                frames = _decoded(lines, Spellings(codes), stream)
+                frames = _decoded(file, lines, Spellings(codes), len(codes), stream)
         yield frames, position
 
 
 def read_frames(
-    file: File, layout: FrameLines | FrameObjects, codes: Mapping[str, int], stream: str
+    file: File, layout: FrameLines | FrameObjects, codes: Mapping[str, int], symbols: int, stream: str
 ) -> Iterator[tuple[Frames, int]]:
-    """The trades of a stream, and counts of all other messages and lines."""
+    """The trades of a stream, and counts of all other messages and lines; `codes` are of so many `symbols`."""
     spellings = Spellings(codes)
     for frames, position in _whole(file, layout):
-        yield _decoded(frames, spellings, stream), position
+        yield _decoded(file, frames, spellings, symbols, stream), position
 
 
 def _whole(file: File, layout: FrameLines | FrameObjects) -> Iterator[tuple[list[bytes], int]]:
@@ -119,14 +117,15 @@ def _whole(file: File, layout: FrameLines | FrameObjects) -> Iterator[tuple[list
             yield found.rows, found.position
 
 
-def _decoded(lines: Sequence[bytes], spellings: Spellings, stream: str) -> Frames:
+def _decoded(file: File, lines: Sequence[bytes], spellings: Spellings, symbols: int, stream: str) -> Frames:
+    decode = venue_named(file.market.name).decode
     needle = f'"{stream}"'.encode()
     ours = [line if line[0] == 123 else STAMP.sub(b"", line) for line in lines if needle in line]
-    frames = decode(ours, spellings, stream)
+    frames = decode(ours, spellings, stream, symbols)
     if frames.foreign and spellings.learn(
         {_unescaped(raw) for line in ours for raw in _WRITTEN.findall(line)}
     ):
-        frames = decode(ours, spellings, stream)
+        frames = decode(ours, spellings, stream, symbols)
     if len(ours) != len(lines):
         others = [line.strip() for line in lines if needle not in line]
         sound_others = sum(

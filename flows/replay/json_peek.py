@@ -6,7 +6,8 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from flows.feed.frames import AGG_TRADE, STREAMS, TRADE
+from flows.feed.frames import STREAMS
+from flows.markets import AGG_TRADE, TRADE
 from flows.replay.files import File, Layout, foreign
 from flows.replay.frame_files import STAMP, FrameLines, FrameObjects, streams_in
 from flows.replay.json_scan import brackets, objects

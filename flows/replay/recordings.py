@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 
 from flows.errors import UserError
-from flows.feed.frames import AGG_TRADE, TRADE, Frames, join
+from flows.feed.frames import Frames, join
+from flows.markets import AGG_TRADE, BINANCE, MARKETS, TRADE, Market
 from flows.replay.facts import AHEAD_US, SLACK_US, Facts, Span, disorder, possible
 from flows.replay.files import File
 from flows.replay.formats import frames_of, looked, peek
@@ -36,8 +37,18 @@ class Look:
     files: tuple[File, ...]  # in the order of their first trades
     facts: tuple[Facts, ...]  # of each file
     symbols: tuple[str, ...]  # sorted
-    stream: str  # trade | aggTrade
+    streams: tuple[str, ...]  # of each file: trade | aggTrade
     latest_us: int  # a trade after it is of the future
+
+    @property
+    def stream(self) -> str:
+        """That of a recording of one venue; of several, that of the first file."""
+        return self.streams[0]
+
+    def stream_of(self, market: Market) -> str | None:
+        """The stream of the files of a venue; None where none of them is."""
+        of = zip(self.files, self.streams, strict=True)
+        return next((stream for file, stream in of if file.market is market), None)
 
     @property
     def ids(self) -> bool:
@@ -69,21 +80,27 @@ class Look:
         return (span for facts in self.facts for span in facts.spans.values())
 
 
-def symbols_in(paths: Sequence[Path], progress: Progress | None = None, stream: str | None = None) -> Look:
+def symbols_in(
+    paths: Sequence[Path],
+    progress: Progress | None = None,
+    stream: str | None = None,
+    market: Market | None = None,
+) -> Look:
     """Go through the recordings once, from end to end: what symbols, what stream, from when to when, and
     whether they are in order.
 
     Finds a truncated, foreign or broken file before anything is done with the others. `stream` picks one of
-    trade and aggTrade where a recording holds both.
+    trade and aggTrade where a recording holds both. `market`: the venue of files whose names have none
+    (default: Binance spot).
     """
-    files, found = _peek_all(paths)
-    stream = stream or found
+    files, found = _peek_all(paths, market or BINANCE)
+    streams = tuple(stream or found[file.market] for file in files)
     latest_us, done, total = time.time_ns() // 1_000 + AHEAD_US, 0, sum(file.size for file in files)
     all_facts = []
-    for file in files:
+    for file, of in zip(files, streams, strict=True):
         codes: dict[str, int] = {}
         facts = Facts()
-        for frames, position in possible(looked(file, stream, codes), latest_us):
+        for frames, position in possible(looked(file, of, codes), latest_us):
             facts.add(frames, tuple(codes))
             if progress:
                 progress(done + position, total)
@@ -96,7 +113,7 @@ def symbols_in(paths: Sequence[Path], progress: Progress | None = None, stream: 
         raise UserError(
             f"{files[0].path}: holds no trade: every one has a price, a quantity or a time that cannot be one"
         )
-    return Look(files, tuple(all_facts), tuple(symbols), stream, latest_us)
+    return Look(files, tuple(all_facts), tuple(symbols), streams, latest_us)
 
 
 class Recording:
@@ -169,7 +186,9 @@ class Recording:
         much work.
         """
         file, total = self.look.files[k], sum(each.size for each in self.look.files)
-        for frames, position in possible(frames_of(file, self._codes, self.look.stream), self.look.latest_us):
+        for frames, position in possible(
+            frames_of(file, self._codes, self.look.streams[k]), self.look.latest_us
+        ):
             self._left = join([self._left, frames.rows(slice(0, 0))], len(self.symbols))  # its counts
             self._positions[k] = position
             if progress:
@@ -223,19 +242,22 @@ def _reached(frames: Frames, newest: Longs) -> Longs:
     return reached
 
 
-def _peek_all(paths: Sequence[Path]) -> tuple[tuple[File, ...], str]:
+def market_in(name: str) -> Market | None:
+    """The venue that a file's name has between its dots: `2025-01-01.usdm.jsonl.gz`."""
+    words = set(name.lower().split(".")[1:])
+    return next((market for market in MARKETS.values() if market.name in words), None)
+
+
+def _peek_all(paths: Sequence[Path], market: Market) -> tuple[tuple[File, ...], dict[Market, str]]:
+    """The files in the order of their first trades, and the stream of each venue."""
     if not paths:
         raise UserError("recordings: none given: name one or more files of recorded trades")
-    files = tuple(
-        sorted((peek(Path(path)) for path in paths), key=lambda file: (file.first_us, file.path.name))
-    )
-    common = [stream for stream in (TRADE, AGG_TRADE) if all(stream in file.streams for file in files)]
-    if not common:
-        a = next(file for file in files if TRADE not in file.streams)
-        b = next(file for file in files if AGG_TRADE not in file.streams)
-        raise UserError(
-            f"{a.path}: holds aggregate trades, but {b.path.name} single ones: give files of one kind"
-        )
+    peeked = [peek(Path(path), market_in(Path(path).name) or market) for path in paths]
+    files = tuple(sorted(peeked, key=lambda file: (file.first_us, file.path.name)))
+    streams = {
+        market: _common([file for file in files if file.market is market])
+        for market in dict.fromkeys(file.market for file in files)
+    }
     without = [file for file in files if not file.ids]
     if without and len(without) < len(files):
         other = next(file for file in files if file not in without)
@@ -247,7 +269,19 @@ def _peek_all(paths: Sequence[Path]) -> tuple[tuple[File, ...], str]:
             raise UserError(
                 f"{file.path}: is given twice, and its trades have no ids that would say so: name it once"
             )
-    return files, common[0]
+    return files, streams
+
+
+def _common(files: Sequence[File]) -> str:
+    """The stream that all these files hold."""
+    common = [stream for stream in (TRADE, AGG_TRADE) if all(stream in file.streams for file in files)]
+    if not common:
+        a = next(file for file in files if TRADE not in file.streams)
+        b = next(file for file in files if AGG_TRADE not in file.streams)
+        raise UserError(
+            f"{a.path}: holds aggregate trades, but {b.path.name} single ones: give files of one kind"
+        )
+    return common[0]
 
 
 def _name(file: File, files: Sequence[File]) -> str:

@@ -11,7 +11,7 @@ from flows.database.columns import Column, Rows, Symbols
 from flows.feed.backlog import CAUSES, NONE, RECORDING, STATUSES, UNFILLABLE
 from flows.feed.frames import COLUMNS, Frames
 from flows.replay.packed import grouped
-from operators.columns import NEVER, Longs, Trades
+from operators.columns import NEVER, Flags, Longs, Trades
 
 JUMPS_TOLD: Final = 10  # fewer jumps of ids are losses
 # of trades; a recording with fewer jumps than that has lost trades, one with more is of a market whose ids
@@ -30,10 +30,10 @@ class IdSequence:
     """
 
     symbols: tuple[str, ...]
-    quiet_us: int
-    contiguous: bool
+    quiet_us: Longs  # (symbols,)
+    contiguous: Flags  # (symbols,)
     trades: int = 0  # so far
-    jumps: int = 0  # of ids, whether holes or not
+    jumps: int = 0  # of ids that should be contiguous
     _last: Longs = field(init=False)  # (symbols,) id of the newest trade, NONE before the first
     _newest: Longs = field(init=False)  # (symbols,) its time, or that of one before where that is later
     _reached: int = NEVER
@@ -53,11 +53,11 @@ class IdSequence:
         begins = before == NONE
         jumps = (ids != before + 1) & ~begins
         newest = self._advance(symbol, ids, ts)
-        holes = jumps & self.contiguous
+        holes = jumps & self.contiguous[symbol]
         after_hole = np.zeros(len(ids), np.bool_)
         after_hole[order] = begins | holes
         self.trades += len(ids)
-        self.jumps += int(np.count_nonzero(jumps))
+        self.jumps += int(np.count_nonzero(holes))
         ledger = self._ledger(symbol[holes], before[holes] + 1, ids[holes] - 1, newest[holes])
         columns = {name: getattr(frames, name) for name in COLUMNS if name != "event_ts"}
         return Trades(**columns, after_hole=after_hole, watermark=self.watermark()), ledger
@@ -84,7 +84,7 @@ class IdSequence:
     def ids_that_jump(self) -> str | None:
         """A line of advice where so many ids are missing that the market's ids probably only grow."""
         share = self.jumps / max(self.trades, 1)
-        if not self.contiguous or self.jumps < JUMPS_TOLD or share < SHARE_TOLD:
+        if self.jumps < JUMPS_TOLD or share < SHARE_TOLD:
             return None
         return f"jumps in the ids of {100 * share:.1f} % of the trades: if this market's ids only grow, set source.ids: sparse"
 

@@ -12,11 +12,12 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from flows.feed.feed import WAIT_S, Feed
 from flows.feed.frames import REASONS, Frames
 from flows.feed.health import Health, wall_us
+from flows.markets import CONTIGUOUS
 from flows.replay.ids import CONFLICT, DUPLICATE, ORDER
 from flows.replay.sequence import IdSequence
 from flows.runtime.fatal import guarded
 from flows.runtime.stop import Stop
-from flows.settings.model import CONTIGUOUS, Settings
+from flows.settings.model import Settings
 from flows.settings.timeframes import timeframe_us
 from operators.columns import NEVER, SECOND_US
 
@@ -85,8 +86,11 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
             summary,
         )
         n = len(settings.symbols)
+        sources = [settings.source_of(symbol) for symbol in settings.symbols]
         self._sequence = IdSequence(
-            settings.symbols, settings.source.quiet_us, settings.source.ids == CONTIGUOUS
+            settings.symbols,
+            np.array([source.quiet_us for source in sources]),
+            np.array([source.ids == CONTIGUOUS for source in sources]),
         )
         self._health = Health(settings.symbols, np.arange(n), wall_us)
         self._nothing = Frames.none(n), np.zeros(n, np.int64)

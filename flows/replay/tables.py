@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from flows.errors import UserError
 from flows.feed.frames import Frames, sound
+from flows.markets import MARKETS
 from flows.replay import cells
 from flows.replay.cells import CellError
 from flows.replay.files import File, Part
@@ -18,8 +19,8 @@ from operators.columns import UNKNOWN, Codes
 T = TypeVar("T")
 
 
-def frames(file: File, part: Part, codes: Mapping[str, int], counted: int) -> Frames:
-    """The trades of a part. `counted` rows of the file came before it: ids go on from there where the file
+def frames(file: File, part: Part, codes: Mapping[str, int], symbols: int, counted: int) -> Frames:
+    """The trades of a part; `codes` are of so many `symbols`. `counted` rows of the file came before it: ids go on from there where the file
     has none.
     """
     n = len(part)
@@ -37,7 +38,7 @@ def frames(file: File, part: Part, codes: Mapping[str, int], counted: int) -> Fr
         count = np.where((last >= first) & (last - first < 2**62), last - first + 1, 0)
     found = sound(
         symbol,
-        len(codes),
+        symbols,
         id=ids,
         ts=ts,
         price=column.read("price", cells.numbers),
@@ -73,9 +74,12 @@ def _symbols(file: File, column: "_Columns", codes: Mapping[str, int], n: int) -
 
 
 def _name(text: str) -> str:
-    """The symbol's name; of what names none of ours (`BTC/USDT:USDT`, a swap) its text, which no
-    configuration can ask for.
+    """The symbol's name, with its venue where the text has one (`BTCUSDT.usdm`). A text that names no symbol
+    (`BTC/USDT:USDT`, a swap) stays as it is: no configuration can ask for it.
     """
+    base, _, venue = text.partition(".")
+    if venue.lower() in MARKETS and (name := symbol_name(base)):
+        return name + MARKETS[venue.lower()].suffix
     return symbol_name(text) or "".join(c for c in text.upper() if c.isprintable())[:LONGEST]
 
 

@@ -254,10 +254,10 @@ def _kept(settings: Settings) -> list[Path]:
 
 
 def of_its_own(settings: Settings) -> Settings:
-    """The settings, but for a simulated market: that is another one each time, so without recovery, and in a
-    database beside the real trades'.
+    """The settings. A simulated market differs on every run: it gets no recovery store and its own database,
+    `<dir>-simulated`.
     """
-    if settings.source.exchange != "simulated":
+    if not settings.source.simulated:
         return settings
     database = settings.questdb
     if not database.embedded:

@@ -117,7 +117,7 @@ async def _serve(options: Options, say: Callable[[str], None]) -> None:
         else:
             say(f"exchange: simulates {', '.join(symbols)} from {at} UTC, seed {options.seed}")
         say(
-            f"exchange: websocket {exchange.ws_url}/stream   REST {exchange.rest_url}/api/v3   control {exchange.rest_url}/control/stats"
+            f"exchange: websocket {exchange.ws_url}/stream   REST {exchange.rest_url}{exchange.venue.root.rstrip('/')}   control {exchange.rest_url}/control/stats"
         )
         say(
             f"in pipeline.yaml:\n    source:\n      ws_url: {exchange.ws_url}\n      rest_url: {exchange.rest_url}\nCtrl-C stops it."

@@ -30,7 +30,8 @@ class Conversations:
         assert isinstance(connection, Connection) and connection.request is not None
         url = urlsplit(connection.request.path)
         query = dict(parse_qsl(url.query))
-        combined = url.path.startswith("/stream")
+        path = url.path.removeprefix(self._state.venue.ws_root)
+        combined = path.startswith("/stream")
         self._state.connects.append(time.monotonic() - self._state.born)
         self._state.counts["connects"] += 1
         rng = random.Random(self._state.options.seed * 1_000_003 + self._state.counts["connects"])
@@ -38,7 +39,7 @@ class Conversations:
         streams = (
             query.get("streams", "").split("/")
             if combined
-            else unquote(url.path).removeprefix("/ws").strip("/").split("/")
+            else unquote(path).removeprefix("/ws").strip("/").split("/")
         )
         connection.on_frame = lambda frame: self._came(client, frame)
         self._state.clients[connection] = client

@@ -43,7 +43,6 @@ from flows.sandbox.rest import Rest
 from flows.sandbox.sources import Source
 from flows.sandbox.state import State
 from flows.sandbox.streams import Streams
-from flows.venues.binance.names import stream_name
 
 log = logging.getLogger(__name__)
 log.addHandler(logging.NullHandler())
@@ -69,7 +68,7 @@ class Exchange(State):
 
     @property
     def ws_url(self) -> str:
-        return f"ws://{self.options.host}:{self.port}"
+        return f"ws://{self.options.host}:{self.port}{self.venue.ws_root}"
 
     @property
     def rest_url(self) -> str:
@@ -155,7 +154,7 @@ class Exchange(State):
         """Let the symbol's streams fall silent on the connections that are open."""
         for client in self.clients.values():
             for stream in STREAMS:
-                client.streams.pop(stream_name(symbol, stream), None)
+                client.streams.pop(self.venue.stream_name(symbol, stream), None)
 
     def stats(self) -> dict[str, Any]:
         """What was asked and sent. Times are seconds since the exchange was made."""
@@ -186,6 +185,7 @@ class Exchange(State):
         url = urlsplit(request.path)
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         path = url.path.rstrip("/")
+        path = path.removeprefix(self.venue.ws_root)
         if path in ("/ws", "/stream") or path.startswith("/ws/"):
             await asyncio.sleep(self.faults.handshake_delay_s)
             if self.faults.ws_status or time.monotonic() < self._refuse_until:

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from flows.feed.frames import Frames, join
-from flows.venues.binance import messages
+from flows.sandbox import messages
 from operators.columns import SECOND_US
 
 DEFAULT_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")

@@ -15,6 +15,7 @@ class Options:
     """
 
     paths: Sequence[Path] = ()  # recordings to play; none: a simulated market
+    venue: str = "binance"  # whose protocol it speaks
     host: str = "127.0.0.1"
     port: int = 0  # 0: any free one
     seed: int = 1

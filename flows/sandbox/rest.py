@@ -10,23 +10,15 @@ import numpy as np
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from flows.feed.frames import AGG_TRADE, MICROSECONDS_FROM, TRADE
+from flows.feed.frames import MICROSECONDS_FROM
+from flows.markets import AGG_TRADE, TRADE
+from flows.sandbox import messages
 from flows.sandbox.answers import Refusal, http_response
 from flows.sandbox.state import State
-from flows.sandbox.tape import INTERVALS_US, Kline, Tape
-from flows.venues.binance import messages
+from flows.sandbox.tape import Kline, Tape
 
 LIMIT: Final = 500
 MOST: Final = 1_000
-WEIGHTS: Final = {
-    "ping": 1,
-    "time": 1,
-    "exchangeInfo": 20,
-    "trades": 25,
-    "historicalTrades": 25,
-    "aggTrades": 4,
-    "klines": 2,
-}
 BANNED_AFTER: Final = 10  # requests after a 429 that make it a 418
 BAN_S: Final = 120
 
@@ -39,14 +31,14 @@ class Rest:
         self.used, self._window_began, self._over, self._banned_until = 0, -np.inf, 0, 0.0
 
     async def answer(self, request: Request, path: str, query: dict[str, str]) -> Response:
-        """The answer to a request for a path below `/api/v3`, or to one that asks for another."""
+        """The answer to a request for a path below the root of its venue, or to one that asks for another."""
         came = time.monotonic() - self._state.born
         headers = Headers()
         try:
-            endpoint = path.removeprefix("/api/v3/")
-            if endpoint == path or endpoint not in WEIGHTS:
+            endpoint = path.removeprefix(self._state.venue.root)
+            if endpoint == path or endpoint not in self._state.venue.weights:
                 raise Refusal(HTTPStatus.NOT_FOUND, -1, f"{path}: no such path")
-            self._spend(endpoint)
+            self._spend(endpoint, query)
             await asyncio.sleep(self._state.faults.rest_delay_s)
             in_microseconds = request.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND"
             response = http_response(
@@ -61,13 +53,13 @@ class Rest:
         self._state.requests.append((came, request.path, response.status_code))
         return response
 
-    def _spend(self, endpoint: str) -> None:
+    def _spend(self, endpoint: str, query: dict[str, str]) -> None:
         """Account for a request; refuse it when the budget of the window is spent, or a fault says so."""
         faults, now = self._state.faults, time.monotonic()
         window_s = self._state.options.budget_window_s
         if now - self._window_began >= window_s:
             self.used, self._window_began, self._over = 0, now, 0
-        self.used += WEIGHTS[endpoint]
+        self.used += self._state.venue.weight(endpoint, query)
         if faults.rest_status and faults.rest_failures and faults.rest_endpoint in ("", endpoint):
             faults.rest_failures -= faults.rest_failures > 0
             limited = faults.rest_status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
@@ -99,7 +91,7 @@ class Rest:
 
     def _get_exchangeInfo(self, query: dict[str, str], us: bool) -> Any:
         listed = [symbol for symbol in self._state.source.tapes if symbol not in self._state.faults.delisted]
-        if "symbol" in query or "symbols" in query:
+        if self._state.venue.filters_symbols and ("symbol" in query or "symbols" in query):
             try:
                 asked = (
                     [query["symbol"]]
@@ -119,7 +111,7 @@ class Rest:
             "serverTime": self._state.exchange_us() // (1 if us else 1000),
             "rateLimits": [{"rateLimitType": "REQUEST_WEIGHT"} | minute],
             "exchangeFilters": [],
-            "symbols": [_symbol_info(symbol) for symbol in listed],
+            "symbols": [self._state.venue.symbol_info(symbol) for symbol in listed],
         }
 
     def _tape(self, query: dict[str, str]) -> tuple[str, Tape]:
@@ -196,7 +188,7 @@ class Rest:
                 -1102,
                 "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.",
             )
-        if interval not in INTERVALS_US:
+        if interval not in self._state.venue.intervals:
             raise Refusal(HTTPStatus.BAD_REQUEST, -1120, "Invalid interval.")
         start_us, end_us = _time(query, "startTime"), _time(query, "endTime")
         klines = tape.klines(
@@ -245,39 +237,3 @@ def _kline(k: Kline, us: bool) -> list[Any]:
         f"{k[10]:.8f}",
         "0",
     ]
-
-
-def _symbol_info(symbol: str) -> dict[str, Any]:
-    quote = next(
-        (
-            q
-            for q in ("USDT", "USDC", "FDUSD", "TUSD", "BTC", "ETH", "BNB", "EUR")
-            if symbol.endswith(q) and symbol != q
-        ),
-        symbol[-3:],
-    )
-    return {
-        "symbol": symbol,
-        "status": "TRADING",
-        "baseAsset": symbol.removesuffix(quote),
-        "baseAssetPrecision": 8,
-        "quoteAsset": quote,
-        "quotePrecision": 8,
-        "quoteAssetPrecision": 8,
-        "isSpotTradingAllowed": True,
-        "filters": [
-            {
-                "filterType": "PRICE_FILTER",
-                "minPrice": "0.00000001",
-                "maxPrice": "10000000.00000000",
-                "tickSize": "0.00000001",
-            },
-            {
-                "filterType": "LOT_SIZE",
-                "minQty": "0.00000001",
-                "maxQty": "9000000.00000000",
-                "stepSize": "0.00000001",
-            },
-        ],
-        "permissions": ["SPOT"],
-    }

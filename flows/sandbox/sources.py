@@ -7,7 +7,8 @@ from typing import Final, Protocol
 import numpy as np
 
 from flows.errors import UserError
-from flows.feed.frames import TRADE, join
+from flows.feed.frames import join
+from flows.markets import MARKETS, TRADE, market_of, native
 from flows.replay.recordings import Progress, symbols_in
 from flows.replay.recordings import Recording as Recorded
 from flows.sandbox.market import Market
@@ -37,9 +38,16 @@ class Source(Protocol):
 class Recording:
     """Recorded trades, all in memory: about 100 bytes each."""
 
-    def __init__(self, paths: Sequence[Path], speed: float, progress: Progress | None = None) -> None:
-        look = symbols_in(paths)
-        self.tapes = {symbol: Tape() for symbol in look.symbols}
+    def __init__(
+        self, paths: Sequence[Path], speed: float, venue: str = "binance", progress: Progress | None = None
+    ) -> None:
+        market = MARKETS[venue]
+        look = symbols_in(paths, market=market)
+        if others := [symbol for symbol in look.symbols if market_of(symbol) is not market]:
+            raise UserError(
+                f"exchange: {', '.join(others[:3])}: not symbols of {market.title}: choose its --venue"
+            )
+        self.tapes = {native(symbol): Tape() for symbol in look.symbols}
         self.speed = speed if np.isfinite(speed) else 0.0
         whole = join(list(Recorded(look, look.symbols, reading=progress)), len(look.symbols))
         if whole.is_buyer_maker.dtype != np.bool_:

@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Final
 
 import msgspec
 
+from flows.sandbox.binance import BinanceSpot
 from flows.sandbox.client import Client, Connection
 from flows.sandbox.faults import Faults
 from flows.sandbox.options import Options
@@ -32,9 +34,12 @@ class State:
         self.faults = msgspec.convert(msgspec.to_builtins(options.faults), Faults)
         if source is None:
             source = (
-                Recording(options.paths, options.speed) if options.paths else Simulation(options, wall_us)
+                Recording(options.paths, options.speed, options.venue)
+                if options.paths
+                else Simulation(options, wall_us)
             )
         self.source = source
+        self.venue: BinanceSpot = import_module(f"flows.sandbox.{options.venue}").LOOK_ALIKE
         self.now_us = source.first_us - 1  # nothing has happened yet
         if options.since_us is not None:
             self.now_us = (

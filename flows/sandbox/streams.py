@@ -7,12 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from flows.feed.frames import STREAMS, TRADE
+from flows.feed.frames import STREAMS
+from flows.sandbox.binance import Event
 from flows.sandbox.client import Client, framed
 from flows.sandbox.state import State
 from flows.sandbox.tape import Tape
-from flows.venues.binance import messages
-from flows.venues.binance.names import stream_name
 
 FULL_BYTES: Final = 4 << 20  # unsent bytes of a client at which the market clock waits for it
 PATIENCE_S: Final = 15.0  # for such a client, but at full speed
@@ -35,9 +34,11 @@ class Streams:
     def __init__(self, state: State) -> None:
         self._state = state
         self._sent: dict[tuple[str, str], int] = {}
+        self._told_us = 0  # events up to this market time have been sent
 
     def skip(self) -> None:
         """Take what has happened so far as sent."""
+        self._told_us = self._state.now_us
         for symbol, tape in self._state.source.tapes.items():
             for stream in STREAMS:
                 self._sent[symbol, stream] = tape.happened(stream, self._state.now_us)
@@ -61,13 +62,15 @@ class Streams:
 
     def send(self) -> None:
         news: dict[str, tuple[Tape, str, str, int, int]] = {}
+        venue, faults = self._state.venue, self._state.faults
         for symbol, tape in self._state.source.tapes.items():
             for stream in STREAMS:
                 upto = tape.happened(stream, self._state.now_us)
                 begin = self._sent[symbol, stream]
-                if upto > begin and symbol not in self._state.faults.delisted:
-                    news[stream_name(symbol, stream)] = (tape, symbol, stream, begin, upto)
+                if upto > begin and symbol not in faults.delisted:
+                    news[venue.stream_name(symbol, stream)] = (tape, symbol, stream, begin, upto)
                 self._sent[symbol, stream] = upto
+        events = self._events()
         encoded: dict[tuple[frozenset[str], bool, bool], list[bytes]] = {}
         for client in list(self._state.clients.values()):
             names = frozenset(name for name in news if name in client.streams)
@@ -76,7 +79,25 @@ class Streams:
                 encoded[key] = self._encoded(
                     [news[name] for name in news if name in names], client.combined, client.in_microseconds
                 )
-            self._push(client, encoded[key] if names else [])
+            told = [text(client.combined) for _, name, text in events if name in client.streams]
+            self._push(client, [*(encoded[key] if names else []), *told])
+
+    def _events(self) -> list[Event]:
+        """What has happened on other streams than those of trades, in the order of time."""
+        after, self._told_us = self._told_us, self._state.now_us
+        if after >= self._told_us:
+            return []
+        listed = [
+            (symbol, tape)
+            for symbol, tape in self._state.source.tapes.items()
+            if symbol not in self._state.faults.delisted
+        ]
+        events = [
+            event
+            for symbol, tape in listed
+            for event in self._state.venue.events(symbol, tape, after, self._told_us)
+        ]
+        return sorted(events, key=lambda event: event[0])
 
     def _encoded(
         self, news: list[tuple[Tape, str, str, int, int]], combined: bool, in_microseconds: bool
@@ -94,13 +115,8 @@ class Streams:
                 chosen = begin + np.flatnonzero(kept)
             frames = rows.frames(chosen)
             frames = replace(frames, event_ts=frames.event_ts + self._state.faults.skew_us)
-            if stream == TRADE:
-                texts += messages.encode_trades(symbol, frames, combined, in_microseconds)
-            else:
-                first, last = rows["first"][chosen], rows["last"][chosen]
-                texts += messages.encode_agg_trades(
-                    symbol, frames, first, last, combined=combined, in_microseconds=in_microseconds
-                )
+            first, last = rows["first"][chosen], rows["last"][chosen]
+            texts += self._state.venue.trades(symbol, stream, frames, first, last, combined, in_microseconds)
             times.append(np.stack([rows["turn"][chosen], rows["at"][chosen]]))
         if len(news) == 1:
             return texts

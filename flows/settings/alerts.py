@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from flows.markets import native
 from flows.settings.model import Alert, Pair
 from flows.settings.strict_yaml import Field, either, shown, suggested
 from flows.settings.symbols import symbol_name
@@ -201,15 +202,23 @@ def _subjects(
 
 
 def _subject(written: str, kind: str, known: Sequence[str]) -> str:
-    """The pair or symbol that is meant, whatever way its symbols are written; what was written where none is."""
+    """The pair or symbol that is meant, whatever way its symbols are written, and with or without their venues
+    where that leaves one; the text as it is written when there is no such subject.
+    """
     if written in known:
         return written
-    if kind == "symbol":
-        return symbol_name(written) or written
     # BTC-USDT-ETH-USDT is a pair, too: of the ways to divide it, one is known.
-    divided = [(written[:k], written[k + 1 :]) for k, character in enumerate(written) if character == "-"]
-    named = {f"{symbol_name(y)}-{symbol_name(x)}" for y, x in divided} & set(known)
-    return named.pop() if len(named) == 1 else written
+    parts = [(written[:k], written[k + 1 :]) for k, letter in enumerate(written) if letter == "-"]
+    ways = {tuple(map(_spelled, part)) for part in ([(written,)] if kind == SYMBOL else parts)}
+    legs = {subject: tuple(subject.split("-")) for subject in known}
+    named = [subject for subject, symbols in legs.items() if symbols in ways]
+    named = named or [subject for subject, symbols in legs.items() if tuple(map(native, symbols)) in ways]
+    return named[0] if len(named) == 1 else written
+
+
+def _spelled(written: str) -> str:
+    name, dot, venue = written.partition(".")
+    return (symbol_name(name) or name) + dot + venue
 
 
 def _watched(own: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[str, ...]:

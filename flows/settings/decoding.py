@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flows.errors import UserError
+from flows.markets import market_of
 from flows.settings.alerts import read_alerts
 from flows.settings.fields import Spellings, read_share
 from flows.settings.model import Settings
 from flows.settings.pairs import read_pairs
-from flows.settings.sections import read_questdb, read_recovery, read_retention, read_source
+from flows.settings.sections import read_questdb, read_recovery, read_retention, read_sources, read_symbols
 from flows.settings.strict_yaml import parse
 from flows.settings.timeframes import TIMEFRAMES, read_timeframes
 
@@ -43,19 +44,34 @@ def decode(
     """
     top = parse(text, where)
     keys = top.keys(
-        "source", "bars", "defaults", "pairs", "alerts", "questdb", "recovery", "retention", "alerts_tolerate"
+        "source",
+        "sources",
+        "bars",
+        "defaults",
+        "pairs",
+        "alerts",
+        "questdb",
+        "recovery",
+        "retention",
+        "alerts_tolerate",
     )
     directory = directory or Path()
     bars = keys["bars"].keys("timeframes") if "bars" in keys else {}
     timeframes = read_timeframes(bars["timeframes"]) if "timeframes" in bars else TIMEFRAMES
-    spellings = Spellings()
+    sources = read_sources(keys.get("source"), keys.get("sources"))
+    spellings = Spellings([source.market for source in sources])
     pairs = read_pairs(top, keys, timeframes, spellings)
-    source, extra = read_source(keys.get("source"), spellings)
+    extra = read_symbols(keys.get("source"), keys.get("sources"), spellings)
     symbols = tuple(sorted({leg for pair in pairs for leg in (pair.y, pair.x)} | set(extra)))
     if not symbols:
         raise top.wrong(
             "nothing to stream: give pairs, for example `pairs: [[BTCUSDT, ETHUSDT]]`, or source.symbols"
         )
+    for source in sources if "sources" in keys else ():
+        if not any(market_of(symbol) is source.market for symbol in symbols):
+            raise keys["sources"].wrong(
+                f"no symbol comes from {source.exchange}: use one, or remove the source"
+            )
     questdb = read_questdb(keys.get("questdb"), directory, environ or {})
     recovery = read_recovery(keys.get("recovery"), directory)
     if (
@@ -65,7 +81,7 @@ def decode(
     ):
         raise top.wrong("recovery.dir and questdb.dir are the same directory: give each its own")
     return Settings(
-        source=source,
+        sources=sources,
         symbols=symbols,
         timeframes=timeframes,
         pairs=pairs,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flows.settings.model import Pair, Settings
+from flows.settings.model import Pair, Settings, Source
 from flows.settings.timeframes import UNITS_US
 
 
@@ -14,16 +14,10 @@ def settings_fingerprint(settings: Settings) -> dict[str, Any]:
     Left out because no state holds them: priorities, alerts_tolerate, source.quiet, the database, recovery
     and retention; and costs, of which a state holds no more than the edge of a bar that is written.
     """
-    source = settings.source
+    one = len(settings.sources) == 1
+    each = {source.exchange: _source_fingerprint(source) for source in settings.sources}
     return {
-        "source": {
-            "exchange": source.exchange,
-            "stale": f"{source.stale_us / UNITS_US['s']:g}s",
-            "stream": source.stream,
-            "ids": source.ids,
-            "ws_url": source.ws_url,
-            "rest_url": source.rest_url,
-        },
+        **({"source": each[settings.source.exchange]} if one else {"sources": each}),
         "symbols": list(settings.symbols),
         "bars": {"timeframes": list(settings.timeframes)},
         "pairs": {pair.name: _pair_fingerprint(pair) for pair in settings.pairs},
@@ -40,6 +34,17 @@ def settings_fingerprint(settings: Settings) -> dict[str, Any]:
         "alerts in order": [
             f"{alert.rule} · {alert.subject} · {alert.timeframe}" for alert in settings.alerts
         ],
+    }
+
+
+def _source_fingerprint(source: Source) -> dict[str, Any]:
+    return {
+        "exchange": source.exchange,
+        "stale": f"{source.stale_us / UNITS_US['s']:g}s",
+        "stream": source.stream,
+        "ids": source.ids,
+        "ws_url": source.ws_url,
+        "rest_url": source.rest_url,
     }
 
 
@@ -82,7 +87,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _differences(path: str, old: object, new: object) -> Iterator[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        named = path in ("pairs", "alerts")
+        named = path in ("pairs", "alerts", "sources")
         for key in dict.fromkeys([*old, *new]):
             yield from _differences(
                 f"{path}[{key}]" if named else f"{path}.{key}", old.get(key), new.get(key)

@@ -4,21 +4,32 @@ from pathlib import Path
 
 import msgspec
 
+from flows.markets import BINANCE, MARKETS, Market, market_of
 from flows.settings.timeframes import timeframe_us
 from operators.methods import OLS
 
-CONTIGUOUS = "contiguous"  # a jump in a symbol's ids is a hole
 LEAST_STALE_BARS = 3
+SIMULATED = "simulated"  # a local market that speaks Binance spot's protocol
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    exchange: str = "binance"  # binance | simulated
+    """One venue that trades come from."""
+
+    exchange: str = BINANCE.name  # a name in flows/markets.py, or simulated
     quiet_us: int = 3_000_000
     stale_us: int = 60_000_000  # a leg without a trade for longer opens no episode of its pairs
-    stream: str = "trade"  # trade | aggTrade
-    ids: str = CONTIGUOUS  # contiguous | sparse
-    ws_url: str = "wss://data-stream.binance.vision"
-    rest_url: str = "https://api.binance.com"
+    stream: str = BINANCE.streams[0]  # trade | aggTrade
+    ids: str = BINANCE.ids  # contiguous | sparse
+    ws_url: str = BINANCE.ws_url
+    rest_url: str = BINANCE.rest_url
+
+    @property
+    def simulated(self) -> bool:
+        return self.exchange == SIMULATED
+
+    @property
+    def market(self) -> Market:
+        return BINANCE if self.simulated else MARKETS[self.exchange]
 
 
 class Costs(msgspec.Struct, frozen=True):
@@ -87,7 +98,7 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    source: Source
+    sources: tuple[Source, ...]
     # the universe: legs of the pairs and source.symbols, sorted; a symbol's code is its index here
     symbols: tuple[str, ...]
     timeframes: tuple[str, ...]  # bars.timeframes, shortest first
@@ -97,6 +108,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     questdb: QuestDB
     recovery: Recovery
     retention: Retention
+
+    @property
+    def source(self) -> Source:
+        """The only source, or the first of several."""
+        return self.sources[0]
+
+    def codes_of(self, source: Source) -> list[int]:
+        """Codes of the symbols that come from a source, rising."""
+        return [code for code, symbol in enumerate(self.symbols) if market_of(symbol) is source.market]
+
+    def source_of(self, symbol: str) -> Source:
+        """The source that a symbol comes from."""
+        return next(source for source in self.sources if source.market is market_of(symbol))
 
 
 def stale_after(settings: Settings, timeframe: str) -> int:

@@ -9,25 +9,61 @@ from urllib.parse import urlsplit
 import msgspec
 
 from flows.errors import UserError
+from flows.markets import BINANCE, CONTIGUOUS, MARKETS, SPARSE
 from flows.settings.fields import Spellings, is_host, read_directory
-from flows.settings.model import CONTIGUOUS, QuestDB, Recovery, Retention, Source
+from flows.settings.model import SIMULATED, QuestDB, Recovery, Retention, Source
 from flows.settings.strict_yaml import Field, either, shown
 from flows.settings.timeframes import UNITS_US, read_duration_us
 from operators.columns import DAY_US
 
-IDS = (CONTIGUOUS, "sparse")  # what a jump in a symbol's ids means: a hole, or nothing
+IDS = (CONTIGUOUS, SPARSE)  # what a jump in a symbol's ids means: a hole, or nothing
+SOURCE_KEYS = ("exchange", "quiet", "stale", "stream", "ids", "ws_url", "rest_url", "symbols")
 LONGEST_TTL_DAYS = 36_500
 
 
-def read_source(field: Field | None, spellings: Spellings) -> tuple[Source, tuple[str, ...]]:
-    keys = (
-        field.keys("exchange", "quiet", "stale", "stream", "ids", "ws_url", "rest_url", "symbols")
-        if field
-        else {}
-    )
-    chosen: dict[str, Any] = {}
-    if "exchange" in keys:
-        chosen["exchange"] = keys["exchange"].one_of(("binance", "simulated"))
+def read_sources(one: Field | None, several: Field | None) -> tuple[Source, ...]:
+    """The sources that `source` or `sources` describes, without their symbols; Binance spot where there is neither."""
+    if one is not None and several is not None:
+        raise several.wrong("both source and sources are given: keep one of them")
+    if several is None:
+        return (_source(one),)
+    what = "a list of sources such as [{exchange: binance}, {exchange: usdm}]"
+    sources: dict[str, Source] = {}
+    for element in several.elements(what):
+        source = _source(element)
+        if source.exchange in sources:
+            raise element.wrong(f"{source.exchange} is listed twice")
+        sources[source.exchange] = source
+    if not sources:
+        raise several.expected(what)
+    if SIMULATED in sources and len(sources) > 1:
+        raise several.wrong("a simulated market runs alone: remove it, or the other sources")
+    return tuple(sources.values())
+
+
+def read_symbols(one: Field | None, several: Field | None, spellings: Spellings) -> tuple[str, ...]:
+    """The symbols that the sources list beside the legs of pairs."""
+    symbols: list[str] = []
+    for field in several.elements("") if several is not None else (one,):
+        keys = field.keys(*SOURCE_KEYS) if field is not None else {}
+        if field is None or "symbols" not in keys:
+            continue
+        market = _source(field).market
+        for element in keys["symbols"].elements("a list of symbols such as [BNBUSDT, SOLUSDT]"):
+            symbol = spellings.symbol(element, market)
+            if symbol in symbols:
+                raise element.wrong(f"{symbol} is listed twice")
+            symbols.append(symbol)
+    return tuple(symbols)
+
+
+def _source(field: Field | None) -> Source:
+    keys = field.keys(*SOURCE_KEYS) if field is not None else {}
+    exchange = keys["exchange"].one_of((*MARKETS, SIMULATED)) if "exchange" in keys else BINANCE.name
+    market = Source(exchange=exchange).market
+    chosen: dict[str, Any] = {
+        "stream": market.streams[0], "ids": market.ids, "ws_url": market.ws_url, "rest_url": market.rest_url,
+    }  # fmt: skip
     if "quiet" in keys:
         chosen["quiet_us"] = read_duration_us(
             keys["quiet"], "a duration from 1ms to 1h, such as 3s", UNITS_US["ms"], UNITS_US["h"]
@@ -37,22 +73,14 @@ def read_source(field: Field | None, spellings: Spellings) -> tuple[Source, tupl
             keys["stale"], "a duration from 1s to 1h, such as 60s", UNITS_US["s"], UNITS_US["h"]
         )
     if "stream" in keys:
-        chosen["stream"] = keys["stream"].one_of(("trade", "aggTrade"))
+        chosen["stream"] = keys["stream"].one_of(market.streams)
     if "ids" in keys:
         chosen["ids"] = keys["ids"].one_of(IDS)
     if "ws_url" in keys:
         chosen["ws_url"] = _url(keys["ws_url"], ("ws", "wss"))
     if "rest_url" in keys:
         chosen["rest_url"] = _url(keys["rest_url"], ("http", "https"))
-    symbols: list[str] = []
-    for element in (
-        keys["symbols"].elements("a list of symbols such as [BNBUSDT, SOLUSDT]") if "symbols" in keys else ()
-    ):
-        symbol = spellings.symbol(element)
-        if symbol in symbols:
-            raise element.wrong(f"{symbol} is listed twice")
-        symbols.append(symbol)
-    return Source(**chosen), tuple(symbols)
+    return Source(exchange=exchange, **chosen)
 
 
 def _url(field: Field, schemes: Sequence[str]) -> str:

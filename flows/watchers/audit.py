@@ -18,24 +18,25 @@ from flows.database.retention import newest
 from flows.database.rows import symbols
 from flows.database.writer import Writer
 from flows.feed.health import Vitals
+from flows.feed.venue import Venue, VenueApi
 from flows.history.history import stored_bars
+from flows.markets import native
 from flows.retrying import backoff, is_told
-from flows.settings.model import Settings
+from flows.settings.model import Settings, Source
 from flows.settings.timeframes import timeframe_us
-from flows.venues.binance.klines import klines
-from flows.venues.binance.rest import PAGE, Api
-from flows.watchers.beside import Beside
+from flows.venues import venue_named
+from flows.watchers.beside import Beside, named
 from operators.candles import FIELDS, Candles, without_holes
+from operators.columns import MINUTE_US
 
 log = logging.getLogger(__name__)
 
-# that the exchange has klines of; the first of them that there are bars of is audited
-TIMEFRAMES: Final = ("1m", "1s", "3m", "5m")
+PREFERRED_US: Final = (
+    MINUTE_US  # bars of a minute are audited where there are any; else the shortest that can be
+)
 EXACT: Final = frozenset({"open", "high", "low", "close", "trades"})
 RELATIVE: Final = 1e-9  # our sums are floats, theirs decimals
 LAST_PLACE: Final = 1e-8  # of their decimals
-# bars of one request: with the kline before the first and the one after the last it is a page
-MOST: Final = PAGE - 2
 FOREVER: Final = 2**62
 
 
@@ -79,28 +80,34 @@ def differences(ours: Candles, theirs: Candles) -> npt.NDArray[np.bool_]:
     return found
 
 
-def audited_timeframe(settings: Settings) -> str | None:
-    """None where the exchange has no klines as long as any of our bars."""
-    return next((word for word in TIMEFRAMES if word in settings.timeframes), None)
+def audited_timeframe(settings: Settings, venue: Venue) -> str | None:
+    """None where the venue has no candles as long as any of our bars."""
+    common = [word for word in settings.timeframes if timeframe_us(word) in venue.candles.values()]
+    return next((word for word in common if timeframe_us(word) == PREFERRED_US), next(iter(common), None))
 
 
 class Auditor(Beside):
-    """Goes by the bars that stand in the database, never by a clock. A bar that says itself that it is
-    incomplete is left out.
+    """Compares the bars in the database with the candles of one source, whatever the clock says. A bar that says
+    itself that it is incomplete is left out.
     """
 
     def __init__(
         self,
         settings: Settings,
+        source: Source,
         endpoint: Endpoint,
-        api: Api,
+        api: VenueApi,
         vitals: Vitals,
         pace: Pace | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__("audit", endpoint, api)
-        self._symbols, self._vitals, self._pace, self._now = settings.symbols, vitals, pace or Pace(), now
-        self._timeframe = audited_timeframe(settings)
+        super().__init__(named("audit", settings, source), endpoint, api)
+        self._codes = {settings.symbols[code]: code for code in settings.codes_of(source)}
+        self._vitals, self._pace, self._now = vitals, pace or Pace(), now
+        self._venue = venue_named(source.market.name)
+        # With the candle before the first and the one after the last, these fill one answer.
+        self._most = self._venue.candles_page - 2
+        self._timeframe = audited_timeframe(settings, self._venue)
         self._us = timeframe_us(self._timeframe) if self._timeframe else 0
         self._turns: dict[str, _Turn] = {}
         self._mismatches = 0
@@ -108,8 +115,9 @@ class Auditor(Beside):
     def _round(self) -> float:
         if self._timeframe is None:
             log.info(
-                "audit: none: the exchange has no klines as long as our bars; add one of %s to bars.timeframes",
-                ", ".join(TIMEFRAMES),
+                "%s: none: the exchange has no klines as long as our bars; add one of %s to bars.timeframes",
+                self._name,
+                ", ".join(self._venue.candles),
             )
             self._ended.wait()
             return 0.0
@@ -119,7 +127,7 @@ class Auditor(Beside):
             if last is None:
                 return self._pace.look_s
             since = last - last % self._us - self._pace.back * self._us
-            self._turns = {symbol: _Turn(since) for symbol in self._symbols}
+            self._turns = {symbol: _Turn(since) for symbol in self._codes}
         due = {symbol: turn for symbol, turn in self._turns.items() if turn.due <= self._now()}
         for symbol in self._with_news(connection, due):
             if self._ended.is_set():
@@ -139,14 +147,16 @@ class Auditor(Beside):
         return [symbol for symbol, turn in due.items() if last.get(symbol, -1) >= turn.since]
 
     def _audit(self, connection: Any, symbol: str, turn: _Turn) -> None:
-        ours = stored_bars(connection, symbol, self._timeframe or "", turn.since, turn.until, MOST)
+        ours = stored_bars(connection, symbol, self._timeframe or "", turn.since, turn.until, self._most)
         if not len(ours["ts"]):
             return
         end = int(ours["ts"][-1]) + self._us
         ours = {name: column[ours["complete"]] for name, column in ours.items()}
         if len(ours["ts"]):
             first, last = int(ours["ts"][0]), int(ours["ts"][-1])
-            question = partial(klines, self._api, symbol, self._us, first - self._us, last + 2 * self._us)
+            question = partial(
+                self._api.klines, native(symbol), self._us, first - self._us, last + 2 * self._us
+            )
             told = self._asked(question, f"klines of {symbol}")
             self._ended.wait(self._pace.spacing_s)
             # Only a bar with a later kline behind it is one that the exchange is done with.
@@ -173,7 +183,7 @@ class Auditor(Beside):
                 return
             if wrong.any():
                 self._enter(symbol, ours, theirs, differs)
-            self._vitals.audited(self._symbols.index(symbol), wrong.tolist())
+            self._vitals.audited(self._codes[symbol], wrong.tolist())
         turn.since, turn.until, turn.tries, turn.due = end, FOREVER, 0, -np.inf
 
     def _enter(self, symbol: str, ours: Candles, theirs: Candles, differs: npt.NDArray[np.bool_]) -> None:
@@ -202,7 +212,8 @@ class Auditor(Beside):
         if is_told(before, self._mismatches):
             at = np.datetime64(int(ours["ts"][bar[0]]), "us").astype("datetime64[s]")
             log.warning(
-                "audit: bars that differ from the exchange's, so far %d; now %s %s %sZ: %s is %s, its kline says %s; see table audits",
+                "%s: bars that differ from the exchange's, so far %d; now %s %s %sZ: %s is %s, its kline says %s; see table audits",
+                self._name,
                 self._mismatches,
                 symbol,
                 self._timeframe,

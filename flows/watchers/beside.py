@@ -11,9 +11,10 @@ import psycopg
 
 from flows.database.connection import Endpoint, connect
 from flows.errors import UserError
+from flows.feed.refusals import Failed
+from flows.feed.venue import VenueApi
 from flows.retrying import backoff
-from flows.venues.binance.refusals import Failed
-from flows.venues.binance.rest import Api
+from flows.settings.model import Settings, Source
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class Beside:
     for how many seconds to rest.
     """
 
-    def __init__(self, name: str, endpoint: Endpoint, api: Api) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, api: VenueApi) -> None:
         self._name, self._endpoint, self._api = name, endpoint, api
         self._ended = threading.Event()
         self._failing: dict[str, bool] = {}  # what fails, and whether that was said
@@ -110,3 +111,8 @@ class Beside:
     def _succeed(self, what: str) -> None:
         if self._failing.pop(what, False):
             log.info("%s: %s: answered again", self._name, what)
+
+
+def named(name: str, settings: Settings, source: Source) -> str:
+    """A watcher's name in messages: with its exchange where there are several."""
+    return name if len(settings.sources) == 1 else f"{name} {source.exchange}"

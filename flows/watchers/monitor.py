@@ -13,15 +13,13 @@ import numpy as np
 from flows.database.connection import Endpoint
 from flows.database.wal import pending, suspended, suspension
 from flows.feed.health import Vitals
-from flows.settings.model import Settings
-from flows.venues.binance.klines import server_time_us
-from flows.venues.binance.rest import Api
-from flows.watchers.beside import Beside
+from flows.feed.venue import VenueApi
+from flows.settings.model import Settings, Source
+from flows.watchers.beside import Beside, named
 
 log = logging.getLogger(__name__)
 
 SKEW_WARNED_US: Final = 1_000_000
-SIMULATED: Final = "simulated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +32,27 @@ class Pace:
 
 
 class Monitor(Beside):
-    """Asks, and keeps the answers in `vitals`. The skew of the clocks is shown and never used."""
+    """Asks, and keeps the answers in `vitals`. The skew of the clocks is shown and never used.
+
+    There is one for each source; that of the first one looks at the database, too.
+    """
 
     def __init__(
         self,
         settings: Settings,
+        source: Source,
         endpoint: Endpoint,
-        api: Api,
+        api: VenueApi,
         vitals: Vitals,
         pace: Pace | None = None,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
-        super().__init__("monitor", endpoint, api)
+        super().__init__(named("monitor", settings, source), endpoint, api)
         self._vitals, self._pace, self._now_us = vitals, pace or Pace(), now_us
+        self._symbols = settings.codes_of(source)
+        self._watches_tables = source is settings.source
         # a simulated market lives in a time of its own
-        self._clock_due = np.inf if settings.source.exchange == SIMULATED else -np.inf
+        self._clock_due = np.inf if source.simulated else -np.inf
         self._skewed = False
         self._suspended: set[str] = set()
 
@@ -56,11 +60,13 @@ class Monitor(Beside):
         if time.monotonic() >= self._clock_due:
             self._clock_due = time.monotonic() + self._pace.clock_s
             self._look_at_clock()
-        self._look_at_tables()
+        if self._watches_tables:
+            self._look_at_tables()
         return self._pace.look_s
 
     def _lost(self) -> None:
-        self._vitals.tables()
+        if self._watches_tables:
+            self._vitals.tables()
 
     def _look_at_tables(self) -> None:
         connection = self._connection()
@@ -79,10 +85,10 @@ class Monitor(Beside):
             if sample is not None
         ]
         if not asked:
-            self._vitals.clocks(np.nan)
+            self._vitals.clocks(np.nan, self._symbols)
             return
         took_us, skew_us = min(asked)
-        self._vitals.clocks(skew_us)
+        self._vitals.clocks(skew_us, self._symbols)
         sure_us = abs(skew_us) - took_us / 2  # the answer may have been written at any time between
         if (sure_us > SKEW_WARNED_US) == self._skewed:
             return
@@ -99,6 +105,6 @@ class Monitor(Beside):
     def _sample(self) -> tuple[int, float]:
         """How long the answer took and how far the exchange's clock is ahead of ours, µs."""
         sent = self._now_us()
-        theirs = server_time_us(self._api)
+        theirs = self._api.clock_us()
         received = self._now_us()
         return received - sent, theirs - (sent + received) / 2

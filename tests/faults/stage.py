@@ -28,6 +28,8 @@ from flows.database.wal import settle
 from flows.database.writer import Writer
 from flows.feed.backlog import Patience
 from flows.feed.frames import Frames, join
+from flows.feed.http import Limits
+from flows.live.socket import Timing
 from flows.live.source import ExchangePartition, ExchangeSource, Options
 from flows.pipeline import pipeline
 from flows.replay.recordings import read
@@ -37,8 +39,6 @@ from flows.runtime.stop import Stop
 from flows.sandbox.background import Background
 from flows.settings.decoding import decode
 from flows.settings.model import Settings
-from flows.venues.binance.rest import Limits
-from flows.venues.binance.stream import Timing
 from grafana.queries import rules
 from operators.columns import SECOND_US
 from tests import forked

@@ -51,7 +51,7 @@ def test_the_budget_is_kept_when_many_pages_are_missing(
         # both symbols lack the same time: which of them tells of it first shall not make the other a quiet
         # one
         settings = structs.replace(
-            settings, source=structs.replace(settings.source, quiet_us=SECONDS * SECOND_US)
+            settings, sources=(structs.replace(settings.source, quiet_us=SECONDS * SECOND_US),)
         )
         with live(settings, database, options=replace(QUICK, limits=limits)) as line:
             line.has(len(r["trades"]))

@@ -22,7 +22,7 @@ def test_three_pages_fill_it_none_twice_and_none_missing(
     played.control("lose", symbol="BTCUSDT", first=first, last=first + COUNT - 1)
     # a stream that is silent alone looks like a quiet symbol
     patient = msgspec.structs.replace(settings.source, quiet_us=HOUR_US)
-    with live(msgspec.structs.replace(settings, source=patient), database) as line:
+    with live(msgspec.structs.replace(settings, sources=(patient,)), database) as line:
         line.has(len(r["trades"]))
     same(tables(database), r)
     assert line.ids("BTCUSDT") == [row["id"] for row in records(r["trades"], "trades", symbol="BTCUSDT")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.database.connection import Endpoint
-from flows.feed.frames import TRADE
+from flows.markets import TRADE
 from flows.sandbox.background import background
 from flows.venues.binance.messages import decode
 from tests.faults.stage import QUICK, SPEED, Stops, Tables, asked, ledger, live, same, settings_for, tables

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flows.database.connection import Endpoint
-from flows.feed.frames import TRADE
+from flows.markets import TRADE
 from flows.sandbox.background import Background
 from flows.settings.model import Settings
 from flows.venues.binance.messages import decode

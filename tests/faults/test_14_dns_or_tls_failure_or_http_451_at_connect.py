@@ -11,8 +11,9 @@ from itertools import pairwise
 
 import pytest
 
+from flows.live.socket import Inbox, Stream, Timing
 from flows.sandbox.background import Background
-from flows.venues.binance.stream import Inbox, Stream, Timing
+from flows.venues.binance.venue import VENUE
 from tests.faults.stage import Home, eventually
 
 SCALE = 100  # of the wall clock
@@ -27,7 +28,7 @@ def test_attempts_back_off_with_jitter_to_far_below_what_is_allowed(
     played: Background, caplog: pytest.LogCaptureFixture
 ) -> None:
     played.control("faults", ws_status=451)
-    stream = Stream(played.ws_url, ["btcusdt@trade"], Inbox(10), random.Random(1), TIMING)
+    stream = Stream(VENUE, played.ws_url, ["btcusdt@trade"], Inbox(10), random.Random(1), TIMING)
     stream.start()
     time.sleep(WINDOW_S)
     stream.stop()
@@ -50,7 +51,9 @@ def test_attempts_back_off_with_jitter_to_far_below_what_is_allowed(
 def test_what_is_wrong_is_a_clear_line(
     played: Background, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
-    stream = Stream(where.format(port=played.port), ["btcusdt@trade"], Inbox(10), random.Random(1), TIMING)
+    stream = Stream(
+        VENUE, where.format(port=played.port), ["btcusdt@trade"], Inbox(10), random.Random(1), TIMING
+    )
     stream.start()
     try:
         eventually(lambda: caplog.records)

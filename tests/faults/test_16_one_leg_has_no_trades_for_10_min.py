@@ -54,7 +54,7 @@ def quiet(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def patient(settings: Settings) -> Settings:
     """The settings, with legs that are stale sooner than the silence ends."""
     return msgspec.structs.replace(
-        settings, source=msgspec.structs.replace(settings.source, stale_us=STALE_S * SECOND_US)
+        settings, sources=(msgspec.structs.replace(settings.source, stale_us=STALE_S * SECOND_US),)
     )
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from flows.database.connection import Endpoint
 from flows.database.writer import STOPPING_S
+from flows.live.socket import CLOSE_S
 from flows.sandbox.background import Background
-from flows.venues.binance.stream import CLOSE_S
 from flows.watchers.beside import STOP_S
 from tests.faults.stage import COMPARED, Home, Stops, Tables, configuration, count, noted, once, same, tables
 

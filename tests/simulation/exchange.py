@@ -4,7 +4,7 @@ time, all chance from one seed.
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -13,11 +13,15 @@ from typing import Any
 import numpy as np
 
 from flows.feed.backlog import Page, Request
-from flows.feed.frames import TRADE, Frames
+from flows.feed.frames import Frames
+from flows.feed.http import Budget, Limits
+from flows.feed.refusals import BANNED, OK, TOO_MANY, Failed
+from flows.live.rest import Rest
+from flows.live.socket import Inbox, Stream
+from flows.markets import TRADE
+from flows.venues.binance.api import BinanceApi
 from flows.venues.binance.messages import encode_rest_trades, encode_trades
-from flows.venues.binance.refusals import BANNED, OK, TOO_MANY, Failed
-from flows.venues.binance.rest import Budget, Limits, Rest
-from flows.venues.binance.stream import Inbox, Stream
+from flows.venues.binance.venue import VENUE
 from operators.columns import SECOND_US
 from tests.simulation.clock import START_US, Clock
 
@@ -240,7 +244,7 @@ class Exchange:
 
     # REST
 
-    def get(self, budget: Budget, path: str, query: dict[str, str], weight: int) -> bytes:
+    def get(self, budget: Budget, path: str, query: Mapping[str, str]) -> bytes:
         assert path == "/api/v3/historicalTrades"
         weather, now = self.weather, self.clock.now
         assert now >= self.banned_until, "asked before Retry-After"
@@ -249,11 +253,11 @@ class Exchange:
                 raise Failed(self.chance.choice(("no answer in time", "HTTP 502", "connection refused")))
             if self.chance.random() < weather.refusal:
                 status, seconds = self.chance.choice((TOO_MANY, BANNED)), self.chance.randint(1, 4)
-                budget.heed(status, {"Retry-After": str(seconds)}, weight)
+                budget.heed(status, {"Retry-After": str(seconds)}, False)
                 self.banned_until = now + seconds
                 self.clock.note(f"REST: HTTP {status}, Retry-After: {seconds}")
                 raise Failed(f"HTTP {status}")
-        budget.heed(OK, {}, weight)
+        budget.heed(OK, {}, False)
         s = self.market.symbols.index(query["symbol"])
         told = self.market.of[s]
         known = self.clock.market_us() - int(
@@ -399,6 +403,16 @@ class Socket(Stream):
                 self._exchange.clock.after(OVERLAP_S, each.close)
 
 
+class SimulatedApi(BinanceApi):
+    """Binance's REST without HTTP."""
+
+    def __init__(self, exchange: Exchange, budget: Budget) -> None:
+        self._exchange, self._budget = exchange, budget
+
+    def get(self, path: str, query: Mapping[str, str], weight: int) -> bytes:
+        return self._exchange.get(self._budget, path, query)
+
+
 class SimulatedRest(Rest):
     """REST without HTTP and threads: one request at a time; what is asked, and what is made of the answer, is
     the real code.
@@ -409,7 +423,7 @@ class SimulatedRest(Rest):
     ) -> None:
         self._exchange, self._symbols, self._answer, self._stream = exchange, tuple(symbols), answer, TRADE
         self._budget = Budget(Limits(), lambda: exchange.clock.now)
-        self._api: Any = self
+        self._venue, self._api = VENUE, SimulatedApi(exchange, self._budget)
         self._queue: deque[Request] = deque()
         self._busy = False
         self._alive = True
@@ -424,9 +438,6 @@ class SimulatedRest(Rest):
     def ask(self, request: Request) -> None:
         self._queue.append(request)
         self._next()
-
-    def get(self, path: str, query: dict[str, str], weight: int) -> bytes:
-        return self._exchange.get(self._budget, path, query, weight)
 
     def _next(self) -> None:
         if self._queue and not self._busy:

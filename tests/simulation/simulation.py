@@ -60,7 +60,7 @@ alerts_tolerate: 0.2
 SMALL = {
     "flows.feed.sequencer.REACH": 150,
     "flows.feed.sequencer.HELD": 300,
-    "flows.venues.binance.rest.PAGE": 100,
+    "flows.venues.binance.venue.Binance.page": 100,
     "flows.database.writer.REQUEST_ROWS": 300,
 }
 HELD_EACH = 150  # = max(REACH, HELD // 3 symbols)
@@ -251,7 +251,8 @@ class Line:
         held = partition._sequencer.waiting()
         assert (
             held
-            <= len(self._settings.symbols) * (2 * HELD_EACH + SMALL["flows.venues.binance.rest.PAGE"])
+            <= len(self._settings.symbols)
+            * (2 * HELD_EACH + SMALL["flows.venues.binance.venue.Binance.page"])
             + self._options.queue
         ), f"{held} trades held"
         assert self._writer.waiting < SMALL["flows.database.writer.REQUEST_ROWS"], (
@@ -447,8 +448,8 @@ class Simulation:
             now=lambda: clock.now,
             wall_us=lambda: clock.market_us() + offset_us,
             chance=lambda: self._chance("partition"),
-            stream=lambda url, streams, inbox, *_: Socket(self.exchange, inbox),  # type: ignore[arg-type, return-value]
-            rest=lambda url, stream, symbols, answer, *_: SimulatedRest(
+            stream=lambda venue, url, streams, inbox, *_: Socket(self.exchange, inbox),  # type: ignore[arg-type, return-value]
+            rest=lambda venue, url, stream, symbols, answer, *_: SimulatedRest(
                 self.exchange, self.settings.symbols, answer
             ),  # type: ignore[arg-type, return-value]
         )

@@ -10,17 +10,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import numpy as np
 
-from flows.feed.frames import (
-    AGG_TRADE,
-    APART_US,
-    LATEST_US,
-    MALFORMED,
-    TRADE,
-    Frames,
-    join,
-    microseconds,
-    sound,
-)
+from flows.feed.frames import APART_US, LATEST_US, MALFORMED, Frames, join, microseconds, sound
+from flows.markets import AGG_TRADE, TRADE
 from operators.columns import Longs
 
 # the only X of trades between traders in the order book: others are the exchange's own, and in no candle
@@ -220,13 +211,15 @@ def _one_by_one(frames: Sequence[bytes], codes: Mapping[str, int], stream: str, 
     return join([found, counted], symbols)
 
 
-def decode(frames: Sequence[bytes | str], codes: Mapping[str, int], stream: str) -> Frames:
+def decode(
+    frames: Sequence[bytes | str], codes: Mapping[str, int], stream: str, symbols: int | None = None
+) -> Frames:
     """The trades of websocket frames, combined (`{"stream":…,"data":…}`) or raw, in the order given.
 
-    `codes` maps the symbols of the universe to 0, 1, …; `stream` is `trade` or `aggTrade`. Nothing raises:
+    `codes` has the codes of symbols among so many `symbols` (default: all of them); `stream` is `trade` or `aggTrade`. Nothing raises:
     what is no trade is counted.
     """
-    symbols = len(codes)
+    symbols = len(codes) if symbols is None else symbols
     decoders = _DECODERS[stream]
     encoded = [
         frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass") for frame in frames
@@ -313,91 +306,3 @@ def _rest_columns(events: list[Any], code: int, stream: str, symbols: int) -> Fr
         count=count,
         event_ts=ts,
     )
-
-
-_M: Final = ("false", "true")
-
-
-def _times(us: Longs, in_microseconds: bool) -> list[int]:
-    return (us if in_microseconds else us // 1000).tolist()
-
-
-def encode_trades(
-    symbol: str, trades: Frames, combined: bool = True, in_microseconds: bool = False
-) -> list[bytes]:
-    """`@trade` frames of one symbol, byte for byte as Binance lays them out."""
-    frame = '{"e":"trade","E":%d,"s":"' + symbol + '","t":%d,"p":"%.8f","q":"%.8f","T":%d,"m":%s,"M":true}'
-    if combined:
-        frame = '{"stream":"' + symbol.lower() + '@trade","data":' + frame + "}"
-    columns = zip(
-        _times(trades.event_ts, in_microseconds),
-        trades.id.tolist(),
-        trades.price.tolist(),
-        trades.qty.tolist(),
-        _times(trades.ts, in_microseconds),
-        [_M[m] for m in trades.is_buyer_maker.tolist()],
-        strict=True,
-    )
-    return [(frame % row).encode() for row in columns]
-
-
-def encode_agg_trades(
-    symbol: str,
-    trades: Frames,
-    first: Longs,
-    last: Longs,
-    *,
-    combined: bool = True,
-    in_microseconds: bool = False,
-) -> list[bytes]:
-    """`@aggTrade` frames of one symbol; `first` and `last` are the ids of the aggregates' trades."""
-    frame = (
-        '{"e":"aggTrade","E":%d,"s":"'
-        + symbol
-        + '","a":%d,"p":"%.8f","q":"%.8f","f":%d,"l":%d,"T":%d,"m":%s,"M":true}'
-    )
-    if combined:
-        frame = '{"stream":"' + symbol.lower() + '@aggTrade","data":' + frame + "}"
-    columns = zip(
-        _times(trades.event_ts, in_microseconds),
-        trades.id.tolist(),
-        trades.price.tolist(),
-        trades.qty.tolist(),
-        first.tolist(),
-        last.tolist(),
-        _times(trades.ts, in_microseconds),
-        [_M[m] for m in trades.is_buyer_maker.tolist()],
-        strict=True,
-    )
-    return [(frame % row).encode() for row in columns]
-
-
-def encode_rest_trades(trades: Frames, in_microseconds: bool = False) -> bytes:
-    """The answer of `trades` and `historicalTrades`."""
-    row = '{"id":%d,"price":"%.8f","qty":"%.8f","quoteQty":"%.8f","time":%d,"isBuyerMaker":%s,"isBestMatch":true}'
-    columns = zip(
-        trades.id.tolist(),
-        trades.price.tolist(),
-        trades.qty.tolist(),
-        (trades.price * trades.qty).tolist(),
-        _times(trades.ts, in_microseconds),
-        [_M[m] for m in trades.is_buyer_maker.tolist()],
-        strict=True,
-    )
-    return ("[" + ",".join([row % values for values in columns]) + "]").encode()
-
-
-def encode_rest_agg_trades(trades: Frames, first: Longs, last: Longs, in_microseconds: bool = False) -> bytes:
-    """The answer of `aggTrades`."""
-    row = '{"a":%d,"p":"%.8f","q":"%.8f","f":%d,"l":%d,"T":%d,"m":%s,"M":true}'
-    columns = zip(
-        trades.id.tolist(),
-        trades.price.tolist(),
-        trades.qty.tolist(),
-        first.tolist(),
-        last.tolist(),
-        _times(trades.ts, in_microseconds),
-        [_M[m] for m in trades.is_buyer_maker.tolist()],
-        strict=True,
-    )
-    return ("[" + ",".join([row % values for values in columns]) + "]").encode()

@@ -3,7 +3,7 @@
 A symbol may have letters of any script: Binance takes them as UTF-8, percent-encoded in an address.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -35,16 +35,16 @@ def escaped(streams: Sequence[str]) -> str:
     return "/".join(quote(stream, safe="@") for stream in streams)
 
 
-def grouped(names: Sequence[str], most: int) -> Iterator[list[str]]:
+def grouped(names: Sequence[str], most: int) -> list[tuple[str, ...]]:
     """The names in groups of at most so many, each short enough for an address."""
+    groups: list[tuple[str, ...]] = []
     group: list[str] = []
     size = 0
     for name in names:
         length = len(quote(name, safe="@")) + BETWEEN
         if group and (len(group) == most or size + length > ADDRESS_BYTES):
-            yield group
+            groups.append(tuple(group))
             group, size = [], 0
         group.append(name)
         size += length
-    if group:
-        yield group
+    return [*groups, tuple(group)] if group else groups

@@ -19,8 +19,11 @@ from flows.errors import UserError
 from flows.feed.backlog import Gap, Patience
 from flows.feed.feed import Feed
 from flows.feed.frames import Frames, join
+from flows.feed.http import Limits
 from flows.feed.inbox import Broken
+from flows.live.socket import Timing
 from flows.live.source import TRADE_SEEN, ExchangePartition, ExchangeSource, Options
+from flows.live.subscriptions import Pace
 from flows.replay.recordings import read
 from flows.runtime.recovery import FIRST_IDS
 from flows.runtime.stop import Stop
@@ -28,9 +31,6 @@ from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
 from flows.settings.decoding import decode
 from flows.settings.model import Settings
-from flows.venues.binance.rest import Limits
-from flows.venues.binance.stream import Timing
-from flows.venues.binance.subscriptions import Pace
 from operators.bars import BarBuilder
 from operators.columns import NEVER, SECOND_US, Trades
 from tests.flows.replay.recorded import replayed
@@ -495,7 +495,7 @@ def test_trades_flow_on_behind_a_hole_that_the_exchange_refuses_to_fill(
 def test_a_symbol_whose_stream_is_refused_says_so_in_health(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.venues.binance.stream.STREAMS_PER_REQUEST", 1)
+    monkeypatch.setattr("flows.live.socket.STREAMS_PER_REQUEST", 1)
     options = replace(
         QUICK, timing=replace(QUICK.timing, subscribe_s=0.25, answers=Pace(again_s=0.2, again_cap_s=0.5))
     )

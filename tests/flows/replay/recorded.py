@@ -12,8 +12,8 @@ from flows.feed.feed import Feed
 from flows.feed.frames import COLUMNS, Frames, join
 from flows.replay.source import RecordingSource
 from flows.runtime.stop import Stop
+from flows.sandbox import messages as wire
 from flows.settings.model import Settings
-from flows.venues.binance import messages
 
 START_US = 1_723_161_600_000_000
 SYMBOLS = ("AAAUSDT", "BBBUSDT")
@@ -60,7 +60,7 @@ def write(path: Path, trades: Frames, ids: bool = True) -> Path:
     """A file of these rows as they stand; its name's ending says the format. Times are in µs."""
     if ".ndjson" in path.name:
         rows = [
-            messages.encode_trades(SYMBOLS[trades.symbol[k]], trades.rows([k]), in_microseconds=True)[0]
+            wire.encode_trades(SYMBOLS[trades.symbol[k]], trades.rows([k]), in_microseconds=True)[0]
             for k in range(len(trades))
         ]
         text = b"\n".join(rows) + b"\n"

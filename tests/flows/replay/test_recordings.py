@@ -17,6 +17,7 @@ from flows.errors import UserError
 from flows.feed.frames import COLUMNS, Frames, join
 from flows.replay import arrow_files
 from flows.replay.recordings import Recording, read, symbols_in
+from flows.sandbox import messages as wire
 from flows.venues.binance import messages
 
 START_US = 1_723_161_255_000_000
@@ -52,7 +53,7 @@ def whole(*paths: Path, symbols: tuple[str, ...] | None = SYMBOLS, stream: str |
 def frame_lines(f: Frames, combined: bool = True) -> list[bytes]:
     lines = []
     for k in range(len(f)):
-        lines += messages.encode_trades(SYMBOLS[f.symbol[k]], f.rows(slice(k, k + 1)), combined)
+        lines += wire.encode_trades(SYMBOLS[f.symbol[k]], f.rows(slice(k, k + 1)), combined)
     return lines
 
 
@@ -119,7 +120,7 @@ def test_other_events_symbols_and_junk_are_counted_and_change_nothing(tmp_path: 
 
 def test_a_recording_of_both_streams_is_read_as_trades_unless_asked_otherwise(tmp_path: Path) -> None:
     path, f = tmp_path / "r.ndjson", trades(4)
-    aggregates = messages.encode_agg_trades("BTCUSDT", f, f.id * 2, f.id * 2 + 1)
+    aggregates = wire.encode_agg_trades("BTCUSDT", f, f.id * 2, f.id * 2 + 1)
     path.write_bytes(
         b"\n".join(line for both in zip(aggregates, frame_lines(f), strict=True) for line in both)
     )
@@ -134,7 +135,7 @@ def test_the_first_look_tells_symbols_stream_and_beginning(tmp_path: Path) -> No
     path.write_bytes(
         gzip.compress(
             b"\n".join(
-                messages.encode_trades("ETHUSDT", f.rows(f.symbol == 1)) + frame_lines(f.rows(f.symbol == 0))
+                wire.encode_trades("ETHUSDT", f.rows(f.symbol == 1)) + frame_lines(f.rows(f.symbol == 0))
             )
         )
     )
@@ -357,9 +358,7 @@ def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["r.ndjson.gz", "BTCUSDT-trades-1.csv.gz"])
 def test_a_cut_off_gzip_is_found_by_the_first_look(tmp_path: Path, name: str) -> None:
     path, f = tmp_path / name, trades(40_000)
-    lines = (
-        messages.encode_trades("BTCUSDT", f) if "ndjson" in name else [row.encode() for row in csv_rows(f)]
-    )
+    lines = wire.encode_trades("BTCUSDT", f) if "ndjson" in name else [row.encode() for row in csv_rows(f)]
     path.write_bytes(gzip.compress(b"\n".join(lines))[:-2_000])
     for attempt in (lambda: symbols_in([path]), lambda: list(read([path], SYMBOLS))):
         text = refusal(attempt)
@@ -423,7 +422,7 @@ def test_the_first_look_tells_the_end(tmp_path: Path, kind: str) -> None:
         / {"lines": "r.ndjson", "csv": "BTCUSDT-trades-1.csv", "parquet": "BTCUSDT-trades-1.parquet"}[kind]
     )
     if kind == "lines":
-        path.write_bytes(b"\n".join(messages.encode_trades("BTCUSDT", f)))
+        path.write_bytes(b"\n".join(wire.encode_trades("BTCUSDT", f)))
     elif kind == "csv":
         path.write_text("\n".join(csv_rows(f)))
     else:
@@ -439,7 +438,7 @@ def test_the_first_look_tells_the_end(tmp_path: Path, kind: str) -> None:
 
 def test_a_reader_may_stop_early_and_leaves_nothing_open(tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson.gz"
-    path.write_bytes(gzip.compress(b"\n".join(messages.encode_trades("BTCUSDT", trades(40_000)))))
+    path.write_bytes(gzip.compress(b"\n".join(wire.encode_trades("BTCUSDT", trades(40_000)))))
     reading = read([path], SYMBOLS)
     assert json.dumps(len(next(iter(reading)))) != "0"
     reading.close()  # type: ignore[attr-defined]
@@ -462,7 +461,7 @@ def test_a_wrong_time_is_rejected_and_moves_nothing(
     f.ts[at] = wrong_us if wrong_us != LATER_US else f.ts[at] + wrong_us
     if kind == "lines":
         f.event_ts[at] = f.ts[at]
-        path.write_bytes(b"\n".join(messages.encode_trades("BTCUSDT", f, in_microseconds=True)))
+        path.write_bytes(b"\n".join(wire.encode_trades("BTCUSDT", f, in_microseconds=True)))
     elif kind == "csv":
         path.write_text("\n".join(csv_rows(f)))
     else:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from flows.feed.frames import TRADE, Frames
+from flows.feed.frames import Frames
+from flows.markets import TRADE
 from flows.sandbox.background import Background, background
 from flows.venues.binance.messages import decode, decode_rest
 from tests.flows.sandbox.asking import CODES, ask, get, hear, hear_all, listen, until

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.feed.frames import TRADE, Frames, join
+from flows.feed.frames import Frames, join
+from flows.markets import TRADE
 from flows.sandbox.background import Background, background
 from flows.venues.binance.messages import decode_rest
 from tests.flows.sandbox.asking import SECONDS, START_US, ask, get, pages, same

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from flows.feed.frames import TRADE
+from flows.markets import TRADE
 from flows.sandbox.background import Background, background
 from flows.sandbox.options import Options
 from flows.sandbox.sources import Simulation

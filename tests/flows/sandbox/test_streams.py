@@ -11,7 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from flows.feed.frames import AGG_TRADE, COLUMNS, TRADE, Frames, join
+from flows.feed.frames import COLUMNS, Frames, join
+from flows.markets import AGG_TRADE, TRADE
 from flows.sandbox.background import Background, background
 from flows.venues.binance.messages import decode, decode_rest
 from tests.flows.sandbox.asking import (

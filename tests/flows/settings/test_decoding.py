@@ -17,13 +17,15 @@ from tests.flows.settings.examples import EXAMPLE, ROOT, SHORTEST, WINDOWS, aler
 
 def test_the_documented_example_is_understood() -> None:
     assert of(EXAMPLE) == Settings(
-        source=Source(
-            exchange="binance",
-            quiet_us=3_000_000,
-            stale_us=60_000_000,
-            stream="trade",
-            ws_url="wss://data-stream.binance.vision",
-            rest_url="https://api.binance.com",
+        sources=(
+            Source(
+                exchange="binance",
+                quiet_us=3_000_000,
+                stale_us=60_000_000,
+                stream="trade",
+                ws_url="wss://data-stream.binance.vision",
+                rest_url="https://api.binance.com",
+            ),
         ),
         symbols=("BNBUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT"),
         timeframes=("1s", "5s", "10s", "30s", "1m", "5m"),

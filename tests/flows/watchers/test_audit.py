@@ -20,9 +20,9 @@ from flows.feed.health import Vitals
 from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
 from flows.settings.decoding import decode
-from flows.venues.binance.klines import klines
-from flows.venues.binance.rest import Api
-from flows.watchers.audit import MOST, Auditor, Pace, audited_timeframe, differences
+from flows.venues.binance.api import BinanceApi
+from flows.venues.binance.venue import VENUE
+from flows.watchers.audit import Auditor, Pace, audited_timeframe, differences
 from operators.candles import FIELDS, Candles
 from tests.flows.database.written import eventually, written
 from tests.line import configure, finish, follow, running
@@ -83,7 +83,7 @@ def test_the_minute_is_audited_or_the_shortest_that_the_exchange_has_too(
     timeframes: str, audited: str | None
 ) -> None:
     settings = decode(f"source: {{symbols: [BTCUSDT]}}\nbars: {{timeframes: {timeframes}}}", "test")
-    assert audited_timeframe(settings) == audited
+    assert audited_timeframe(settings, VENUE) == audited
 
 
 # against the local exchange and a real database
@@ -112,10 +112,10 @@ def ours(exchange: Background, incomplete: int = -1) -> list[Rows]:
     """Bars as the pipeline would have made them: the exchange's, and one perhaps that misses a trade and says
     so.
     """
-    api = Api(exchange.rest_url)
+    api = BinanceApi(exchange.rest_url)
     found = []
     for code, symbol in enumerate(SYMBOLS):
-        told = klines(api, symbol, MINUTE_US, START_US, START_US + MINUTES * MINUTE_US)
+        told = api.klines(symbol, MINUTE_US, START_US, START_US + MINUTES * MINUTE_US)
         n = len(told["ts"])
         assert n == MINUTES
         told["trades"][incomplete : incomplete + 1 or None] -= incomplete >= 0
@@ -134,7 +134,7 @@ def auditing(
 ) -> Iterator[Vitals]:
     settings = decode(f"source: {{symbols: [BTCUSDT, ETHUSDT]}}\nbars: {{timeframes: [{timeframe}]}}", "test")
     vitals = Vitals(SYMBOLS)
-    with Auditor(settings, endpoint, Api(exchange.rest_url), vitals, pace):
+    with Auditor(settings, settings.source, endpoint, BinanceApi(exchange.rest_url), vitals, pace):
         yield vitals
     assert not audit_runs()
 
@@ -319,7 +319,12 @@ def test_a_database_that_hangs_does_not_hold_up_the_end(
     between = proxy(database.pg_port)
     between.fault = "hang"
     auditor = Auditor(
-        SETTINGS, replace(database, pg_port=between.port), Api(exchange.rest_url), Vitals(SYMBOLS), QUICK
+        SETTINGS,
+        SETTINGS.source,
+        replace(database, pg_port=between.port),
+        BinanceApi(exchange.rest_url),
+        Vitals(SYMBOLS),
+        QUICK,
     )
     with auditor:
         eventually(lambda: between.faults)
@@ -335,10 +340,6 @@ def test_without_a_timeframe_that_the_exchange_has_it_says_so_and_rests(
         eventually(lambda: caplog.records)
     (said,) = caplog.records
     assert said.message.startswith("audit: none: ")
-
-
-def test_a_request_asks_for_many_bars_and_is_one_page() -> None:
-    assert MOST == 998
 
 
 # the whole line

@@ -8,13 +8,13 @@ import time
 import pytest
 
 from flows.database.connection import Endpoint
-from flows.venues.binance.rest import Api
+from flows.venues.binance.api import BinanceApi
 from flows.watchers.beside import Beside
 
 
 class Rounds(Beside):
     def __init__(self) -> None:
-        super().__init__("rounds", Endpoint("127.0.0.1", 9, 9), Api("http://127.0.0.1:9"))
+        super().__init__("rounds", Endpoint("127.0.0.1", 9, 9), BinanceApi("http://127.0.0.1:9"))
         self.rounds = self.lost = 0
 
     def _round(self) -> float:

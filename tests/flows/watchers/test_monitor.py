@@ -15,7 +15,7 @@ from flows.feed.health import Vitals
 from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
 from flows.settings.decoding import decode
-from flows.venues.binance.rest import Api
+from flows.venues.binance.api import BinanceApi
 from flows.watchers.monitor import Monitor, Pace
 from operators.columns import NEVER
 from tests.flows.database.written import eventually, trades
@@ -50,8 +50,9 @@ def monitoring(exchange: Background) -> Iterator[Callable[[Endpoint], Vitals]]:
             stack.enter_context(
                 Monitor(
                     SETTINGS,
+                    SETTINGS.source,
                     endpoint,
-                    Api(exchange.rest_url),
+                    BinanceApi(exchange.rest_url),
                     vitals,
                     QUICK,
                     lambda: exchange.exchange.now_us,
@@ -86,7 +87,7 @@ def test_the_clock_of_a_simulated_market_is_nobodys(database: Endpoint, exchange
     settings = decode("source: {symbols: [BTCUSDT, ETHUSDT], exchange: simulated}", "test")
     vitals = Vitals(SYMBOLS)
     before = exchange.stats()["used_weight"]
-    with Monitor(settings, database, Api(exchange.rest_url), vitals, QUICK):
+    with Monitor(settings, settings.source, database, BinanceApi(exchange.rest_url), vitals, QUICK):
         eventually(lambda: values(vitals)["suspended"] == [0, 0])
     assert np.isnan(values(vitals)["skew_ms"]).all()
     assert exchange.stats()["used_weight"] == before

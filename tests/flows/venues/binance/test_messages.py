@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.feed.frames import AGG_TRADE, COLUMNS, TRADE, Frames, join
+from flows.feed.frames import COLUMNS, Frames, join
+from flows.markets import AGG_TRADE, TRADE
+from flows.sandbox import messages as wire
 from flows.venues.binance import messages
 from flows.venues.binance.messages import decode, decode_rest
 
@@ -268,7 +270,7 @@ def test_the_real_recording_reads_whole_and_encodes_back_to_its_own_bytes() -> N
     for name, code in CODES.items():
         chosen = f.symbol == code
         original = [line for line, mine in zip(lines, chosen, strict=True) if mine]
-        assert messages.encode_trades(name, f.rows(chosen)) == original
+        assert wire.encode_trades(name, f.rows(chosen)) == original
 
 
 # properties
@@ -306,8 +308,8 @@ def columns(rows: list[tuple[int, int, int, int, bool]]) -> Frames:
 @given(trade_rows, st.booleans(), st.booleans())
 def test_what_is_encoded_decodes_to_itself(rows: list[Any], combined: bool, in_microseconds: bool) -> None:
     f = columns(rows)
-    assert same(f, decode(messages.encode_trades("BTCUSDT", f, combined, in_microseconds), CODES, TRADE))
-    rest = decode_rest(messages.encode_rest_trades(f, in_microseconds), 0, TRADE, 2)
+    assert same(f, decode(wire.encode_trades("BTCUSDT", f, combined, in_microseconds), CODES, TRADE))
+    rest = decode_rest(wire.encode_rest_trades(f, in_microseconds), 0, TRADE, 2)
     assert same(messages.replace(f, event_ts=f.ts), rest)
 
 
@@ -317,12 +319,12 @@ def test_what_is_encoded_as_aggregates_decodes_to_itself(
 ) -> None:
     f = messages.replace(columns(rows), count=np.full(len(rows), count, np.int64))
     first = np.arange(len(f), dtype=np.int64) * count
-    frames = messages.encode_agg_trades(
+    frames = wire.encode_agg_trades(
         "BTCUSDT", f, first, first + count - 1, combined=combined, in_microseconds=in_microseconds
     )
     assert same(f, decode(frames, CODES, AGG_TRADE))
     rest = decode_rest(
-        messages.encode_rest_agg_trades(f, first, first + count - 1, in_microseconds), 0, AGG_TRADE, 2
+        wire.encode_rest_agg_trades(f, first, first + count - 1, in_microseconds), 0, AGG_TRADE, 2
     )
     assert same(messages.replace(f, event_ts=f.ts), rest)
 
@@ -383,7 +385,7 @@ def test_junk_in_between_changes_no_other_row(
     rows: list[Any], junk: list[bytes], seed: int, combined: bool
 ) -> None:
     f = columns(rows)
-    frames = messages.encode_trades("BTCUSDT", f, combined)
+    frames = wire.encode_trades("BTCUSDT", f, combined)
     rng = random.Random(seed)
     for piece in junk:
         frames.insert(rng.randrange(len(frames) + 1), piece)

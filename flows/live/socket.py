@@ -17,15 +17,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from flows.errors import UserError
 from flows.feed.inbox import Broken, Connected, Disconnected, Inbox, Joined, Subscribed
 from flows.feed.proxies import proxy_for, through
+from flows.feed.refusals import handshake_refusal, reason
+from flows.feed.venue import Answer, Venue
+from flows.live.subscriptions import Outcome, Pace, Subscriptions
 from flows.retrying import backoff, is_told
-from flows.venues.binance.names import escaped, grouped, symbols_of
-from flows.venues.binance.refusals import handshake_refusal, reason
-from flows.venues.binance.subscriptions import Answer, Outcome, Pace, Subscriptions, answer_in
 
 log = logging.getLogger(__name__)
 
-STREAMS_PER_CONNECTION: Final = 1_024
-STREAMS_PER_REQUEST: Final = 200  # in the URL and in each SUBSCRIBE: addresses have a length limit
 LONGEST_SILENCE: Final = 8  # times silence_s, for symbols that hardly trade
 CLOSE_S: Final = 1.0  # for the exchange to answer our close
 ADDRESS_REFUSED: Final = (400, 413, 414, 431)  # HTTP statuses that may be about the streams in the address
@@ -62,15 +60,18 @@ class Stream:
 
     def __init__(
         self,
+        venue: Venue,
         ws_url: str,
         streams: Sequence[str],
         inbox: Inbox,
         chance: random.Random,
         timing: Timing | None = None,
     ) -> None:
-        self.ws_url, self.inbox, self.timing = ws_url.rstrip("/"), inbox, timing or Timing()
-        self.requests = [tuple(group) for group in grouped(streams, STREAMS_PER_REQUEST)]
-        self.in_address = True  # the first request stands in the address; not after that was refused
+        self.venue, self.ws_url, self.inbox = venue, ws_url.rstrip("/"), inbox
+        self.timing = timing or Timing()
+        self.requests = venue.grouped(streams, venue.streams_per_request)
+        # whether the address has the first request in it; not any more after that was refused
+        self.in_address = venue.streams_in_address
         self.silences = 0  # connections in a row on which nothing came
         self.renewals = 0  # in a row, because of streams that are refused
         self._refusals = 0  # of streams, in a row
@@ -118,7 +119,7 @@ class Stream:
         """Say what the exchange answered about some streams: of refusals the 1st, 2nd, 4th, 8th … in a row,
         no flood.
         """
-        symbols = symbols_of(outcome.streams)
+        symbols = self.venue.symbols_of(outcome.streams)
         if outcome.why is None:
             log.info("%s: streams after all: %s", self.ws_url, symbols)
             if settled:
@@ -224,6 +225,7 @@ class Link:
         self._arrivals = 0
         self._ending = ""
         self._connection: ClientConnection | None = None
+        self._conversation = stream.venue.conversation()
         self._in_address = stream.requests[0] if stream.in_address else ()
         self._subscriptions = Subscriptions(
             stream.requests[1:] if stream.in_address else stream.requests, self._timing.answers
@@ -274,8 +276,7 @@ class Link:
             return through(proxy, described(error))
 
     def _address(self) -> str:
-        first = f"streams={escaped(self._in_address)}&" if self._in_address else ""
-        return f"{self._stream.ws_url}/stream?{first}timeUnit=MICROSECOND"
+        return self._stream.venue.address(self._stream.ws_url, self._in_address)
 
     def _refused(self, status: int) -> str:
         """What a refusal with an HTTP status means. Where the streams in the address may be why, the next one
@@ -284,8 +285,12 @@ class Link:
         why = handshake_refusal(status)
         if status not in ADDRESS_REFUSED:
             return why
-        self._stream.in_address = not self._in_address
-        return f"{why} for the streams of {symbols_of(self._in_address)}" if self._in_address else why
+        self._stream.in_address = self._stream.venue.streams_in_address and not self._in_address
+        return (
+            f"{why} for the streams of {self._stream.venue.symbols_of(self._in_address)}"
+            if self._in_address
+            else why
+        )
 
     async def _receive(self, connection: ClientConnection) -> str:
         inbox = self._stream.inbox
@@ -300,7 +305,7 @@ class Link:
                 message = await connection.recv(decode=False)
                 inbox.put(message)
                 self._arrivals += 1
-                if answer := answer_in(message):
+                if answer := self._conversation.answer_in(message):
                     self._answered(answer)
         finally:
             for task in company:
@@ -320,9 +325,7 @@ class Link:
         ):
             # it can only be about those: next time they are asked for by requests
             self._stream.in_address = False
-            self._ending = (
-                f"the exchange refuses the streams of {symbols_of(self._in_address)} ({answer.why})"
-            )
+            self._ending = f"the exchange refuses the streams of {self._stream.venue.symbols_of(self._in_address)} ({answer.why})"
             return
         self._became([outcome] if outcome else [])
 
@@ -346,22 +349,21 @@ class Link:
             self._became(subscriptions.overdue(loop_s))
             if request := subscriptions.next(loop_s):
                 number, streams = request
-                names = ",".join(f'"{name}"' for name in streams)
-                await connection.send(f'{{"method":"SUBSCRIBE","params":[{names}],"id":{number}}}')
+                await connection.send(self._conversation.subscribe(streams, number))
             if not subscriptions.refused:
                 refused_since = loop_s
                 continue
             if subscriptions.found_out and not found_out:
                 found_out = True
                 stream.complain(
-                    f"the exchange refuses the streams of {symbols_of(subscriptions.refused)}",
+                    f"the exchange refuses the streams of {stream.venue.symbols_of(subscriptions.refused)}",
                     "asking again now and then",
                 )
             if loop_s - refused_since >= backoff(stream.renewals, timing.renew_s, timing.renew_cap_s):
                 stream.renewals += 1
                 refused_since = loop_s
                 stream.complain(
-                    f"the exchange goes on refusing the streams of {symbols_of(subscriptions.refused)}",
+                    f"the exchange goes on refusing the streams of {stream.venue.symbols_of(subscriptions.refused)}",
                     "opening another connection",
                 )
                 stream.renew()

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.feed.frames import AGG_TRADE, TRADE, join
+from flows.feed.frames import join
+from flows.feed.refusals import Failed
+from flows.feed.venue import length_for
+from flows.markets import AGG_TRADE, TRADE
 from flows.replay.recordings import read
 from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
-from flows.venues.binance.klines import first_id_from, interval_us, klines, server_time_us
-from flows.venues.binance.refusals import Failed
-from flows.venues.binance.rest import Api
+from flows.venues.binance.api import BinanceApi
+from flows.venues.binance.venue import VENUE
 from operators.candles import FIELDS
 
 START_US = 1_763_800_000_000_000
@@ -38,13 +40,13 @@ def exchange(recording: Path) -> Iterator[Background]:
 
 
 @pytest.fixture
-def api(exchange: Background) -> Iterator[Api]:
-    with closing(Api(exchange.rest_url)) as asked:
+def api(exchange: Background) -> Iterator[BinanceApi]:
+    with closing(BinanceApi(exchange.rest_url)) as asked:
         yield asked
 
 
-def test_the_clock_is_the_exchanges(api: Api, exchange: Background) -> None:
-    assert server_time_us(api) == exchange.control("clock")["now_us"]
+def test_the_clock_is_the_exchanges(api: BinanceApi, exchange: Background) -> None:
+    assert api.clock_us() == exchange.control("clock")["now_us"]
 
 
 @pytest.mark.parametrize(
@@ -52,13 +54,13 @@ def test_the_clock_is_the_exchanges(api: Api, exchange: Background) -> None:
     [(1, 1), (5, 1), (90, 1), (60, 60), (120, 60), (180, 180), (300, 300), (240, 60)],
 )
 def test_bars_are_made_of_the_longest_candles_that_fit(timeframe_s: int, interval_s: int) -> None:
-    assert interval_us(timeframe_s * SECOND_US) == interval_s * SECOND_US
+    assert length_for(VENUE, timeframe_s * SECOND_US) == interval_s * SECOND_US
 
 
-def test_candles_of_several_pages_are_those_of_the_trades(api: Api, recording: Path) -> None:
+def test_candles_of_several_pages_are_those_of_the_trades(api: BinanceApi, recording: Path) -> None:
     trades = join(list(read([recording], SYMBOLS)), 2)
     eth = trades.rows(trades.symbol == 1)
-    found = klines(api, "ETHUSDT", SECOND_US, START_US, START_US + PLAYED_S * SECOND_US)
+    found = api.klines("ETHUSDT", SECOND_US, START_US, START_US + PLAYED_S * SECOND_US)
     assert len(found["ts"]) > 1_000
     assert np.all(np.diff(found["ts"]) == SECOND_US)
     assert found["ts"][-1] == START_US + (PLAYED_S - 1) * SECOND_US
@@ -73,38 +75,40 @@ def test_candles_of_several_pages_are_those_of_the_trades(api: Api, recording: P
             assert [found[name][k] for name in ("open", "high", "low", "close")] == expected
 
 
-def test_nothing_is_told_of_a_time_before_the_first_trade(api: Api) -> None:
-    found = klines(api, "BTCUSDT", SECOND_US, START_US - 60 * SECOND_US, START_US - 30 * SECOND_US)
+def test_nothing_is_told_of_a_time_before_the_first_trade(api: BinanceApi) -> None:
+    found = api.klines("BTCUSDT", SECOND_US, START_US - 60 * SECOND_US, START_US - 30 * SECOND_US)
     assert all(len(found[name]) == 0 for name in ("ts", *FIELDS))
 
 
 @pytest.mark.parametrize("stream", [TRADE, AGG_TRADE])
-def test_the_first_id_is_that_of_the_first_trade_from_then_on(api: Api, recording: Path, stream: str) -> None:
+def test_the_first_id_is_that_of_the_first_trade_from_then_on(
+    api: BinanceApi, recording: Path, stream: str
+) -> None:
     trades = join(list(read([recording], SYMBOLS)), 2)
     btc = trades.rows(trades.symbol == 0)
     for second in (0, 7, 500, PLAYED_S - 1):
         start = START_US + second * SECOND_US
         after = btc.rows(btc.ts >= start)
-        found = first_id_from(api, "BTCUSDT", stream, start)
+        found = api.first_id_from(stream, "BTCUSDT", start)
         if stream == TRADE:
             assert found == after.id[0]
         else:
             assert found is not None
-            assert first_id_from(api, "BTCUSDT", stream, int(after.ts[0])) == found
+            assert api.first_id_from(stream, "BTCUSDT", int(after.ts[0])) == found
 
 
 def test_where_nothing_came_since_the_first_id_is_the_next(
-    api: Api, exchange: Background, recording: Path
+    api: BinanceApi, exchange: Background, recording: Path
 ) -> None:
     trades = join(list(read([recording], SYMBOLS)), 2)
     now = exchange.control("clock")["now_us"]
     last = trades.id[(trades.symbol == 0) & (trades.ts <= now)].max()
-    assert first_id_from(api, "BTCUSDT", TRADE, now + 1) == last + 1
+    assert api.first_id_from(TRADE, "BTCUSDT", now + 1) == last + 1
 
 
 def test_a_symbol_without_any_trade_has_no_first_id(recording: Path) -> None:
-    with background(paths=[recording]) as waiting, closing(Api(waiting.rest_url)) as api:
-        assert first_id_from(api, "BTCUSDT", TRADE, START_US) is None
+    with background(paths=[recording]) as waiting, closing(BinanceApi(waiting.rest_url)) as api:
+        assert api.first_id_from(TRADE, "BTCUSDT", START_US) is None
 
 
 @contextmanager
@@ -132,11 +136,11 @@ def answering(body: bytes) -> Iterator[str]:
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b'[{"a":"x"}]', b'[["x"]]', b"\xff"])
 def test_an_answer_of_another_kind_is_said_to_be_one(body: bytes) -> None:
-    with answering(body) as url, closing(Api(url)) as api:
+    with answering(body) as url, closing(BinanceApi(url)) as api:
         for ask in (
-            lambda: server_time_us(api),
-            lambda: klines(api, "BTCUSDT", SECOND_US, 0, SECOND_US),
-            lambda: first_id_from(api, "BTCUSDT", TRADE, 0),
+            api.clock_us,
+            lambda: api.klines("BTCUSDT", SECOND_US, 0, SECOND_US),
+            lambda: api.first_id_from(TRADE, "BTCUSDT", 0),
         ):
             with pytest.raises(
                 Failed, match=r"(a web page instead of the|: no) (time|list of (candles|trades))"

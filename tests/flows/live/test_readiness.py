@@ -8,11 +8,13 @@ from contextlib import closing
 import pytest
 
 from flows.errors import UserError
-from flows.feed.frames import AGG_TRADE, STREAMS, TRADE
+from flows.feed.frames import STREAMS
+from flows.feed.http import Limits
+from flows.live.readiness import refuse_unready, refuse_unstreamed
+from flows.markets import AGG_TRADE, TRADE
 from flows.sandbox.background import Background, background
-from flows.venues.binance.readiness import refuse_unready, refuse_unstreamed
-from flows.venues.binance.rest import Limits
-from tests.flows.venues.binance.test_rest import QUICK, SYMBOLS, http, server
+from flows.venues.binance.venue import VENUE
+from tests.flows.live.test_rest import QUICK, SYMBOLS, http, server
 
 ENDPOINTS = ("exchangeInfo", "time", "klines", "aggTrades")
 
@@ -34,7 +36,7 @@ def exchange(market: Background) -> Iterator[Background]:
 
 def refusal(base_url: str, symbols: Sequence[str] = SYMBOLS, stream: str = TRADE) -> str:
     with pytest.raises(UserError) as refused:
-        refuse_unready(base_url, symbols, stream, QUICK)
+        refuse_unready(VENUE, base_url, symbols, stream, QUICK)
     message = str(refused.value)
     assert message.isprintable() and message.startswith("exchange: ")
     return re.sub(r"127\.0\.0\.1:\d+", "HOST", message)
@@ -42,7 +44,7 @@ def refusal(base_url: str, symbols: Sequence[str] = SYMBOLS, stream: str = TRADE
 
 @pytest.mark.parametrize(("stream", "path"), [(TRADE, "historicalTrades"), (AGG_TRADE, "aggTrades")])
 def test_all_that_a_run_asks_is_asked_once_before_it(exchange: Background, stream: str, path: str) -> None:
-    refuse_unready(exchange.rest_url + "/", SYMBOLS, stream)
+    refuse_unready(VENUE, exchange.rest_url + "/", SYMBOLS, stream)
     asked = [path.removeprefix("/api/v3/") for _, path, _ in exchange.stats()["requests"]]
     assert [word.partition("?")[0] for word in asked] == [
         "exchangeInfo",
@@ -70,7 +72,7 @@ def test_a_path_that_is_refused_is_named_with_what_to_do(
 
 def test_aggregates_do_not_need_what_is_refused_for_single_trades(exchange: Background) -> None:
     exchange.control("faults", rest_status=401, rest_endpoint="historicalTrades")
-    refuse_unready(exchange.rest_url, SYMBOLS, AGG_TRADE)
+    refuse_unready(VENUE, exchange.rest_url, SYMBOLS, AGG_TRADE)
 
 
 def test_unknown_symbols_are_all_named(exchange: Background) -> None:
@@ -82,8 +84,8 @@ def test_unknown_symbols_are_all_named(exchange: Background) -> None:
 def test_symbols_of_any_script_are_asked_for_and_streamed() -> None:
     symbols = ("测试币USDT", "BTCUSD_PERP", "ΩUSDT")
     with background(symbols=symbols) as exchange:
-        refuse_unready(exchange.rest_url, symbols, TRADE)
-        refuse_unstreamed(exchange.ws_url, [f"{symbol.lower()}@trade" for symbol in symbols], 5.0)
+        refuse_unready(VENUE, exchange.rest_url, symbols, TRADE)
+        refuse_unstreamed(VENUE, exchange.ws_url, [f"{symbol.lower()}@trade" for symbol in symbols], 5.0)
         assert exchange.stats()["streams"] in (0, 3)
         assert "%E6%B5%8B" in exchange.stats()["requests"][0][1]
 
@@ -133,7 +135,7 @@ def test_a_server_that_does_not_answer_is_said_in_one_line() -> None:
         pytest.raises(UserError, match="no answer in time; check"),
     ):
         refuse_unready(
-            f"http://127.0.0.1:{silent.getsockname()[1]}", SYMBOLS, TRADE, limits=Limits(read_s=0.2)
+            VENUE, f"http://127.0.0.1:{silent.getsockname()[1]}", SYMBOLS, TRADE, limits=Limits(read_s=0.2)
         )
 
 
@@ -143,7 +145,7 @@ MANY = [f"s{k:03}usdt@trade" for k in range(206)]
 
 
 def test_a_socket_that_streams_is_ready(exchange: Background) -> None:
-    assert refuse_unstreamed(exchange.ws_url, [f"btcusdt@{stream}" for stream in STREAMS], 5.0) is None
+    assert refuse_unstreamed(VENUE, exchange.ws_url, [f"btcusdt@{stream}" for stream in STREAMS], 5.0) is None
     assert exchange.stats()["counts"].get("SUBSCRIBE", 0) == 0, "few streams stand in the address"
 
 
@@ -156,7 +158,7 @@ def test_a_socket_whose_subscriptions_are_refused_is_not_ready(
 ) -> None:
     exchange.control("faults", **fault)
     with pytest.raises(UserError) as refused:
-        refuse_unstreamed(exchange.ws_url, MANY, 5.0)
+        refuse_unstreamed(VENUE, exchange.ws_url, MANY, 5.0)
     message = str(refused.value)
     assert (
         message.startswith(f"source.ws_url: {exchange.ws_url}: ") and why in message and message.isprintable()

@@ -16,7 +16,6 @@ OK, BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, PROXY_LOGIN, TIMEOUT, BANNE
 REDIRECTS: Final = range(300, 400)
 CLIENT_ERRORS: Final = range(400, 500)
 PASSING: Final = (TIMEOUT, BANNED, EARLY, TOO_MANY)  # client errors that another time need not bring
-UNKNOWN_SYMBOL: Final = -1121
 SHOWN: Final = 100  # bytes of an answer
 
 CHECK_NETWORK: Final = "check the network, or source.rest_url in the configuration"
@@ -43,8 +42,12 @@ class Unknown(Refused):
     """The exchange does not have the symbol."""
 
 
-def refusal(path: str, status: int, headers: Mapping[str, str], body: bytes) -> Failed:
-    """What to raise for an answer whose status is not 200."""
+def refusal(
+    path: str, status: int, headers: Mapping[str, str], body: bytes, unknown: bool = False, instead: str = ""
+) -> Failed:
+    """What to raise for an answer whose status is not 200. `unknown`: it says that there is no such symbol;
+    `instead`: what else a user can do who may not ask this path.
+    """
     what = f"{path}: HTTP {status}{_said(body)}"
     if status in REDIRECTS:
         return Refused(
@@ -60,8 +63,7 @@ def refusal(path: str, status: int, headers: Mapping[str, str], body: bytes) -> 
             if status == UNAUTHORIZED
             else "it refuses this address, or asks for an API key there"
         )
-        instead = "set source.stream: aggTrade, or " if path.endswith("/historicalTrades") else ""
-        return Refused(f"{what}, {why}", instead + ANOTHER_HOST, status)
+        return Refused(f"{what}, {why}", f"{instead}, or {ANOTHER_HOST}" if instead else ANOTHER_HOST, status)
     if status == PROXY_LOGIN:
         return Refused(
             f"{what}, the proxy asks for a login",
@@ -70,7 +72,7 @@ def refusal(path: str, status: int, headers: Mapping[str, str], body: bytes) -> 
         )
     if status in (TOO_MANY, BANNED):
         return Failed(f"{path}: HTTP {status}, too many requests from this address", _later(headers), status)
-    if status == BAD_REQUEST and _error(body).get("code") == UNKNOWN_SYMBOL:
+    if unknown:
         return Unknown(what, "correct pairs, alerts or source.symbols", status)
     if status == NOT_FOUND:
         return Refused(f"{what}, it does not serve that", ANOTHER_HOST, status)
@@ -106,7 +108,7 @@ def is_web_page(body: bytes) -> bool:
 
 def _said(body: bytes) -> str:
     """The exchange's own words about an error."""
-    error = _error(body)
+    error = error_in(body)
     if isinstance(error.get("msg"), str):
         return f" ({' '.join(error['msg'].split())[:SHOWN]})"
     if is_web_page(body):
@@ -114,7 +116,8 @@ def _said(body: bytes) -> str:
     return f" ({shown(body)})" if body.strip() not in (b"", b"{}") else ""
 
 
-def _error(body: bytes) -> dict[str, Any]:
+def error_in(body: bytes) -> dict[str, Any]:
+    """The fields of an answer that is a JSON object; of any other there are none."""
     with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return msgspec.json.decode(body, type=dict[str, Any])
     return {}

@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import serve
 
-import flows.venues.binance.stream
-from flows.feed.frames import TRADE
+import flows.live.socket
 from flows.feed.inbox import Broken, Connected, Disconnected, Inbox, Joined, Subscribed
+from flows.live.socket import Stream, Timing
+from flows.live.subscriptions import Pace
+from flows.markets import TRADE
 from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
 from flows.venues.binance.messages import decode
-from flows.venues.binance.stream import Stream, Timing
-from flows.venues.binance.subscriptions import Pace
+from flows.venues.binance.venue import VENUE
 from tests.line import LAST_S
 from tests.proxies import HOST, proxying
 
@@ -51,7 +52,7 @@ class Listener:
 
     def __init__(self, ws_url: str, streams: list[str], timing: Timing, limit: int) -> None:
         self.inbox = Inbox(limit)
-        self.stream = Stream(ws_url, streams, self.inbox, random.Random(1), timing)
+        self.stream = Stream(VENUE, ws_url, streams, self.inbox, random.Random(1), timing)
         self.news: list[Any] = []
         self.ids: list[int] = []
         self.stream.start()
@@ -424,7 +425,7 @@ def test_whatever_a_library_raises_is_a_line_with_its_class_and_tried_again(
     exchange: Background, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tries: list[int] = []
-    connect = flows.venues.binance.stream.connect
+    connect = flows.live.socket.connect
 
     def breaking(*arguments: Any, **options: Any) -> Any:
         tries.append(1)
@@ -432,7 +433,7 @@ def test_whatever_a_library_raises_is_a_line_with_its_class_and_tried_again(
             raise ImportError("a part that is\nnot installed")
         return connect(*arguments, **options)
 
-    monkeypatch.setattr("flows.venues.binance.stream.connect", breaking)
+    monkeypatch.setattr("flows.live.socket.connect", breaking)
     with listening(exchange) as listener:
         listener.until(lambda: listener.ids)
     assert (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.venues.binance.refusals import (
+from flows.feed.refusals import (
     Failed,
     Refused,
     Unknown,

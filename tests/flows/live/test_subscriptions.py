@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.venues.binance.subscriptions import Answer, Outcome, Pace, Subscriptions, answer_in
+from flows.feed.venue import Answer
+from flows.live.subscriptions import Outcome, Pace, Subscriptions
+from flows.venues.binance.answers import answer_in
 
 PACE = Pace(answer_s=5.0, again_s=1.0, again_cap_s=60.0)
 

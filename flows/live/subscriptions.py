@@ -14,15 +14,12 @@ in, s.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
+from flows.feed.venue import Answer
 from flows.retrying import backoff
 
 SILENT: Final = "no answer"
-LONGEST_WHY: Final = 200  # characters of the exchange's words
-TRADES: Final = (b'{"stream"', b'{"e"')  # how nearly all messages begin; no answer does
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +29,6 @@ class Pace:
     answer_s: float = 5.0
     again_s: float = 1.0
     again_cap_s: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The exchange's answer to a request, by its `number` (None: it does not say): `why` it refuses, None: it
-    agrees.
-    """
-
-    number: int | None
-    why: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,28 +131,3 @@ class Subscriptions:
     def _count(self, request: _Request) -> None:
         if not request.refusals:
             self._unanswered -= 1
-
-
-def answer_in(message: bytes) -> Answer | None:
-    """The answer that a message is to a request; None for any other. A trade costs a look at its first
-    letters.
-    """
-    if message.startswith(TRADES):
-        return None
-    try:
-        found = msgspec.json.decode(message)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(found, dict):
-        return None
-    error = found if "code" in found and "msg" in found else found.get("error")
-    if error is None and "result" not in found:
-        return None
-    number = found.get("id")
-    return Answer(number if type(number) is int else None, None if error is None else _words(error))
-
-
-def _words(error: Any) -> str:
-    words = error.get("msg") if isinstance(error, dict) else error
-    text = words if isinstance(words, str) else msgspec.json.encode(error).decode(errors="replace")
-    return " ".join(text.split())[:LONGEST_WHY] or "no reason given"

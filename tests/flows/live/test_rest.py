@@ -13,12 +13,16 @@ import numpy as np
 import pytest
 
 from flows.feed.backlog import Page, Request
-from flows.feed.frames import AGG_TRADE, TRADE, Frames, join
+from flows.feed.frames import Frames, join
+from flows.feed.http import Limits
+from flows.feed.refusals import Failed
+from flows.live.rest import Rest
+from flows.markets import AGG_TRADE, TRADE
 from flows.replay.recordings import read
 from flows.sandbox.background import Background, background
 from flows.sandbox.market import record
-from flows.venues.binance.refusals import Failed
-from flows.venues.binance.rest import Api, Limits, Rest
+from flows.venues.binance.api import BinanceApi
+from flows.venues.binance.venue import VENUE
 from tests.line import LAST_S
 from tests.proxies import HOST, proxying
 
@@ -62,7 +66,7 @@ def asking(
     base_url: str, stream: str = TRADE, limits: Limits = QUICK
 ) -> Iterator[tuple[Rest, "queue.Queue[Page | None]"]]:
     answers: queue.Queue[Page | None] = queue.Queue()
-    rest = Rest(base_url, stream, SYMBOLS, lambda _, page: answers.put(page), limits)
+    rest = Rest(VENUE, base_url, stream, SYMBOLS, lambda _, page: answers.put(page), limits)
     rest.start()
     try:
         yield rest, answers
@@ -316,7 +320,7 @@ def test_an_encrypted_connection_goes_through_a_tunnel_and_its_refusal_names_the
 ) -> None:
     with proxying(9, refusal) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:s3cret@127.0.0.1:{proxy.port}")
-        with closing(Api("https://api.binance.com", QUICK)) as api, pytest.raises(Failed) as failed:
+        with closing(BinanceApi("https://api.binance.com", QUICK)) as api, pytest.raises(Failed) as failed:
             api.get("/api/v3/time", {}, 1)
     assert proxy.asked == ["CONNECT api.binance.com:443"]
     said = str(failed.value)
@@ -334,7 +338,7 @@ def test_a_proxy_that_is_not_there_is_a_failure_that_names_it(
     far: str, monkeypatch: pytest.MonkeyPatch, scheme: str, url: str
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:s3cret@127.0.0.1:9")
-    with closing(Api(url, QUICK)) as api, pytest.raises(Failed) as failed:
+    with closing(BinanceApi(url, QUICK)) as api, pytest.raises(Failed) as failed:
         api.get("/api/v3/time", {}, 1)
     said = str(failed.value)
     assert said == f"Connection refused through the proxy {scheme}://127.0.0.1:9 (ALL_PROXY)"
@@ -344,7 +348,7 @@ def test_a_proxy_that_says_nothing_in_time_is_a_failure(far: str, monkeypatch: p
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{silent.getsockname()[1]}")
         with (
-            closing(Api(far, Limits(connect_s=0.2, read_s=0.2))) as api,
+            closing(BinanceApi(far, Limits(connect_s=0.2, read_s=0.2))) as api,
             pytest.raises(Failed, match="no answer in time through the proxy"),
         ):
             api.get("/api/v3/time", {}, 1)
@@ -355,17 +359,17 @@ def test_what_no_proxy_names_is_asked_directly(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", ".test")
-    with closing(Api(far, QUICK)) as api, pytest.raises(Failed) as failed:
+    with closing(BinanceApi(far, QUICK)) as api, pytest.raises(Failed) as failed:
         api.get("/api/v3/time", {}, 1)
     assert "proxy" not in str(failed.value), "the name is not known here"
-    with closing(Api(exchange.rest_url, QUICK)) as api:
+    with closing(BinanceApi(exchange.rest_url, QUICK)) as api:
         assert b"serverTime" in api.get("/api/v3/time", {}, 1)
 
 
 def test_an_exception_of_a_library_is_a_failure_with_its_class(
     exchange: Background, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(Api(exchange.rest_url, QUICK)) as api:
+    with closing(BinanceApi(exchange.rest_url, QUICK)) as api:
 
         def broken(*_: object, **__: object) -> None:
             raise ImportError("a part that is\nnot installed")
