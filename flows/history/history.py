@@ -15,7 +15,7 @@ import numpy as np
 from flows.database.connection import Endpoint, connect
 from flows.database.wal import settle
 from flows.errors import Interrupted, UserError
-from flows.feed.backlog import OPEN, Gap
+from flows.feed.gaps import OPEN, Gap
 from flows.retrying import backoff
 from flows.settings.model import Settings, stale_after
 from flows.settings.timeframes import timeframe_us

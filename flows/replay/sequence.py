@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from flows.database.columns import Column, Rows, Symbols
-from flows.feed.backlog import CAUSES, NONE, RECORDING, STATUSES, UNFILLABLE
 from flows.feed.frames import COLUMNS, Frames
+from flows.feed.gaps import CAUSES, NONE, RECORDING, STATUSES, UNFILLABLE
 from flows.replay.packed import grouped
 from operators.columns import NEVER, Longs, Trades
 

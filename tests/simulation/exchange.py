@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.feed.backlog import Page, Request
+from flows.feed.asking import Page, Request
 from flows.feed.frames import TRADE, Frames
 from flows.venues.binance.messages import encode_rest_trades, encode_trades
 from flows.venues.binance.refusals import BANNED, OK, TOO_MANY, Failed

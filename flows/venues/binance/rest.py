@@ -19,7 +19,7 @@ import numpy as np
 import python_socks.sync
 import urllib3
 
-from flows.feed.backlog import Page, Request
+from flows.feed.asking import Page, Request
 from flows.feed.frames import AGG_TRADE, TRADE, Frames
 from flows.feed.proxies import Proxy, bracketed, proxy_for, through
 from flows.retrying import is_told

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flows.feed.backlog import Gap, Page, Patience, Request
+from flows.feed.asking import Page, Patience, Request
 from flows.feed.frames import Frames
+from flows.feed.gaps import Gap
 from flows.feed.sequencer import Sequencer
 from operators.columns import SECOND_US
 

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.feed.backlog import CAUSES, NONE, Gap, Page, Request
+from flows.feed.asking import Page, Request
 from flows.feed.frames import Frames
+from flows.feed.gaps import CAUSES, NONE, Gap
 from flows.feed.sequencer import Sequencer
 from operators.columns import NEVER, SECOND_US
 from tests.flows.feed.feeding import PAGE, PATIENCE, QUIET_US, Feed, frames, page, run, ts_of

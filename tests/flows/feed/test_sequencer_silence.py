@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flows.feed.backlog import Page, Request
+from flows.feed.asking import Page, Request
 from flows.feed.frames import Frames
 from operators.columns import SECOND_US
 from tests.flows.feed.feeding import PAGE, PATIENCE, QUIET_US, Feed, begun, frames, page, run, ts_of

@@ -16,9 +16,10 @@ import pytest
 
 from flows.database.columns import Rows
 from flows.errors import UserError
-from flows.feed.backlog import Gap, Patience
+from flows.feed.asking import Patience
 from flows.feed.feed import Feed
 from flows.feed.frames import Frames, join
+from flows.feed.gaps import Gap
 from flows.feed.inbox import Broken
 from flows.live.source import TRADE_SEEN, ExchangePartition, ExchangeSource, Options
 from flows.replay.recordings import read

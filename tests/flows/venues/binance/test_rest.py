@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.feed.backlog import Page, Request
+from flows.feed.asking import Page, Request
 from flows.feed.frames import AGG_TRADE, TRADE, Frames, join
 from flows.replay.recordings import read
 from flows.sandbox.background import Background, background
