@@ -27,7 +27,8 @@ def demo(options: argparse.Namespace) -> int:
     )
     if database.http_port == database.pg_port:
         raise UserError(
-            f"demo: port {database.http_port} is wanted for both HTTP and PostgreSQL: give --http-port and --pg-port two ports"
+            f"demo: port {database.http_port} is wanted for both HTTP and PostgreSQL: give --http-port and "
+            "--pg-port two ports"
         )
     settings = msgspec.structs.replace(
         settings,

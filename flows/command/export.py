@@ -17,7 +17,8 @@ def export_table(options: argparse.Namespace) -> int:
     refuse_wrong(options.table, options.format, options.output, **chosen)
     if options.dir is not None and not (options.dir / "db").is_dir():
         raise UserError(
-            f"export: --dir {options.dir}: no database is there: give that of a replay, or the demo's (.pairflow/demo/questdb)"
+            f"export: --dir {options.dir}: no database is there: give that of a replay, or the demo's "
+            "(.pairflow/demo/questdb)"
         )
     with running(exported(options), say) as endpoint:
         prepare(endpoint)

@@ -33,7 +33,8 @@ OWNER_ONLY: Final = 0o600
 # A line means the same to a shell and to us: no value that a shell would split, quote or expand.
 LINE: Final = re.compile(r"([A-Z_]+)=([A-Za-z0-9._~+/=@%^:,-]+)")
 HEADER: Final = (
-    "# Generated for this database: whoever can read this file may do everything with it. The environment goes before these.\n"
+    "# Generated for this database: whoever can read this file may do everything with it. The environment "
+    "goes before these.\n"
     "# To get new ones, stop the server and delete this file.\n"
 )
 
@@ -127,7 +128,8 @@ def _write(path: Path) -> None:
         if fresh:
             Path(fresh).unlink(missing_ok=True)
         raise UserError(
-            f"questdb.dir: {path} cannot be written ({error.strerror}): make room, or give this user the right"
+            f"questdb.dir: {path} cannot be written ({error.strerror}): make room, or give this user the "
+            "right"
         ) from None
 
 
@@ -143,7 +145,8 @@ def _of_environment(role: Role, environ: Mapping[str, str]) -> tuple[str | None,
             return Path(where).read_text(encoding="utf-8").strip(), f"{name}_FILE"
         except (OSError, ValueError) as error:
             raise UserError(
-                f"environment: {name}_FILE: {where} cannot be read ({_reason(error)}): correct it, or unset it"
+                f"environment: {name}_FILE: {where} cannot be read ({_reason(error)}): correct it, or unset "
+                "it"
             ) from None
     return environ.get(name) or None, name
 
@@ -181,12 +184,14 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, UnicodeDecodeError):
         return _damaged(path, "it is not text")
     return UserError(
-        f"questdb.dir: {path} cannot be read ({_reason(error)}): give this user the right to, or set QDB_HTTP_PASSWORD, QDB_PG_PASSWORD "
+        f"questdb.dir: {path} cannot be read ({_reason(error)}): give this user the right to, or set "
+        "QDB_HTTP_PASSWORD, QDB_PG_PASSWORD "
         "and QDB_PG_READONLY_PASSWORD"
     )
 
 
 def _damaged(path: Path, what: str) -> UserError:
     return UserError(
-        f"questdb.dir: {path} is damaged ({what}): stop the server, if it runs, and delete the file: the next start makes new passwords"
+        f"questdb.dir: {path} is damaged ({what}): stop the server, if it runs, and delete the file: the "
+        "next start makes new passwords"
     )

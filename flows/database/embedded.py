@@ -161,7 +161,8 @@ def _start(directory: Path, settings: QuestDB, progress: Progress, deadline: flo
     for key, port in (("http_port", settings.http_port), ("pg_port", settings.pg_port)):
         if _port_taken(port):
             raise UserError(
-                f"questdb.{key}: {keeper.HOST}:{port} is taken by another program: stop it, or set another questdb.{key} "
+                f"questdb.{key}: {keeper.HOST}:{port} is taken by another program: stop it, or set another "
+                f"questdb.{key} "
                 f"(demo: --{key.replace('_', '-')})"
             )
     log = keeper.log_file(directory)
@@ -177,7 +178,8 @@ def _start(directory: Path, settings: QuestDB, progress: Progress, deadline: flo
     with log.open("ab") as output, keeper.server_lock(directory).open("ab") as held:
         if not keeper.lock(held, fcntl.LOCK_EX):
             raise UserError(
-                f"questdb.dir: {directory} is used by another server: stop it, or set another questdb.dir (see {log})"
+                f"questdb.dir: {directory} is used by another server: stop it, or set another questdb.dir "
+                f"(see {log})"
             )
         # Isolated: neither PYTHON… variables nor modules of the user's directory reach the keeper, which
         # needs the standard library alone.
@@ -222,7 +224,8 @@ def _find(directory: Path, progress: Progress, deadline: float) -> Endpoint | No
         if time.monotonic() > deadline:
             pids = f"process {state['pid']}" if state else "process unknown"
             raise UserError(
-                f"questdb.dir: the server on {directory} ({pids}) does not answer: stop it (see {keeper.log_file(directory)})"
+                f"questdb.dir: the server on {directory} ({pids}) does not answer: stop it (see "
+                f"{keeper.log_file(directory)})"
             )
         time.sleep(POLL_S)
     return None
@@ -255,12 +258,14 @@ def _absolute(directory: Path) -> Path:
         ) from None
     except UnicodeError:
         raise UserError(
-            f"questdb.dir: {str(directory)!a}: QuestDB needs names in UTF-8: set LC_ALL=C.UTF-8, or another directory"
+            f"questdb.dir: {str(directory)!a}: QuestDB needs names in UTF-8: set LC_ALL=C.UTF-8, or another "
+            "directory"
         ) from None
     # messages and logs name it in one line
     if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in str(found)):
         raise UserError(
-            f"questdb.dir: {str(directory)!a} holds a line break or a control character: choose another directory"
+            f"questdb.dir: {str(directory)!a} holds a line break or a control character: choose another "
+            "directory"
         )
     return found
 
@@ -274,7 +279,8 @@ def running(settings: QuestDB, progress: Progress = silent) -> Iterator[Endpoint
         endpoint = Endpoint(settings.host, settings.http_port, settings.pg_port)
         if not keeper.answers(endpoint.host, endpoint.http_port, endpoint.pg_port):
             raise UserError(
-                f"questdb: no answer from {endpoint.host}:{endpoint.http_port} (HTTP) and :{endpoint.pg_port} (PostgreSQL): "
+                f"questdb: no answer from {endpoint.host}:{endpoint.http_port} (HTTP) and "
+                f":{endpoint.pg_port} (PostgreSQL): "
                 "start that server, correct questdb.host and its ports, or set questdb.embedded: true"
             )
         yield endpoint
@@ -295,7 +301,8 @@ def running(settings: QuestDB, progress: Progress = silent) -> Iterator[Endpoint
             ) from None
         if not _take(users, fcntl.LOCK_SH, deadline) or not _take(starting, fcntl.LOCK_EX, deadline):
             raise UserError(
-                f"questdb.dir: another start or stop of the server on {directory} does not end: see {keeper.log_file(directory)}"
+                f"questdb.dir: another start or stop of the server on {directory} does not end: see "
+                f"{keeper.log_file(directory)}"
             )
         try:
             endpoint = _find(directory, progress, deadline) or _start(directory, settings, progress, deadline)
@@ -317,7 +324,8 @@ def serve(settings: QuestDB, progress: Progress = print) -> int:
         progress(f"login        {_login(endpoint, directory)}")
         progress(f"PostgreSQL   {endpoint.host}:{endpoint.pg_port}, database qdb")
         progress(
-            f"passwords    {credentials.passwords_file(directory)}, also of PostgreSQL; the environment goes before them"
+            f"passwords    {credentials.passwords_file(directory)}, also of PostgreSQL; the environment "
+            "goes before them"
         )
         progress(f"log          {keeper.log_file(directory)}")
         progress("Ctrl-C stops it")

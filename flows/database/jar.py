@@ -28,7 +28,8 @@ def cache_dir() -> Path:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "pairflow"
     except RuntimeError:  # a user without a home directory, as in many containers
         raise UserError(
-            f"QuestDB {VERSION}: this user has no home directory: set XDG_CACHE_HOME to a directory for its jar"
+            f"QuestDB {VERSION}: this user has no home directory: set XDG_CACHE_HOME to a directory for its "
+            "jar"
         ) from None
 
 
@@ -82,7 +83,8 @@ def jar(progress: Progress = silent) -> Path:
                 found = Path(maven.project("org.questdb", "questdb").at_version(VERSION).artifact().resolve())
             if not _is_the_jar(found):
                 raise UserError(
-                    f"QuestDB {VERSION}: the {JAR} that was fetched is not the known one (SHA-256 differs): try again"
+                    f"QuestDB {VERSION}: the {JAR} that was fetched is not the known one (SHA-256 differs): "
+                    "try again"
                 )
             if found.is_relative_to(fresh):
                 found.replace(path)
@@ -92,12 +94,15 @@ def jar(progress: Progress = silent) -> Path:
                 copy.replace(path)
     except (requests.RequestException, RuntimeError) as error:
         raise UserError(
-            f"QuestDB {VERSION}: cannot be fetched from Maven Central ({_reason(error)}): connect this machine to the network once, "
-            f"put {JAR} into {path.parent}, or use a server of your own (questdb: {{embedded: false, host: …}})"
+            f"QuestDB {VERSION}: cannot be fetched from Maven Central ({_reason(error)}): connect this "
+            "machine to the network once, "
+            f"put {JAR} into {path.parent}, or use a server of your own (questdb: "
+            f"{{embedded: false, host: …}})"
         ) from None
     except OSError as error:
         raise UserError(
-            f"QuestDB {VERSION}: {path.parent} cannot be written ({error.strerror}): set XDG_CACHE_HOME to where it can"
+            f"QuestDB {VERSION}: {path.parent} cannot be written ({error.strerror}): set XDG_CACHE_HOME to "
+            "where it can"
         ) from None
     return path
 

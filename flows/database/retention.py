@@ -57,7 +57,8 @@ def ttl_would_drop(endpoint: Endpoint, first_us: int, last_us: int | None = None
                     np.datetime64(us, "us").astype("datetime64[D]") for us in (first_us, last)
                 )
                 return (
-                    f"table {name}: keeps {ttl_us // DAY_US} days before its newest row ({last_day}): rows of {first_day} would be deleted "
+                    f"table {name}: keeps {ttl_us // DAY_US} days before its newest row ({last_day}): rows "
+                    f"of {first_day} would be deleted "
                     "at once: use a database of its own (--dir DIR), or a longer retention"
                 )
     return None

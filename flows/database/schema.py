@@ -30,7 +30,8 @@ def tables() -> dict[str, Table]:
     found = {}
     for statement in filter(None, map(str.strip, text.split(";"))):
         match = re.fullmatch(
-            r"CREATE TABLE IF NOT EXISTS (\w+) \((.*)\) TIMESTAMP\(ts\) PARTITION BY \w+ WAL DEDUP UPSERT KEYS\((.*)\)",
+            r"CREATE TABLE IF NOT EXISTS (\w+) \((.*)\) TIMESTAMP\(ts\) PARTITION BY \w+ WAL DEDUP UPSERT "
+            r"KEYS\((.*)\)",
             statement,
             re.DOTALL,
         )

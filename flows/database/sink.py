@@ -75,7 +75,8 @@ class QuestDBPartition(StatefulSinkPartition[Rows, None]):
                 self._heartbeat.touch()
             except OSError as error:
                 raise UserError(
-                    f"PAIRFLOW_HEARTBEAT: {self._heartbeat}: {error.strerror}: name a file that can be written"
+                    f"PAIRFLOW_HEARTBEAT: {self._heartbeat}: {error.strerror}: name a file that can be "
+                    "written"
                 ) from None
             self._beat = self._flushed
 

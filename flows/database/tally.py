@@ -45,7 +45,8 @@ class Tally:
             while not ended.wait(every_s):
                 trades = self.rows["trades"]
                 say(
-                    f"{(trades - before) / every_s:,.0f} trades/s · {self.summary()} · {self.episodes} alert episodes{self.last_episode}"
+                    f"{(trades - before) / every_s:,.0f} trades/s · {self.summary()} · {self.episodes} "
+                    f"alert episodes{self.last_episode}"
                 )
                 before = trades
 

@@ -57,6 +57,7 @@ def settle(endpoint: Endpoint, deadline_s: float = 60.0) -> None:
                 return
             if time.monotonic() > until:
                 raise UserError(
-                    f"table {late[0]}: rows written are not visible after {deadline_s:g} s: see the server's log"
+                    f"table {late[0]}: rows written are not visible after {deadline_s:g} s: see the "
+                    "server's log"
                 )
             time.sleep(SETTLE_POLL_S)

@@ -144,7 +144,8 @@ class Writer:
                 if self._stop.is_set():
                     away = f"away for {self._now() - self.away_since:.0f} s ({failure})"
                     raise UserError(
-                        f"{where}: {away}: stopped with {self.waiting} rows not written: start again when it answers"
+                        f"{where}: {away}: stopped with {self.waiting} rows not written: start again when "
+                        "it answers"
                     ) from None
                 self._sleep(
                     backoff(failures, FIRST_PAUSE_S, MAX_PAUSE_S) * (0.5 + 0.5 * self._random.random())
@@ -224,7 +225,8 @@ def _refusal(endpoint: Endpoint, status: int, answer: bytes, request: Sequence[R
             if line <= len(rows):
                 row = row_text(rows, line - 1)
                 return UserError(
-                    f"table {rows.table}: refused by the database: {words}: row {row}: correct the table, then start again"
+                    f"table {rows.table}: refused by the database: {words}: row {row}: correct the table, "
+                    "then start again"
                 )
             line -= len(rows)
         return UserError(f"{where}: refused: {words}")

@@ -234,5 +234,6 @@ class _Lines:
             if (cells := len(re.sub(r'"[^"]*"', "", text).split(delimiter))) != width:
                 return UserError(f"{where}: expected {width} columns, got {cells}: {text[:60]!r}")
         return UserError(
-            f"{self._path}: line {first + rows[0][0]} and what follows cannot be read as a table of {width} columns"
+            f"{self._path}: line {first + rows[0][0]} and what follows cannot be read as a table of {width} "
+            "columns"
         )

@@ -51,5 +51,6 @@ def foreign(path: Path, number: int, line: bytes) -> UserError:
     """A file that holds something else than trades, by the line that says so."""
     shown = line[:60].decode("utf-8", "replace").strip()
     return UserError(
-        f"{path}: line {number}: expected recorded Binance trades (frames or JSON, CSV with a header, Parquet, Feather), got {shown!r}"
+        f"{path}: line {number}: expected recorded Binance trades (frames or JSON, CSV with a header, "
+        f"Parquet, Feather), got {shown!r}"
     )

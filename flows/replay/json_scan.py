@@ -81,7 +81,8 @@ def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
             found = brackets(text, within)
             if len(found.depth) and found.depth.min() < 0:
                 raise UserError(
-                    f"{path}: the JSON is damaged after trade {count:,}: a bracket is closed that none opens: repair it"
+                    f"{path}: the JSON is damaged after trade {count:,}: a bracket is closed that none "
+                    "opens: repair it"
                 )
             starts, ends = objects(text, found, depth)
             if len(starts):
@@ -93,7 +94,8 @@ def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
                 rest, within = text[ends[-1] :], depth
             elif len(text) > LONGEST_LINE:
                 raise UserError(
-                    f"{path}: after trade {count:,}: more than {LONGEST_LINE >> 20} MB without a trade: expected an array of them"
+                    f"{path}: after trade {count:,}: more than {LONGEST_LINE >> 20} MB without a trade: "
+                    "expected an array of them"
                 )
             else:
                 rest = text
@@ -101,5 +103,6 @@ def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
         open_at_end = within + int(np.where(left.opening, 1, -1).sum())
         if open_at_end:
             raise UserError(
-                f"{path}: the JSON is cut off or damaged after trade {count:,}: its brackets do not close: fetch or repair it"
+                f"{path}: the JSON is cut off or damaged after trade {count:,}: its brackets do not close: "
+                "fetch or repair it"
             )

@@ -128,7 +128,8 @@ def json_object_parts(file: File, layout: JsonObjects) -> Iterator[Part]:
         if None in decoded:
             k = decoded.index(None)
             raise UserError(
-                f"{file.path}: trade {found.first + k + 1:,}: is not JSON: {found.rows[k][:60].decode('utf-8', 'replace')!r}"
+                f"{file.path}: trade {found.first + k + 1:,}: is not JSON: "
+                f"{found.rows[k][:60].decode('utf-8', 'replace')!r}"
             )
         good = [k for k, row in enumerate(decoded) if not is_other(row)]
         columns = decoder.columns([decoded[k] for k in good])

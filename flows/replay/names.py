@@ -149,7 +149,8 @@ def columns_of(where: str, columns: Sequence[str], called: str = "column") -> di
     either = [column for column in columns if _plain(column) in _EITHER or column in _EITHER]
     if names["qty"] in either and len(either) > 1:
         raise UserError(
-            f"{where}: {' and '.join(either[:3])} may each be the quantity: name the one of the base currency qty"
+            f"{where}: {' and '.join(either[:3])} may each be the quantity: name the one of the base "
+            "currency qty"
         )
     return names
 
@@ -189,6 +190,7 @@ def symbol_of(path: Path, aggregate: bool) -> str:
     if symbol is None:
         kind = "aggTrades" if aggregate else "trades"
         raise UserError(
-            f"{path}: its name does not say the symbol, and no column does: rename it to SYMBOL-{kind}-DATE{path.suffix}"
+            f"{path}: its name does not say the symbol, and no column does: rename it to "
+            f"SYMBOL-{kind}-DATE{path.suffix}"
         )
     return symbol

@@ -240,7 +240,8 @@ def _peek_all(paths: Sequence[Path]) -> tuple[tuple[File, ...], str]:
     if without and len(without) < len(files):
         other = next(file for file in files if file not in without)
         raise UserError(
-            f"{without[0].path}: its trades have no ids, but those of {other.path.name} do: replay them separately"
+            f"{without[0].path}: its trades have no ids, but those of {other.path.name} do: replay them "
+            "separately"
         )
     for file in without:
         if sum(file.path.samefile(other.path) for other in files) > 1:

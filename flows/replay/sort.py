@@ -208,7 +208,8 @@ def refuse_without_room(directory: Path, trades: int) -> None:
     needed, free = COPIES * trades * ROW.itemsize, shutil.disk_usage(directory).free
     if trades > RUN and needed > free:
         raise UserError(
-            f"replay: the trades are not in order; sorting them takes {needed / 1e9:,.1f} GB in {directory}, {free / 1e9:,.1f} GB are free: "
+            f"replay: the trades are not in order; sorting them takes {needed / 1e9:,.1f} GB in "
+            f"{directory}, {free / 1e9:,.1f} GB are free: "
             "set TMPDIR to a directory with more room"
         )
 

@@ -91,12 +91,14 @@ class _Columns:
             return convert(self._part.columns[name])
         except CellError as e:
             raise UserError(
-                f"{self._file.path}: {self._part.where(e.row)}: column {self._part.names.get(name, name)}: {e}"
+                f"{self._file.path}: {self._part.where(e.row)}: column {self._part.names.get(name, name)}: "
+                f"{e}"
             ) from e
         except pa.ArrowException as e:
             kind = self._part.columns[name].type
             raise UserError(
-                f"{self._file.path}: column {self._part.names.get(name, name)}: holds {kind}, which is not understood here"
+                f"{self._file.path}: column {self._part.names.get(name, name)}: holds {kind}, which is not "
+                "understood here"
             ) from e
 
     def words(self, name: str) -> tuple[Codes, list[str]]:

@@ -188,7 +188,8 @@ def damaged(path: Path, stream: IO[bytes], e: BaseException) -> UserError:
     except (OSError, ValueError, AttributeError):
         where = "on the way"
     return UserError(
-        f"{path}: the compressed recording is cut off or damaged {where}: fetch or repair it (gzip -t says the same)"
+        f"{path}: the compressed recording is cut off or damaged {where}: fetch or repair it (gzip -t says "
+        "the same)"
     )
 
 

@@ -40,7 +40,8 @@ def guarded(step: Step) -> Step:
             end(f"pairflow: {error}")
         except Exception:
             end(
-                f"pairflow: a step failed, which should not happen; please report this:\n{traceback.format_exc()}"
+                "pairflow: a step failed, which should not happen; please report "
+                f"this:\n{traceback.format_exc()}"
             )
 
     return guard  # type: ignore[return-value]

@@ -24,7 +24,8 @@ STEP_S: Final = 6.0  # what a step may still take after a signal; all of the end
 LOOK_S: Final = 0.1
 AT_ONCE: Final = "pairflow: ended at once: what was under way is not written; the next run resumes before it"
 TOO_LONG: Final = (
-    "pairflow: ended in the middle of a computation that takes longer than {seconds:g} s: what was under way is not written; "
+    "pairflow: ended in the middle of a computation that takes longer than {seconds:g} s: what was under "
+    "way is not written; "
     "the next run resumes before it"
 )
 

@@ -78,7 +78,8 @@ def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta
             if told[1] in ("DatabaseCorrupt", "NotADatabase"):
                 raise damaged(Path(store), why) from None
             raise UserError(
-                f"recovery: {store}: the store cannot be written ({why}): make room, then start again: the run goes on before what it lost"
+                f"recovery: {store}: the store cannot be written ({why}): make room, then start again: the "
+                "run goes on before what it lost"
             ) from None
 
 
@@ -116,7 +117,8 @@ def compare_recovery(settings: Settings) -> bool:
         kept = _fingerprint_kept(directory)
         if kept is None:
             raise UserError(
-                f"recovery: {directory}: a recovery store without {FINGERPRINT}; start anew with `pairflow run --fresh`"
+                f"recovery: {directory}: a recovery store without {FINGERPRINT}; start anew with `pairflow "
+                "run --fresh`"
             )
         if kept != fingerprint(settings):
             _refuse_other(directory, kept, fingerprint(settings))
@@ -162,7 +164,8 @@ def _epochs(part: Path) -> int:
 
 def _unusable(directory: Path, error: Exception) -> UserError:
     return UserError(
-        f"recovery: {directory}: {error}; give recovery.dir a directory that can be written, or start with --fresh"
+        f"recovery: {directory}: {error}; give recovery.dir a directory that can be written, or start with "
+        "--fresh"
     )
 
 
@@ -201,7 +204,8 @@ def refuse_in_use(settings: Settings) -> None:
 
 def in_use(directory: Path) -> UserError:
     return UserError(
-        f"recovery: {directory}: another run is under way on it; stop that one, or give this one a recovery.dir of its own"
+        f"recovery: {directory}: another run is under way on it; stop that one, or give this one a "
+        "recovery.dir of its own"
     )
 
 
@@ -220,7 +224,8 @@ def _refuse_other(directory: Path, kept: dict[str, Any], mine: dict[str, Any]) -
     if len(found) > TOLD:
         found[TOLD:] = [f"and {len(found) - TOLD} more"]
     raise UserError(
-        f"recovery: {directory} is of another configuration ({'; '.join(found)}); go back to it, or start anew with `pairflow run --fresh`"
+        f"recovery: {directory} is of another configuration ({'; '.join(found)}); go back to it, or start "
+        "anew with `pairflow run --fresh`"
     )
 
 
@@ -231,7 +236,8 @@ def refuse_unforgettable(settings: Settings) -> None:
     for path in _kept(settings):
         if path.is_dir():
             raise UserError(
-                f"recovery: {path} is a directory, not a recovery store: move it away, or set another recovery.dir"
+                f"recovery: {path} is a directory, not a recovery store: move it away, or set another "
+                "recovery.dir"
             )
 
 
@@ -244,7 +250,8 @@ def forget_recovery(settings: Settings) -> None:
             path.unlink()
         except OSError as error:
             raise UserError(
-                f"recovery: {path} cannot be deleted ({error.strerror}): move it away, or set another recovery.dir"
+                f"recovery: {path} cannot be deleted ({error.strerror}): move it away, or set another "
+                "recovery.dir"
             ) from None
 
 
@@ -262,7 +269,8 @@ def of_its_own(settings: Settings) -> Settings:
     database = settings.questdb
     if not database.embedded:
         raise UserError(
-            f"source.exchange: simulated trades would come among the real ones at {database.host}: set questdb.embedded: true, "
+            f"source.exchange: simulated trades would come among the real ones at {database.host}: set "
+            "questdb.embedded: true, "
             "or source.exchange: binance"
         )
     return msgspec.structs.replace(

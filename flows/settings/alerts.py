@@ -101,11 +101,13 @@ def _rule(
             raise keys["timeframes"].wrong(f"{subject} has none of {', '.join(asked or ())}")
         if metric.method and metric.method not in named[subject].methods:
             raise rule.wrong(
-                f"{metric.name} is tested on {metric.method}, which {subject} does not have: add it to its hedge.method"
+                f"{metric.name} is tested on {metric.method}, which {subject} does not have: add it to its "
+                "hedge.method"
             )
         if only_stationary and OLS not in named[subject].methods:
             raise rule.wrong(
-                f"{subject} has no {OLS} to be tested on: add it to its hedge.method, or set only_stationary: false"
+                f"{subject} has no {OLS} to be tested on: add it to its hedge.method, or set "
+                "only_stationary: false"
             )
         for timeframe in watched:
             if metric.name == "zscore":
@@ -115,7 +117,8 @@ def _rule(
                 most = REACHABLE * largest_zscore(window)
                 if abs(threshold) > most:
                     raise keys[side].wrong(
-                        f"out of reach of {subject} at {timeframe}: expected at most {math.floor(most * 100) / 100:g} either way "
+                        f"out of reach of {subject} at {timeframe}: expected at most "
+                        f"{math.floor(most * 100) / 100:g} either way "
                         f"(80 % of the largest |z| of zscore.window {window}), got {threshold:g}"
                     )
             yield Alert(

@@ -197,7 +197,8 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
         own = tuple(word for word in BUILT_IN["timeframes"] if word in timeframes)
         if not own:
             raise pair.wrong(
-                f"no timeframes: none of 1s, 1m is among bars.timeframes: set defaults.timeframes to some of {', '.join(timeframes)}"
+                "no timeframes: none of 1s, 1m is among bars.timeframes: set defaults.timeframes to some "
+                f"of {', '.join(timeframes)}"
             )
     else:
         own = read_timeframes(words, timeframes)
@@ -224,17 +225,20 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
             if window.hedge > METHODS[method].longest_window:
                 length, by = leaves["hedge.window"], leaves["hedge.method"]
                 raise (length if length.rank >= by.rank else by).wrong(
-                    f"{method} bears a hedge.window of at most {METHODS[method].longest_window} (more rows take longer than there is time between bars), "
+                    f"{method} bears a hedge.window of at most {METHODS[method].longest_window} (more rows "
+                    "take longer than there is time between bars), "
                     f"got {window.hedge} at {window.timeframe}: shorten it, or choose another method"
                 )
         if window.zscore > window.hedge:
             zscore, hedge = leaves["zscore.window"], leaves["hedge.window"]
             if zscore.rank >= hedge.rank:
                 raise zscore.wrong(
-                    f"expected an integer ≤ hedge.window ({window.hedge} at {window.timeframe}), got {window.zscore}"
+                    f"expected an integer ≤ hedge.window ({window.hedge} at {window.timeframe}), got "
+                    f"{window.zscore}"
                 )
             raise hedge.wrong(
-                f"expected an integer ≥ zscore.window ({window.zscore} at {window.timeframe}), got {window.hedge}"
+                f"expected an integer ≥ zscore.window ({window.zscore} at {window.timeframe}), got "
+                f"{window.hedge}"
             )
         most = window.adf // 2 - 2  # with a constant; beyond it the regression has more unknowns than rows
         if isinstance(lags, int) and lags > most:
@@ -255,7 +259,8 @@ def _options(
             found[name] = _by_timeframe(pair, leaf, field, _option(field, option), timeframes)
         elif field.rank == BY_PAIR:
             raise field.wrong(
-                f"a setting of {method.name}, which is not among the methods of this pair: add it to hedge.method, or remove this"
+                f"a setting of {method.name}, which is not among the methods of this pair: add it to "
+                "hedge.method, or remove this"
             )
     return found
 
@@ -273,6 +278,7 @@ def _by_timeframe(
     if missing := [word for word in timeframes if word not in counts]:
         origin = "" if field.rank == BY_PAIR else " by default"
         raise place.wrong(
-            f"nothing for {', '.join(missing)}: expected a number, or one each for {', '.join(timeframes)}; got {', '.join(counts)}{origin}"
+            f"nothing for {', '.join(missing)}: expected a number, or one each for {', '.join(timeframes)}; "
+            f"got {', '.join(counts)}{origin}"
         )
     return counts

@@ -87,7 +87,8 @@ class Field:
                 )
             if key == "<<":
                 raise self.wrong(
-                    "unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under defaults"
+                    "unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under "
+                    "defaults"
                 )
             raise self.wrong(f"unknown key {shown(key)}, {suggested(key, known)}")
         return entries
@@ -174,7 +175,8 @@ def parse(text: str, where: str) -> Field:
         before = text[: error.position]
         column = error.position - before.rfind("\n")
         raise UserError(
-            f"{where}:{before.count(chr(10)) + 1}:{column}: the character {shown(chr(error.character))} is not allowed in YAML"
+            f"{where}:{before.count(chr(10)) + 1}:{column}: the character {shown(chr(error.character))} is "
+            "not allowed in YAML"
         ) from None
     except yaml.MarkedYAMLError as error:
         raise UserError(f"{where}:{_position(error.problem_mark)}: {_reason(error)}") from None

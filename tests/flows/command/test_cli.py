@@ -216,7 +216,8 @@ def test_a_recording_longer_than_the_database_keeps_is_refused(
     set_retention(database, trades="7d", bars="365d", signals="365d")
     Path("pipeline.yaml").write_text(
         "pairs: [[BTCUSDT, ETHUSDT]]\n"
-        f"questdb: {{embedded: false, host: {database.host}, http_port: {database.http_port}, pg_port: {database.pg_port}}}\n"
+        "questdb: "
+        f"{{embedded: false, host: {database.host}, http_port: {database.http_port}, pg_port: {database.pg_port}}}\n"
     )
     # a trade a day
     rows = [f"{k + 1},60000.0,0.01,600.0,{1_723_161_600_000 + k * 86_400_000},True,True" for k in range(10)]
@@ -228,8 +229,8 @@ def test_a_recording_longer_than_the_database_keeps_is_refused(
             for name in tables():
                 connection.execute(f"DROP TABLE {name}")  # a TTL outlives TRUNCATE
     assert (
-        "table trades: keeps 7 days before its newest row (2024-08-18): rows of 2024-08-09 would be deleted at once"
-        in told
+        "table trades: keeps 7 days before its newest row (2024-08-18): rows of 2024-08-09 would be deleted "
+        "at once" in told
     )
 
 

@@ -415,7 +415,8 @@ def test_a_login_is_shown_only_when_it_works(
 def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports) -> None:
     settings = on(tmp_path, free_ports)
     code = (
-        "import signal, sys\nfrom pathlib import Path\nfrom flows.settings.model import QuestDB\nfrom flows.database.embedded import serve\n"
+        "import signal, sys\nfrom pathlib import Path\nfrom flows.settings.model import QuestDB\nfrom "
+        "flows.database.embedded import serve\n"
         # a shell lets what it runs in the background ignore it
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "settings = QuestDB(dir=Path(sys.argv[1]), http_port=int(sys.argv[2]), pg_port=int(sys.argv[3]))\n"
@@ -445,7 +446,8 @@ def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports
 def test_the_last_words_are_not_an_environment_variables(tmp_path: Path) -> None:
     log = tmp_path / "questdb.log"
     log.write_text(
-        "NOTE: Picked up JAVA_TOOL_OPTIONS: -Dx=error\nA server-main QDB_LOG_ERROR=stdout\njava.net.BindException: could not bind\n"
+        "NOTE: Picked up JAVA_TOOL_OPTIONS: -Dx=error\nA server-main "
+        "QDB_LOG_ERROR=stdout\njava.net.BindException: could not bind\n"
     )
     assert _last_words(log, 0) == "java.net.BindException: could not bind"
 

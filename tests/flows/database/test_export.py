@@ -217,7 +217,8 @@ def test_nothing_half_written_stays(
             "trade",
             "csv",
             {},
-            "there is no table 'trade': choose one of trades, bars, signals, cointegration, activity, alerts, gaps, audits, health",
+            "there is no table 'trade': choose one of trades, bars, signals, cointegration, activity, "
+            "alerts, gaps, audits, health",
         ),
         ("trades", "xlsx", {}, "--format xlsx: choose one of csv, parquet"),
         ("trades", "csv", {"pair": "A-B"}, "--pair: table trades has no pair: leave it out"),

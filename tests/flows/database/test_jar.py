@@ -77,8 +77,10 @@ def test_no_network_is_said_in_a_line(
     with pytest.raises(UserError) as refused:
         jar.jar()
     assert str(refused.value) == (
-        "QuestDB 9.3.4: cannot be fetched from Maven Central (no connection): connect this machine to the network once, "
-        f"put questdb-9.3.4.jar into {empty_cache}, or use a server of your own (questdb: {{embedded: false, host: …}})"
+        "QuestDB 9.3.4: cannot be fetched from Maven Central (no connection): connect this machine to the "
+        "network once, "
+        f"put questdb-9.3.4.jar into {empty_cache}, or use a server of your own (questdb: "
+        f"{{embedded: false, host: …}})"
     )
     assert not list(empty_cache.iterdir())
 

@@ -114,7 +114,8 @@ def test_the_summary_says_every_reason_apart_and_what_the_end_cuts_off(replay: R
     archive("DOGEUSDT-trades-1.csv", [1, 2], [START_US, START_US])
     told = replay(ONE, "BTCUSDT-trades-1.csv", "DOGEUSDT-trades-1.csv")
     assert (
-        "(left out: 3 rejected for an impossible value: 1 price, 1 quantity, 1 time; 1 duplicates; 1 with the id of another trade; "
+        "(left out: 3 rejected for an impossible value: 1 price, 1 quantity, 1 time; 1 duplicates; 1 with "
+        "the id of another trade; "
         "2 foreign (other symbols or events))"
     ) in told
     assert "left out, not in the configuration: DOGEUSDT" in told

@@ -93,7 +93,8 @@ def test_holes_do_not_depend_on_the_batches(drawn: list[tuple[int, int]], cuts: 
         ),
         (
             1,
-            "jumps in the ids of 99.9 % of the trades: if this market's ids only grow, set source.ids: sparse",
+            "jumps in the ids of 99.9 % of the trades: if this market's ids only grow, set source.ids: "
+            "sparse",
         ),
         (400, None),  # a few lost messages
     ],

@@ -92,7 +92,8 @@ def test_what_is_left_out_is_counted_once_each_reason_apart(settings: Settings) 
     source.summary.count(walk(1))
     assert sum(feed.trades.id.size for feed in feeds) == 5
     assert source.summary.left_out() == (
-        " (left out: 4 rejected for an impossible value: 1 price, 3 time; 5 duplicates; 7 foreign (other symbols or events); 2 unreadable lines)"
+        " (left out: 4 rejected for an impossible value: 1 price, 3 time; 5 duplicates; 7 foreign (other "
+        "symbols or events); 2 unreadable lines)"
     )
 
 

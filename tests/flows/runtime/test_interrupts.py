@@ -280,7 +280,8 @@ def silent_database() -> Iterator[tuple[int, int, threading.Event]]:
 def test_an_export_that_waits_for_the_database_is_interrupted_without_a_file(tmp_path: Path) -> None:
     with silent_database() as (http_port, pg_port, asked):
         (tmp_path / "pipeline.yaml").write_text(
-            f"pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: {{embedded: false, host: 127.0.0.1, http_port: {http_port}, pg_port: {pg_port}}}\n"
+            "pairs: [[BTCUSDT, ETHUSDT]]\nquestdb: "
+            f"{{embedded: false, host: 127.0.0.1, http_port: {http_port}, pg_port: {pg_port}}}\n"
         )
         with command(tmp_path, "export", "trades", "-o", "trades.csv") as process:
             assert asked.wait(LAST_S)

@@ -134,7 +134,8 @@ def test_options_of_a_method_belong_to_the_pairs_that_use_it_for_each_timeframe(
         ),
         (
             "defaults: {hedge: {pace: {1d: 5}}}\n" + SHORTEST,
-            "defaults.hedge.pace: expected a timeframe of whole seconds from 1s to 5m, such as 1s, 30s or 1m, got '1d'",
+            "defaults.hedge.pace: expected a timeframe of whole seconds from 1s to 5m, such as 1s, 30s or "
+            "1m, got '1d'",
         ),
         (
             "defaults: {hedge: {share: 0}}\n" + SHORTEST,
@@ -142,7 +143,8 @@ def test_options_of_a_method_belong_to_the_pairs_that_use_it_for_each_timeframe(
         ),
         (
             "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {pace: 20}}]",
-            "pairs[0].hedge.pace: a setting of smoother, which is not among the methods of this pair: add it to hedge.method, or remove this",
+            "pairs[0].hedge.pace: a setting of smoother, which is not among the methods of this pair: add "
+            "it to hedge.method, or remove this",
         ),
     ],
 )
