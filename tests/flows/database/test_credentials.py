@@ -106,7 +106,8 @@ def test_a_file_that_cannot_be_read_or_made_is_named_with_the_way_out(tmp_path: 
     passwords_file(tmp_path).mkdir(parents=True)  # root may read any file
     with pytest.raises(
         UserError,
-        match=r"^questdb\.dir: .*/run/passwords cannot be read \(Is a directory\): give .* or set QDB_HTTP_PASSWORD, ",
+        match=r"^questdb\.dir: .*/run/passwords cannot be read \(Is a directory\): give .* or set "
+        r"QDB_HTTP_PASSWORD, ",
     ):
         login("PG", tmp_path, NOBODY)
     assert login("PG", tmp_path, {"QDB_PG_PASSWORD": "x"}).password == "x", "the way out works"

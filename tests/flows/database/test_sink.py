@@ -132,7 +132,8 @@ def test_a_heartbeat_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     part, _ = sink(tmp_path / "absent" / "heartbeat")
     with pytest.raises(
         UserError,
-        match=r"^PAIRFLOW_HEARTBEAT: .*heartbeat: No such file or directory: name a file that can be written$",
+        match=r"^PAIRFLOW_HEARTBEAT: .*heartbeat: No such file or directory: name a file that can be "
+        r"written$",
     ):
         part.snapshot()
 
