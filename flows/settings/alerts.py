@@ -1,4 +1,4 @@
-"""`alerts` of pipeline.yaml to `Alert`s: one for each rule, subject and timeframe."""
+"""Reads `alerts` of pipeline.yaml: one `Alert` for each rule, subject and timeframe."""
 
 import math
 import re
@@ -13,8 +13,8 @@ from operators.methods import OLS
 from operators.metrics import METRICS, PAIR, SIDES, SYMBOL, Metric
 
 PRIORITIES = ("high", "medium", "low")
-USUAL_TIMEFRAME = "1m"  # what an alert rule watches unless it says otherwise
-REACHABLE = 0.8  # of the largest |z| a window can give: the share an alert's threshold may ask for
+USUAL_TIMEFRAME = "1m"  # what an alert rule watches by default
+REACHABLE = 0.8  # the highest threshold of a rule, as a share of the largest |z| that a window can have
 
 
 def largest_zscore(window: int) -> float:
@@ -25,8 +25,9 @@ def largest_zscore(window: int) -> float:
 def read_alerts(
     field: Field | None, pairs: tuple[Pair, ...], symbols: tuple[str, ...], timeframes: tuple[str, ...]
 ) -> tuple[Alert, ...]:
-    """Every rule on every subject and timeframe it applies to: rules, pairs and symbols in their order, the
-    shortest timeframe first.
+    """Every rule on every subject and timeframe that it applies to.
+
+    Rules, pairs and symbols keep their order; the shortest timeframe comes first.
     """
     alerts: list[Alert] = []
     names: set[str] = set()
@@ -137,7 +138,7 @@ def _rule(
 
 
 def _levels(rule: Field, metric: Metric, keys: Mapping[str, Field]) -> tuple[str, float, float]:
-    """The side, the threshold that opens an episode and the exit that closes it."""
+    """The side, the threshold that opens an episode, and the exit that closes it."""
     sides = [side for side in SIDES if side in keys]
     if len(sides) != 1:
         raise rule.wrong(f"expected one of {either(SIDES)}, got {' and '.join(sides) or 'none'}")
@@ -171,7 +172,7 @@ def _level(field: Field, metric: Metric, side: str) -> float:
 def _subjects(
     rule: Field, metric: Metric, keys: Mapping[str, Field], known: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The pairs or symbols a rule is about, in their own order; all of them unless it names some."""
+    """The pairs or symbols that a rule is about, in the order of `known`; by default all of them."""
     kind, other = metric.subject, SYMBOL if metric.subject == PAIR else PAIR
     for wrong in (other, f"{other}s"):
         if wrong in keys:
@@ -204,22 +205,22 @@ def _subjects(
 
 
 def _subject(written: str, kind: str, known: Sequence[str]) -> str:
-    """The pair or symbol that is meant, whatever way its symbols are written; what was written where none is."""
+    """The known name of a pair or symbol, in whatever spelling; an unknown one is left as it is written."""
     if written in known:
         return written
     if kind == "symbol":
         return symbol_name(written) or written
-    # BTC-USDT-ETH-USDT is a pair, too: of the ways to divide it, one is known.
+    # BTC-USDT-ETH-USDT is a pair, too: one of the ways to divide it gives two known symbols.
     divided = [(written[:k], written[k + 1 :]) for k, character in enumerate(written) if character == "-"]
     named = {f"{symbol_name(y)}-{symbol_name(x)}" for y, x in divided} & set(known)
     return named.pop() if len(named) == 1 else written
 
 
 def _watched(own: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The timeframes of a pair (or of all bars) that a rule reads.
+    """The timeframes of a pair, or of all bars, that a rule reads.
 
-    Those it asks for. Else 1m; without 1m the shortest above, and where all are shorter the longest: the
-    nearest to a minute either way.
+    These are the ones that the rule asks for; by default 1m. Without 1m it is the shortest of the longer
+    ones, or, if all are shorter, the longest.
     """
     if asked is not None:
         return tuple(word for word in own if word in asked)

@@ -30,11 +30,11 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("two documents", SHORTEST + "---\npairs: [[BTCUSDT, ETHUSDT]]\n",
         ":2:1: a second document begins: expected one, without `---`"),
     ("a duplicate key", SHORTEST + "source: {quiet: 3s}\npairs: []\n",
-        ":3:1: duplicate key 'pairs': it stands in line 1 already"),
+        ":3:1: duplicate key 'pairs': line 1 has it already"),
     ("a duplicate key deep below", "pairs:\n  - legs: [BTCUSDT, ETHUSDT]\n    hedge: {window: 30, window: 40}\n",
-        ":3:25: duplicate key 'window': it stands in line 3 already"),
+        ":3:25: duplicate key 'window': line 3 has it already"),
     ("an alias of itself", "pairs: &all [*all]",
-        ":1:8: an alias stands inside what it names"),
+        ":1:8: an alias is inside what it refers to"),
     ("a Python tag", "pairs: !!python/object/apply:os.system [ls]",
         ":1:8: unknown tag 'tag:yaml.org,2002:python/object/apply:os.system': remove it"),
     ("a control character", "pairs: [[BTC\x07, ETHUSDT]]",
@@ -76,12 +76,12 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": pairs[0].hedge.window: nothing for 5m: expected a number, or one each for 1s, 5m; got 1s, 1m by "
         "default"),
     ("a window too long for its method", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, theil_sen], window: 30001}}]",
-        ": pairs[0].hedge.window: theil_sen bears a hedge.window of at most 30000 (more rows take longer "
+        ": pairs[0].hedge.window: theil_sen allows a hedge.window of at most 30000 (more rows take longer "
         "than there is time between bars), "
         "got 30001 at 1s: shorten it, or choose another method"),
     ("a method for which the default window is too long", "defaults: {hedge: {window: 40000}}\n"
         "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: theil_sen}}]",
-        ": pairs[0].hedge.method: theil_sen bears a hedge.window of at most 30000 (more rows take longer "
+        ": pairs[0].hedge.method: theil_sen allows a hedge.window of at most 30000 (more rows take longer "
         "than there is time between bars), "
         "got 40000 at 1s: shorten it, or choose another method"),
     ("a z-score over more than the hedge ratio", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: 100}}]",
