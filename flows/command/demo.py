@@ -1,4 +1,4 @@
-"""`pairflow demo`: everything on a simulated market."""
+"""`pairflow demo`: the whole pipeline on a simulated market."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`pairflow replay`: recorded trades through the same flow."""
+"""`pairflow replay`: recorded trades through the same dataflow as live ones."""
 
 import argparse
 import contextlib
@@ -80,7 +80,7 @@ def replay(options: argparse.Namespace) -> int:
 
 
 def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
-    """The settings of a replay and its recording, in order; says what one has and the other has not."""
+    """The settings of a replay, and its recording. Reports symbols that only one of them has."""
     from flows.replay.recordings import Recording, symbols_in
 
     look = symbols_in(options.files, progress(sys.stderr, "looking"))

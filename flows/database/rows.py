@@ -8,7 +8,7 @@ import numpy as np
 from flows.database.columns import Column, Rows, Symbols
 from flows.settings.model import Settings
 from flows.settings.timeframes import timeframe_us
-from operators.columns import Bars, Trades
+from operators.columns import RESUMED, Bars, Trades
 from operators.metrics import METRICS
 from operators.results import Measures, Watched
 from operators.vwap import vwap
@@ -60,6 +60,9 @@ class Tables:
         )
 
     def measures(self, measures: Measures) -> list[Rows]:
+        """The rows of signals, cointegration and activity, unless the database has them (RESUMED)."""
+        if measures.bars.stage == RESUMED:
+            return []
         signals, tests, activity, length = (
             measures.signals,
             measures.tests,

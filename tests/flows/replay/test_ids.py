@@ -113,7 +113,8 @@ def test_ids_that_start_anew_are_refused(second_begins: int) -> None:
         second["id"] -= 60
     with pytest.raises(
         UserError,
-        match=r"AAAUSDT: ids and times are in different orders \(id \d+ is of 2024-08-.*replay what is before",
+        match=r"AAAUSDT: ids and times are in different orders \(id \d+ is of 2024-08-.*replay what is "
+        r"before",
     ) as told:
         checked(np.concatenate((first, second)))
     assert "\n" not in str(told.value)
