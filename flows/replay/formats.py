@@ -1,14 +1,13 @@
-"""A recording in any shape that people have, as Frames: which one it is, told by its content, and its trades
-in batches.
+"""Recordings in any format as `Frames`. The content of a file decides its format, not its name.
 
-    format         a file a subject                                what it brings
-    frame_files    websocket frames, one a line or in arrays       Frames, by the decoder that the live feed has
-    csv_tables     archives and tables of text                     Parts: columns by our names (names.py),
-    json_tables    objects with keys of their own                  whose cells mean the same in every format (cells.py)
-    arrow_files    Parquet, Feather                                and become Frames in tables.py
+    file           formats                                     what it returns
+    frame_files    websocket frames, one a line or in arrays   Frames, from the decoder of the live feed
+    csv_tables     archives and tables of text                 Parts: columns by Pairflow's names (names.py),
+    json_tables    objects with other keys                     converted by the same rules (cells.py),
+    arrow_files    Parquet, Feather                            which become Frames in tables.py
 
-All of them may be packed (unpack.py). `peek` finds the format, `looked` goes through a file for the first
-look, `frames_of` reads it.
+All of them may be compressed (unpack.py). `peek` finds the format, `looked` reads a file for the first look,
+`frames_of` reads its trades.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,9 +27,7 @@ from flows.replay.unpack import BLOCK, one_line, opened, take
 
 
 def peek(path: Path) -> File:
-    """What a recording is, by its beginning. A file that holds no trades is refused in a line that says what
-    it holds.
-    """
+    """Describe a recording by its beginning. Raises UserError, with what it holds, if that is no trades."""
     file = _format(path)
     firsts = []
     for stream in file.streams:
@@ -67,10 +64,9 @@ def _format(path: Path) -> File:
 
 
 def looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
-    """Trades of a part after the other, and the position in the file, for a first look: symbols are entered
-    into `codes`.
+    """A part of the file's trades after the other, with the position in the file. Adds symbols to `codes`.
 
-    Of frames each block's first or last ones, of tables all.
+    For the first look: of tables all trades, of websocket frames only the first or last ones of each block.
     """
     if isinstance(file.layout, FrameLines | FrameObjects):
         yield from look_at_frames(file, file.layout, stream, codes)
@@ -84,7 +80,7 @@ def looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Fra
 
 
 def frames_of(file: File, codes: Mapping[str, int], stream: str) -> Iterator[tuple[Frames, int]]:
-    """The trades of a file in its own order, in batches of about 10,000, and the position in the file."""
+    """The trades of a file in the file's order, in batches of about 10,000, with the position in the file."""
     if isinstance(file.layout, FrameLines | FrameObjects):
         yield from read_frames(file, file.layout, codes, stream)
         return

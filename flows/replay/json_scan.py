@@ -1,5 +1,6 @@
-"""Where the objects lie in JSON that is not one object a line: arrays, pages of them, objects around them; a
-block at a time.
+"""Finds the objects in JSON that is not one object on each line, a block at a time.
+
+The objects may be in an array, in pages of arrays, and inside other objects.
 """
 
 import re
@@ -26,7 +27,7 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Brackets:
-    """The brackets of a text that are not within its strings."""
+    """The brackets of a text that are not inside its strings."""
 
     at: Places  # where each is
     depth: Places  # how many are open before an opening one, and after a closing one
@@ -34,7 +35,7 @@ class Brackets:
 
 
 def brackets(text: bytes, depth: int = 0) -> Brackets:
-    """The brackets of a text that begins outside of strings and within `depth` brackets."""
+    """The brackets of a text that begins outside of strings and inside `depth` brackets."""
     if b"\\" in text:
         text = _ESCAPE.sub(b"__", text)
     kinds = _STRUCTURE[np.frombuffer(text, np.uint8)]
@@ -48,7 +49,7 @@ def brackets(text: bytes, depth: int = 0) -> Brackets:
 
 
 def objects(text: bytes, found: Brackets, depth: int) -> tuple[Places, Places]:
-    """Where the whole objects begin and end that lie within exactly `depth` brackets."""
+    """Where the complete objects inside exactly `depth` brackets begin and end."""
     here = found.depth == depth
     at, opening = found.at[here], found.opening[here]
     if len(at) and not opening[0]:
@@ -64,15 +65,13 @@ class Found:
     """Objects of a block of JSON."""
 
     rows: list[bytes]
-    before: list[bytes]  # what lies between each and the one before it
-    first: int  # how many came before these, from the beginning of the file
+    before: list[bytes]  # the text between each and the one before it
+    first: int  # how many came before these, from the beginning of the file on
     position: int  # in the file, in bytes
 
 
 def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
-    """The objects of a file within exactly `depth` brackets, and what lies between them. `skip`: bytes before
-    the JSON begins.
-    """
+    """The objects of a file inside exactly `depth` brackets. `skip`: bytes before the JSON begins."""
     with opened(path) as (stream, raw):
         take(path, stream, skip)
         rest, within, count = b"", 0, 0

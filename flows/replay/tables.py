@@ -1,4 +1,4 @@
-"""Rows of a table of trades, in whatever format, as Frames."""
+"""Converts rows of a table of trades, of any format, to `Frames`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,9 +19,7 @@ T = TypeVar("T")
 
 
 def frames(file: File, part: Part, codes: Mapping[str, int], counted: int) -> Frames:
-    """The trades of a part. `counted` rows of the file came before it: ids go on from there where the file
-    has none.
-    """
+    """The trades of a part. Without ids in the file, rows are numbered behind the `counted` ones before."""
     n = len(part)
     column = _Columns(file, part)
     symbol = _symbols(file, column, codes, n)
@@ -50,7 +48,7 @@ def frames(file: File, part: Part, codes: Mapping[str, int], counted: int) -> Fr
 
 
 def _is_buyer_maker(column: "_Columns", part: Part) -> Any:
-    """Whether the taker sold; UNKNOWN in every row of a table that does not say it."""
+    """Whether the taker sold; UNKNOWN in every row if the table does not say it."""
     if "is_buyer_maker" in part.columns:
         return column.read("is_buyer_maker", cells.flags)
     if "side" in part.columns:
@@ -59,7 +57,7 @@ def _is_buyer_maker(column: "_Columns", part: Part) -> Any:
 
 
 def symbols(file: File, part: Part) -> list[str]:
-    """The names of the symbols in a part, as Pairflow writes them."""
+    """The symbols in a part, by Pairflow's names."""
     if file.symbol is not None:
         return [file.symbol]
     return sorted({_name(text) for text in _Columns(file, part).words("symbol")[1]})
@@ -73,14 +71,15 @@ def _symbols(file: File, column: "_Columns", codes: Mapping[str, int], n: int) -
 
 
 def _name(text: str) -> str:
-    """The symbol's name; of what names none of ours (`BTC/USDT:USDT`, a swap) its text, which no
-    configuration can ask for.
+    """Pairflow's name of a symbol.
+
+    Other text, such as `BTC/USDT:USDT` (a swap), is kept; no configuration can have it as a symbol.
     """
     return symbol_name(text) or "".join(c for c in text.upper() if c.isprintable())[:LONGEST]
 
 
 class _Columns:
-    """The columns of a part, and the error of a cell as one line: file, line, column, value."""
+    """Converts the columns of a part. The error of a cell is one line: file, line, column, value."""
 
     def __init__(self, file: File, part: Part) -> None:
         self._file = file

@@ -185,7 +185,10 @@ def ask(
 
 
 DROP = "query=DROP+TABLE+trades"
-UPLOAD = b'--x\r\nContent-Disposition: form-data; name="data"; filename="trades"\r\n\r\nts,symbol\r\n1,EVIL\r\n--x--\r\n'
+UPLOAD = (
+    b'--x\r\nContent-Disposition: form-data; name="data"; filename="trades"\r\n\r\n'
+    b"ts,symbol\r\n1,EVIL\r\n--x--\r\n"
+)
 FORM = {"Content_Type": "application/x-www-form-urlencoded"}
 REQUESTS = {
     "an image whose address is a statement": ("GET", f"/exec?{DROP}", None, {}),

@@ -36,7 +36,8 @@ import sys, threading
 from pathlib import Path
 from flows.settings.model import QuestDB
 from flows.database.embedded import running
-with running(QuestDB(dir=Path(sys.argv[1]), http_port=int(sys.argv[2]), pg_port=int(sys.argv[3]))) as endpoint:
+settings = QuestDB(dir=Path(sys.argv[1]), http_port=int(sys.argv[2]), pg_port=int(sys.argv[3]))
+with running(settings) as endpoint:
     print("up", flush=True)
     sys.stdin.read()
 """

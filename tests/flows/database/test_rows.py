@@ -21,7 +21,11 @@ SETTINGS = decode(
     """
 bars: {timeframes: [1s, 1m]}
 pairs:
-  - {legs: [ETHUSDT, BTCUSDT], timeframes: [1m], hedge: {window: 20}, zscore: {window: 10}, adf: {window: 30, every: 10}}
+  - legs: [ETHUSDT, BTCUSDT]
+    timeframes: [1m]
+    hedge: {window: 20}
+    zscore: {window: 10}
+    adf: {window: 30, every: 10}
   - {legs: [BTCUSDT, SOLUSDT], timeframes: [1s]}
 alerts:
   - {name: high, metric: price, symbol: BTCUSDT, above: 1, priority: low, timeframes: [1m]}
@@ -31,7 +35,10 @@ alerts:
 TWO_METHODS = """
 bars: {timeframes: [1m]}
 pairs:
-  - {legs: [ETHUSDT, BTCUSDT], hedge: {method: [tls, ols], window: 20}, zscore: {window: 10}, adf: {window: 30, every: 10}}
+  - legs: [ETHUSDT, BTCUSDT]
+    hedge: {method: [tls, ols], window: 20}
+    zscore: {window: 10}
+    adf: {window: 30, every: 10}
 source: {symbols: [SOLUSDT]}
 alerts:
   - {name: z, metric: zscore, outside: 1}

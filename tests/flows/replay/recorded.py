@@ -21,7 +21,7 @@ SECOND_US = 1_000_000
 
 
 def of(symbols: Sequence[int], ids: Sequence[int], ts: Sequence[int], seed: int = 1) -> Frames:
-    """Trades with these codes, ids and times; prices, quantities and sides follow from symbol, id and `seed`."""
+    """Trades with these codes, ids and times; symbol, id and `seed` decide prices, quantities and sides."""
     code, number, times = np.array(symbols, np.int32), np.array(ids, np.int64), np.array(ts, np.int64)
     mixed = (number * 2_654_435_761 + code * 97 + seed * 7_919) % 1_000
     return Frames(

@@ -28,7 +28,12 @@ from tests.simulation.loop import Loop
 
 CONFIGURATION = """
 bars: {timeframes: [1s, 5s]}
-defaults: {timeframes: [1s, 5s], hedge: {window: 20}, zscore: {window: 10}, correlation: {window: 5}, adf: {window: 30, every: 5}}
+defaults:
+  timeframes: [1s, 5s]
+  hedge: {window: 20}
+  zscore: {window: 10}
+  correlation: {window: 5}
+  adf: {window: 30, every: 5}
 pairs: [[AAAUSDT, BBBUSDT]]
 alerts: [{name: z, metric: zscore, outside: 1.5, exit: 0.5, timeframes: [1s]}]
 """
@@ -82,7 +87,7 @@ def tables(configured: Settings, batches: Any) -> dict[str, list[tuple[Any, ...]
 
 @st.composite
 def markets(draw: st.DrawFn) -> Frames:
-    """Trades of two symbols by time: many of one millisecond, times that go back a little, ids lost, pauses."""
+    """Trades of two symbols by time, with equal milliseconds, times that go back, lost ids and pauses."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     parts = []
     for code in range(2):

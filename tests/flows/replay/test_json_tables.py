@@ -123,7 +123,10 @@ def test_what_is_no_trade_between_trades_is_counted(tmp_path: Path) -> None:
 
 
 def test_numbers_are_exact(tmp_path: Path) -> None:
-    big = '[{"id":9007199254740993,"price":0.30000000000000004,"qty":1e-8,"time":1723161600000123456,"isBuyerMaker":false}]'
+    big = (
+        '[{"id":9007199254740993,"price":0.30000000000000004,"qty":1e-8,'
+        '"time":1723161600000123456,"isBuyerMaker":false}]'
+    )
     found = read(tmp_path / "BTCUSDT-trades.json", big)
     assert (found.id.tolist(), found.price.tolist(), found.qty.tolist(), found.ts.tolist()) == (
         [9007199254740993],

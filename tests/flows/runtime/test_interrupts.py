@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end every verb, wherever it is: at once, with one line, and with nothing half-written."""
+"""Ctrl-C and SIGTERM end every command at once, with one line, and with nothing half-written."""
 
 import contextlib
 import gzip
@@ -66,8 +66,9 @@ def test_a_signal_raises_and_the_handlers_go_back(number: int) -> None:
 
 
 def test_a_second_signal_ends_a_cleaning_up_that_does_not_end(tmp_path: Path) -> None:
-    program = "import time\nfrom flows.runtime.interrupts import interruptible\nwith interruptible():\n    try:\n        print('up', flush=True)\n"
-    program += (
+    program = (
+        "import time\nfrom flows.runtime.interrupts import interruptible\nwith interruptible():\n"
+        "    try:\n        print('up', flush=True)\n"
         "        time.sleep(99)\n    finally:\n        print('up', flush=True)\n        time.sleep(99)\n"
     )
     process = forked.start(

@@ -36,8 +36,8 @@ def test_a_rule_without_timeframes_watches_the_timeframe_nearest_to_a_minute(own
 def test_a_rule_on_some_pairs_and_timeframes_is_expanded_in_their_order() -> None:
     alerts = of(
         "pairs: [[B1, A1], {legs: [A1, B1], timeframes: [1m]}, [C1, A1]]\n"
-        "alerts: "
-        "[{name: r, metric: correlation, outside: 0.9, timeframes: [1m, 1s], pairs: [A1-B1, B1-A1], only_stationary: true}]"
+        "alerts: [{name: r, metric: correlation, outside: 0.9, timeframes: [1m, 1s], "
+        "pairs: [A1-B1, B1-A1], only_stationary: true}]"
     ).alerts
     assert [(each.subject, each.timeframe) for each in alerts] == [
         ("B1-A1", "1s"),
@@ -59,7 +59,10 @@ def test_only_z_rules_of_high_priority_wait_for_a_stationary_pair_unless_told_ot
 
 def test_a_rule_of_another_kind_needs_no_ols() -> None:
     text = "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalman}}]\n"
-    rules = "alerts: [{name: z, metric: zscore, outside: 3, priority: high, only_stationary: false}, {name: p, metric: adf_pvalue, below: 0.05}]"
+    rules = (
+        "alerts: [{name: z, metric: zscore, outside: 3, priority: high, only_stationary: false}, "
+        "{name: p, metric: adf_pvalue, below: 0.05}]"
+    )
     assert {alert.metric for alert in of(text + rules).alerts} == {"zscore", "adf_pvalue"}
 
 

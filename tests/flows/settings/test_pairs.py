@@ -15,7 +15,10 @@ from tests.flows.settings.examples import SHORTEST, of
 
 
 def test_a_pair_overrides_key_by_key_and_a_window_as_a_whole() -> None:
-    text = "defaults: {hedge: {window: 500}, correlation: {of: prices}}\npairs: [{legs: [A1, B1], timeframes: [1m, 5s], prices: raw, %s}]"
+    text = (
+        "defaults: {hedge: {window: 500}, correlation: {of: prices}}\n"
+        "pairs: [{legs: [A1, B1], timeframes: [1m, 5s], prices: raw, %s}]"
+    )
     pair = of(
         text
         % "zscore: {window: {5s: 60, 1m: 40}}, correlation: {window: 9}, adf: {window: 50, every: 2, lags: 3}"
@@ -33,7 +36,10 @@ def test_without_1s_and_1m_among_the_bars_the_default_timeframes_are_what_is_lef
 
 
 def test_every_method_and_both_criteria_are_taken() -> None:
-    text = "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [tls, theil_sen, huber, kalman, ols]}, adf: {lags: bic}}]\n"
+    text = (
+        "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [tls, theil_sen, huber, kalman, ols]}, "
+        "adf: {lags: bic}}]\n"
+    )
     settings = of(text + "alerts: [{name: lost, metric: broken, above: 3, exit: 0}]")
     assert (settings.pairs[0].methods, settings.pairs[0].adf_lags) == (
         ("tls", "theil_sen", "huber", "kalman", "ols"),
