@@ -111,6 +111,6 @@ def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
         source=msgspec.structs.replace(settings.source, stream=look.stream),
         questdb=in_dir(settings.questdb, options.dir),
     )
-    beside = settings.questdb.dir.parent if settings.questdb.embedded else None
+    near = settings.questdb.dir.parent if settings.questdb.embedded else None
     reading = None if options.speed else progress(sys.stderr, "replaying")
-    return settings, Recording(look, settings.symbols, beside, say, progress(sys.stderr, "sorting"), reading)
+    return settings, Recording(look, settings.symbols, near, say, progress(sys.stderr, "sorting"), reading)

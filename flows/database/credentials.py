@@ -63,11 +63,11 @@ def login(role: Role, directory: Path | None, environ: Mapping[str, str] = os.en
 
 def server_environment(directory: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment variables that give the server of this directory its users and passwords."""
-    told = {"QDB_PG_READONLY_USER_ENABLED": "true"}
+    variables = {"QDB_PG_READONLY_USER_ENABLED": "true"}
     for role in USERS:
         who = login(role, directory, environ)
-        told |= {f"QDB_{role}_USER": who.user, f"QDB_{role}_PASSWORD": who.password or ""}
-    return told
+        variables |= {f"QDB_{role}_USER": who.user, f"QDB_{role}_PASSWORD": who.password or ""}
+    return variables
 
 
 def refused(role: Role, directory: Path | None) -> str:

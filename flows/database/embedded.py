@@ -139,15 +139,15 @@ def _find(directory: Path, progress: Progress, deadline: float) -> Endpoint | No
 
 def _stop(directory: Path) -> None:
     """Stop the keeper, which then stops its server. Without a keeper, stop the server itself."""
-    told: set[int] = set()
+    signalled: set[int] = set()
     deadline = time.monotonic() + keeper.STOP_S + 5
     while _in_use(keeper.server_lock(directory)) and time.monotonic() < deadline:
         state = _read_state(directory)  # None if its start was interrupted before the file was written
         pids = (state["keeper"], state["pid"]) if state else ()
         living = [pid for pid in pids if state and keeper.alive(pid, state["born"].get(str(pid)))]
         for pid in living[:1]:
-            if pid not in told:
-                told.add(pid)
+            if pid not in signalled:
+                signalled.add(pid)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
         time.sleep(POLL_S)

@@ -157,7 +157,7 @@ def _copy(
         f"{name}::LONG" if type_ == "TIMESTAMP" else name for name, type_ in spec.columns.items()
     )
     order = ", ".join(spec.keys)
-    written, told, from_us = 0, time.monotonic(), first_us
+    written, reported, from_us = 0, time.monotonic(), first_us
     cursor = connection.cursor(binary=True)
     while from_us < end_us:
         # A slice ends between two times: all rows with the same ts come with one query.
@@ -172,8 +172,8 @@ def _copy(
             writer.write(rows)
             written += len(rows)
         from_us = to_us
-        if time.monotonic() - told > PROGRESS_S:
-            told = time.monotonic()
+        if time.monotonic() - reported > PROGRESS_S:
+            reported = time.monotonic()
             progress(f"{spec.name}: {written:,} of {max(total, written):,} rows")
     progress(f"{spec.name}: {written:,} rows")
     return written

@@ -50,15 +50,15 @@ def jar(progress: Progress = silent) -> Path:
 
     @contextlib.contextmanager
     def fetching(name: str, size_bytes: int) -> Iterator[Callable[[int], None]]:
-        have, told, began = 0, time.monotonic(), time.monotonic()
+        have, reported, began = 0, time.monotonic(), time.monotonic()
 
         def more(count: int) -> None:
-            nonlocal have, told
+            nonlocal have, reported
             have += count
-            if time.monotonic() - told >= 1 or have == size_bytes:
-                told = time.monotonic()
+            if time.monotonic() - reported >= 1 or have == size_bytes:
+                reported = time.monotonic()
                 progress(
-                    f"fetching {name}: {have / 1e6:.0f} of {size_bytes / 1e6:.0f} MB, {told - began:.0f} s"
+                    f"fetching {name}: {have / 1e6:.0f} of {size_bytes / 1e6:.0f} MB, {reported - began:.0f} s"
                 )
 
         progress(f"fetching {name} ({size_bytes / 1e6:.0f} MB, once) to {path.parent}")

@@ -63,7 +63,7 @@ def lock(file: IO[bytes], kind: int) -> bool:
 def born(pid: int) -> int | None:
     """When a live process started, in the kernel's ticks; None if it is gone or that is not known.
 
-    It tells the process from a later one with the same id.
+    It distinguishes the process from a later one with the same id.
     """
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -210,8 +210,8 @@ def _refusal(endpoint: Endpoint, status: int, answer: bytes, request: Sequence[R
     """The exception for an answer other than success: _InDoubt to try again, UserError with what is wrong."""
     where = f"questdb {endpoint.host}:{endpoint.http_port}"
     try:
-        told = json.loads(answer)
-        words, line = " ".join(str(told["message"]).split()), int(told.get("line") or 1)
+        refusal = json.loads(answer)
+        words, line = " ".join(str(refusal["message"]).split()), int(refusal.get("line") or 1)
     except (ValueError, KeyError, TypeError):
         words, line = " ".join(answer.decode(errors="replace").split())[:300], 1
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):

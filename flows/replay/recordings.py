@@ -111,7 +111,7 @@ class Recording:
         self,
         look: Look,
         symbols: Sequence[str],
-        beside: Path | None = None,
+        near: Path | None = None,
         say: Callable[[str], None] = lambda text: None,
         sorting: Progress | None = None,
         reading: Progress | None = None,
@@ -124,7 +124,7 @@ class Recording:
         self.first_us, self.last_us = look.first_us, look.last_us
         self._sorter: Sorter | None = None
         if why := look.disorder(self.symbols):
-            self._sort(why, room(beside), say, sorting)
+            self._sort(why, room(near), say, sorting)
 
     def __iter__(self) -> Iterator[Frames]:
         waiting: list[Frames] = []

@@ -12,9 +12,9 @@ from flows.replay.packed import grouped
 from operators.columns import NEVER, Longs, Trades
 
 # A recording with fewer jumps in the ids, or with jumps before a smaller share of its trades, has lost
-# trades. One with more is probably of a market whose ids only grow, and the user is told so.
-JUMPS_TOLD: Final = 10
-SHARE_TOLD: Final = 0.005
+# trades. One with more is probably of a market whose ids only grow, and the user gets a line about that.
+JUMPS_REPORTED: Final = 10
+SHARE_REPORTED: Final = 0.005
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class IdSequence:
     def ids_that_jump(self) -> str | None:
         """A line of advice, if so many ids are missing that the market's ids probably only grow."""
         share = self.jumps / max(self.trades, 1)
-        if not self.contiguous or self.jumps < JUMPS_TOLD or share < SHARE_TOLD:
+        if not self.contiguous or self.jumps < JUMPS_REPORTED or share < SHARE_REPORTED:
             return None
         return (
             f"jumps in the ids of {100 * share:.1f} % of the trades: "

@@ -189,13 +189,13 @@ def _numbered(parts: Iterator[Packed]) -> Iterator[Packed]:
         yield rows
 
 
-def room(beside: Path | None) -> Path:
+def room(near: Path | None) -> Path:
     """The directory for temporary files: TMPDIR if it is set, else next to the database, else the system's.
 
     The system's directory comes last because it may be in memory.
     """
-    if beside is not None and not any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")):
-        there = next((path for path in (beside, *beside.parents) if path.is_dir()), None)
+    if near is not None and not any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")):
+        there = next((path for path in (near, *near.parents) if path.is_dir()), None)
         if there is not None and os.access(there, os.W_OK):
             return there
     return Path(tempfile.gettempdir())

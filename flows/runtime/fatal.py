@@ -23,7 +23,7 @@ STDERR: Final = 2
 HELD_BYTES: Final = 1 << 20
 MARK: Final = b"\0held\0"  # once this has been read, everything that was printed before it has been, too
 MARK_S: Final = 2.0
-_told: Final = [STDERR]  # file descriptors; `tell` writes to the last one
+_outputs: Final = [STDERR]  # file descriptors; `tell` writes to the last one
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
@@ -61,7 +61,7 @@ def tell(text: str) -> None:
     A signal's handler may call this while it interrupts code that holds the locks of these objects.
     """
     with contextlib.suppress(OSError):
-        os.write(_told[-1], f"{text}\n".encode(errors="backslashreplace"))
+        os.write(_outputs[-1], f"{text}\n".encode(errors="backslashreplace"))
 
 
 @contextlib.contextmanager
@@ -93,7 +93,7 @@ def held_stderr() -> Iterator[Callable[[], str]]:
             return held.replace(MARK, b"").decode(errors="replace").rstrip()
 
         ours = python is not None and _is_stderr(python)
-        _told.append(stderr.fileno())
+        _outputs.append(stderr.fileno())
         if ours:
             _send(python, stderr)
         watched = not faulthandler.is_enabled()
@@ -112,9 +112,9 @@ def held_stderr() -> Iterator[Callable[[], str]]:
                 faulthandler.disable()
             if ours:
                 _send(stderr, python)
-            _told.pop()
-            if tellable and (told := words()):
-                tell(told)
+            _outputs.pop()
+            if tellable and (text := words()):
+                tell(text)
             os.close(writing)
             reader.join(MARK_S)
             if not reader.is_alive():

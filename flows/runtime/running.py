@@ -44,7 +44,7 @@ STATE_VERSION: Final = 4  # of the state that the operators pickle: raised with 
 FINGERPRINT: Final = "fingerprint.json"
 # an error of SQLite, as the runtime prints it: its code and its message
 SQLITE: Final = re.compile(r'SqliteFailure\(Error \{ code: (\w+)[^}]*\}, (?:Some\("([^"]*)"\)|None)')
-TOLD: Final = 3  # differences between two configurations that a message names
+NAMED: Final = 3  # differences between two configurations that a message names
 SIMULATED_SUFFIX: Final = "-simulated"
 LOCK: Final = "run.lock"
 LOCK_S: Final = 1.0  # how long to wait for the lock: `pairflow check` holds it for an instant
@@ -67,10 +67,10 @@ def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta
         except (NoPartitionsError, MissingPartitionsError, InconsistentPartitionsError) as error:
             raise damaged(Path(store), str(error)) from None
         except RuntimeError as error:
-            if not (told := SQLITE.search(f"{error} {held()}")):
+            if not (found := SQLITE.search(f"{error} {held()}")):
                 raise
-            why = told[2] or told[1]
-            if told[1] in ("DatabaseCorrupt", "NotADatabase"):
+            why = found[2] or found[1]
+            if found[1] in ("DatabaseCorrupt", "NotADatabase"):
                 raise damaged(Path(store), why) from None
             raise UserError(
                 f"recovery: {store}: the store cannot be written ({why}): make room, then start again: the "
@@ -196,8 +196,8 @@ def _refuse_other(directory: Path, kept: dict[str, Any], mine: dict[str, Any]) -
     found = differences(kept["settings"], mine["settings"])
     if kept.get("steps") != mine["steps"] or kept.get("version") != mine["version"]:
         found.append("this version of Pairflow keeps other state")
-    if len(found) > TOLD:
-        found[TOLD:] = [f"and {len(found) - TOLD} more"]
+    if len(found) > NAMED:
+        found[NAMED:] = [f"and {len(found) - NAMED} more"]
     raise UserError(
         f"recovery: {directory} is of another configuration ({'; '.join(found)}); go back to it, or start "
         "anew with `pairflow run --fresh`"
