@@ -1,4 +1,4 @@
-"""A configuration of one pair, and the line with which a command refuses."""
+"""A configuration of one pair, and the error line of a command."""
 
 import pytest
 

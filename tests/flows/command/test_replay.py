@@ -66,7 +66,7 @@ def test_a_recording_longer_than_the_database_keeps_is_refused(
         f"questdb: {{embedded: false, host: {database.host}, "
         f"http_port: {database.http_port}, pg_port: {database.pg_port}}}\n"
     )
-    # a trade a day
+    # one trade each day
     rows = [f"{k + 1},60000.0,0.01,600.0,{1_723_161_600_000 + k * 86_400_000},True,True" for k in range(10)]
     Path("BTCUSDT-trades-2024-08.csv").write_text("\n".join(rows))
     try:
@@ -74,7 +74,7 @@ def test_a_recording_longer_than_the_database_keeps_is_refused(
     finally:
         with connect(database) as connection:
             for name in tables():
-                connection.execute(f"DROP TABLE {name}")  # a TTL outlives TRUNCATE
+                connection.execute(f"DROP TABLE {name}")  # TRUNCATE keeps the TTL
     assert (
         "table trades: keeps 7 days before its newest row (2024-08-18): rows of 2024-08-09 would be deleted "
         "at once" in told
@@ -90,10 +90,12 @@ def test_a_replay_tells_what_it_left_out_and_where_to_look(tmp_path: Path, free_
     )
     (home / "BTCUSDT-trades-1.csv").write_text("\n".join(rows))
     (home / "BTCUSDT-trades-2.csv").write_text("\n".join(row.replace("60000.0", "0") for row in rows))
-    with database(in_dir(load(home / "pipeline.yaml").questdb, home / "day")):  # one start for all
+    with database(
+        in_dir(load(home / "pipeline.yaml").questdb, home / "day")
+    ):  # so that the commands share one server
         told = pairflow(home, "replay", "--dir", "day", "BTCUSDT-trades-1.csv")
         assert len(pairflow(home, "export", "trades", "-o", "-", "--dir", "day").splitlines()) == 99
-        # the ending says the format
+        # the ending of the name decides the format
         pairflow(home, "export", "trades", "-o", "trades.parquet", "--dir", "day")
     assert (
         "replayed: 98 trades" in told

@@ -15,6 +15,6 @@ def fetched() -> None:
 
 @pytest.fixture
 def no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No QuestDB settings in the environment, whatever other tests need there: each directory has its own."""
+    """Remove the QuestDB variables that other tests need: each directory here has its own passwords."""
     for name in [name for name in os.environ if name.startswith("QDB_")]:
         monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""QuestDB as a child process: found again, shared, restarted, stopped, and clear about what is in its way."""
+"""QuestDB as a child process: it is found, shared, restarted and stopped; errors say what prevents that."""
 
 import fcntl
 import json
@@ -72,7 +72,7 @@ def test_a_server_is_started_found_again_shared_and_stopped_by_the_last(
         prepare(first)
         other_ports = on(settings.dir, free_ports)
         with running(other_ports, told.append) as second:
-            assert second == first  # one server to a directory, whatever ports are asked for
+            assert second == first  # a directory has one server, even if other ports are asked for
         assert is_up(first)
         process = another_process(settings)
         try:
@@ -228,7 +228,7 @@ def test_an_external_server_is_used_or_named(questdb: Endpoint, tmp_path: Path, 
         embedded=False, host=questdb.host, http_port=questdb.http_port, pg_port=questdb.pg_port, dir=tmp_path
     )
     with running(external) as endpoint:
-        assert endpoint == replace(questdb, directory=None)  # its logins are in the environment alone
+        assert endpoint == replace(questdb, directory=None)  # its logins come from the environment only
     assert is_up(questdb)
     assert not list(tmp_path.iterdir())
     nowhere = QuestDB(embedded=False, host="127.0.0.1", http_port=(port := free_ports(1)[0]), pg_port=port)

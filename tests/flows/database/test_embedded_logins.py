@@ -61,7 +61,7 @@ def test_passwords_from_the_environment_are_asked_for(
             with pytest.raises(psycopg.Error):
                 connection.execute("DROP TABLE health")
             with contextlib.suppress(psycopg.Error):
-                # answered at once, done afterwards
+                # the server answers at once and does the work later
                 connection.execute("COPY health TO 'stolen' WITH FORMAT PARQUET")
             time.sleep(1)
             assert not list(tmp_path.rglob("*stolen*"))
@@ -91,7 +91,7 @@ def test_serve_says_where_and_ends_at_a_signal(tmp_path: Path, free_ports: Ports
     code = (
         "import signal, sys\nfrom pathlib import Path\n"
         "from flows.settings.model import QuestDB\nfrom flows.database.embedded import serve\n"
-        # a shell lets what it runs in the background ignore it
+        # a shell makes its background processes ignore SIGINT
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "settings = QuestDB(dir=Path(sys.argv[1]), http_port=int(sys.argv[2]), pg_port=int(sys.argv[3]))\n"
         "sys.exit(serve(settings, lambda line: print(line, flush=True)))"

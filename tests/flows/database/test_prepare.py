@@ -1,4 +1,4 @@
-"""A table that is missing or of an earlier version is put right; one that would lose rows is refused."""
+"""Missing tables are created, earlier ones get new columns, and ones that would lose rows are refused."""
 
 from dataclasses import replace
 

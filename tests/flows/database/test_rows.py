@@ -1,4 +1,4 @@
-"""What operators give becomes rows that the tables take, codes under their names."""
+"""The results of operators become rows of the tables, with names instead of codes."""
 
 from dataclasses import fields
 
@@ -83,7 +83,7 @@ def complete(rows: Rows) -> bool:
 
 OF_PAIR, OF_SYMBOL = ("ts", "pair", "timeframe", "method"), ("ts", "symbol", "timeframe")
 OF_RULE = ("ts", "rule", "subject", "timeframe", "priority", "metric", "threshold", "side", "method")
-# the columns of a struct's rows that do not come from its fields; codes become the names that they stand for
+# the columns that do not come from a struct's fields; codes become names
 STRUCTS = {
     "trades": (Trades, ("ts", "symbol", "side")),
     "bars": (Bars, (*OF_SYMBOL, "vwap")),

@@ -36,13 +36,13 @@ def test_what_the_environment_holds_for_other_programs_does_not_reach_the_server
     tmp_path: Path, free_ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, text in {
-        "LC_ALL": "C",  # the server did not find a directory whose name has letters beyond ASCII
+        "LC_ALL": "C",  # the server did not find a directory with other letters than ASCII
         "JAVA_TOOL_OPTIONS": "-Xmx1m",
         "JDK_JAVA_OPTIONS": "-Xmx1m",
         "_JAVA_OPTIONS": "-javaagent:/nowhere.jar",
         "PYTHONHOME": "/nowhere",
         "TZ": "Mars/Olympus",
-        "QDB_HTTP_NET_BIND_TO": "0.0.0.0:0",  # went before the address that we set
+        "QDB_HTTP_NET_BIND_TO": "0.0.0.0:0",  # overrode the address that Pairflow sets
         "QDB_HTTP_ENABLED": "false",
         "QDB_HTTP_PASSWORD_FILE": str(tmp_path / "password"),
     }.items():
@@ -59,7 +59,7 @@ def test_what_the_environment_holds_for_other_programs_does_not_reach_the_server
             writer.close()
     finally:
         os.umask(before)
-    # QuestDB cuts letters beyond ASCII to a byte
+    # QuestDB writes other letters than ASCII as one byte
     log = keeper.log_file(settings.dir).read_text(errors="replace")
     assert set(re.findall(r"listening on (\S+)", log)) == {
         f"127.0.0.1:{settings.http_port}",

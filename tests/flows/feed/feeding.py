@@ -1,4 +1,4 @@
-"""What the tests of the sequencer feed it with: frames, pages, and a line that asks and answers."""
+"""What the tests of the sequencer share: frames, pages, and a `Feed` that asks and answers."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Trades as recordings have them, the lines of each format, and the line of a refusal."""
+"""Trades, their lines in each format of recordings, and the line of a refusal."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""The same trades give the same tables, whatever the order of rows and of files, the cuts into files, and the
-format.
-"""
+"""The same trades give the same tables in any order, divided into any files, and in any format."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +43,8 @@ class Store(StatefulSinkPartition[Rows, None]):
 
     def write_batch(self, values: list[Rows]) -> None:
         for rows in values:
-            self._database.apply(rows.table, as_tuples(rows))  # which refuses a row that changes
+            # the database holds rows by key, and refuses a row that changes
+            self._database.apply(rows.table, as_tuples(rows))
 
     def snapshot(self) -> None:
         return None
@@ -143,7 +142,7 @@ ORDERS = (
 def files_of(
     trades: Frames, directory: Path, cuts: Sequence[int], formats: Sequence[str], scattered: bool
 ) -> list[Path]:
-    """The rows in files: cut where they are, or each row in any of the files."""
+    """The rows in files: cut into pieces, or each row in a random file."""
     of_file = np.searchsorted(sorted(cuts), np.arange(len(trades)), side="right")
     if scattered:
         of_file = np.random.default_rng(len(trades)).permutation(of_file)

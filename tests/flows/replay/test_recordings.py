@@ -316,7 +316,7 @@ def test_a_wrong_time_is_rejected_and_moves_nothing(
         )
     recording = Recording(symbols_in([path]), ("BTCUSDT",))
     found = join(list(recording), 1)
-    if at == 29_999 and wrong_us == LATER_US:  # its id follows on: a pause is no mistake, however long
+    if at == 29_999 and wrong_us == LATER_US:  # its id follows the one before: any pause is possible
         assert len(found) == 30_000 and not found.rejected.any()
         return
     assert len(found) == 29_999 and found.rejected.tolist() == [1] and f.id[at] not in found.id

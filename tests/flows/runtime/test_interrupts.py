@@ -50,8 +50,9 @@ def command(home: Path, *arguments: str) -> Iterator[Any]:
 
 
 def ended(process: Any) -> tuple[int, str]:
-    """Its exit code and its last line: how soon it ends is the machine's affair, what it had ended before it
-    did is in that line.
+    """The exit code and the last line of a process.
+
+    How soon it ends depends on the machine, so tests look at the line, which says what it had finished.
     """
     _, said = process.communicate(timeout=LAST_S)
     return process.returncode, said.strip().splitlines()[-1]
@@ -238,9 +239,7 @@ def test_a_fetch_of_the_jar_is_interrupted_and_leaves_nothing(
 
 @contextmanager
 def silent_database() -> Iterator[tuple[int, int, threading.Event]]:
-    """Two ports: one answers pings, the other takes connections and then says nothing to a client that speaks
-    PostgreSQL.
-    """
+    """Two ports: one answers pings, the other accepts PostgreSQL connections and does not answer."""
     asked = threading.Event()
     clients = []
 
@@ -292,7 +291,7 @@ def test_an_export_that_waits_for_the_database_is_interrupted_without_a_file(tmp
 
 
 def test_a_check_that_is_interrupted_is_not_ready(tmp_path: Path, free_ports: Ports) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and answers nothing
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts the connection and does not answer
         home = configure(tmp_path / "home", free_ports, rest=f"http://127.0.0.1:{silent.getsockname()[1]}")
         with command(home, "check") as process:
             client, _ = silent.accept()
@@ -322,7 +321,7 @@ def test_the_loading_of_history_is_interrupted(
 
 
 def external(home: Path, questdb: Endpoint, http_port: int, ws: str, rest: str) -> Path:
-    """A home whose database is the session's, over another port."""
+    """A home directory with the session's database, behind another port."""
     (home / "pipeline.yaml").write_text(
         configuration(Endpoint(questdb.host, http_port, questdb.pg_port), ws, rest)
     )
@@ -331,7 +330,7 @@ def external(home: Path, questdb: Endpoint, http_port: int, ws: str, rest: str) 
 
 @contextmanager
 def writing(home: Path, database: Endpoint, between: Any) -> Iterator[Any]:
-    """A run that writes through the proxy, and has."""
+    """A run that has written rows through the proxy."""
     with background(symbols=("BTCUSDT", "ETHUSDT"), rate=200.0) as exchange:
         external(home, database, between.port, exchange.ws_url, exchange.rest_url)
         with command(home, "run") as process:

@@ -1,6 +1,4 @@
-"""pipeline.yaml is decoded strictly: what is right becomes settings. (What is wrong:
-test_decoding_refusals.py.)
-"""
+"""Correct pipeline.yaml files become settings; test_decoding_refusals.py has the wrong ones."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is wrong in pipeline.yaml is one line that says where it is and what was expected."""
+"""A mistake in pipeline.yaml gives one line that says where it is and what was expected."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from operators.metrics import METRICS
 from tests.flows.settings.examples import SHORTEST, of
 
 # fmt: off
-BROKEN = [  # what is wrong, the text, the line after the file's name
+BROKEN = [  # what is wrong, the text, and the message without the name of the file
     ("an empty file", "",
         ": empty: expected at least pairs, for example `pairs: [[BTCUSDT, ETHUSDT]]`"),
     ("comments only", "# nothing\n",
@@ -327,4 +327,4 @@ def test_a_broken_configuration_is_refused_with_one_line(text: str, line: str) -
         of(text)
     assert str(refusal.value) == "pipeline.yaml" + line
     assert "\n" not in line
-    assert "hunter2" not in line  # a secret is not repeated
+    assert "hunter2" not in line  # the message does not repeat a secret

@@ -56,7 +56,7 @@ def test_every_method_and_both_criteria_are_taken() -> None:
 
 @pytest.fixture
 def smoother(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A method with options of its own, as an addition to operators/methods.py has them."""
+    """A method with options, as an addition to operators/methods.py would declare them."""
     options = Option("pace", int, 2, 100, 10, "bars"), Option("share", float, 0.5, 1.0, 0.75, "of 1")
     method = Method("smoother", "hedge_ratio.rolling_ols", "", "", "", "", options=options)
     monkeypatch.setitem(METHODS, "smoother", method)

@@ -1,4 +1,4 @@
-"""YAML as it looks, or one line that says where it is wrong."""
+"""YAML values mean what they look like, or one line says where the YAML is wrong."""
 
 import pytest
 from hypothesis import given
