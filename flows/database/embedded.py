@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from flows.database import credentials, keeper
 from flows.database.connection import Endpoint
-from flows.database.jar import VERSION, Progress, jar, silent
+from flows.database.jar import VERSION, Report, jar, silent
 from flows.database.server_process import command, environment, last_words
 from flows.errors import UserError
 from flows.settings.model import QuestDB
@@ -66,7 +66,7 @@ def _take(file: IO[bytes], kind: int, deadline: float) -> bool:
     return True
 
 
-def _start(directory: Path, settings: QuestDB, progress: Progress, deadline: float) -> Endpoint:
+def _start(directory: Path, settings: QuestDB, progress: Report, deadline: float) -> Endpoint:
     jar_path = jar(progress)
     for key, port in (("http_port", settings.http_port), ("pg_port", settings.pg_port)):
         if _port_taken(port):
@@ -120,7 +120,7 @@ def _start(directory: Path, settings: QuestDB, progress: Progress, deadline: flo
     raise UserError(f"QuestDB on {directory} does not answer after {START_S:.0f} s: see {log}")
 
 
-def _find(directory: Path, progress: Progress, deadline: float) -> Endpoint | None:
+def _find(directory: Path, progress: Report, deadline: float) -> Endpoint | None:
     """The server that runs on the directory, if there is one. Waits while the keeper starts it again."""
     while _in_use(keeper.server_lock(directory)):
         state = _read_state(directory)
@@ -177,7 +177,7 @@ def _absolute(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def running(settings: QuestDB, progress: Progress = silent) -> Iterator[Endpoint]:
+def running(settings: QuestDB, progress: Report = silent) -> Iterator[Endpoint]:
     """The database of these settings, while the block runs.
 
     An embedded one is found or started; an external one (embedded: false) has to answer.
@@ -221,7 +221,7 @@ def running(settings: QuestDB, progress: Progress = silent) -> Iterator[Endpoint
                 _stop(directory)
 
 
-def serve(settings: QuestDB, progress: Progress = print) -> int:
+def serve(settings: QuestDB, progress: Report = print) -> int:
     """Run the database alone until it is interrupted; the one place that shows the console's login."""
     with running(settings, progress) as endpoint, contextlib.suppress(KeyboardInterrupt):
         directory = _absolute(settings.dir)

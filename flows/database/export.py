@@ -14,7 +14,7 @@ table. They are sorted by ts, then by the table's other keys.
 import csv
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -118,8 +118,7 @@ def _micros(option: str, text: str) -> int:
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    since_epoch = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return max(0, (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000 + since_epoch.microseconds)
+    return max(0, (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
 
 
 def _literal(us: int) -> str:

@@ -14,7 +14,7 @@ VERSION = "9.3.4"
 JAR = f"questdb-{VERSION}.jar"
 JAR_SHA256 = "939bc53ab22f93dbaa6545143a6e7c536d4904c07b7f2d381e8eef10436be062"
 
-Progress = Callable[[str], None]
+Report = Callable[[str], None]  # called with a line for the user
 
 
 def silent(_: str) -> None:
@@ -35,7 +35,7 @@ def _is_the_jar(path: Path) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == JAR_SHA256
 
 
-def jar(progress: Progress = silent) -> Path:
+def jar(progress: Report = silent) -> Path:
     """The path of the server's jar in the user's cache.
 
     Fetches it from Maven Central if it is not there yet, and checks it against its known hash.
@@ -58,7 +58,8 @@ def jar(progress: Progress = silent) -> Path:
             if time.monotonic() - reported >= 1 or have == size_bytes:
                 reported = time.monotonic()
                 progress(
-                    f"fetching {name}: {have / 1e6:.0f} of {size_bytes / 1e6:.0f} MB, {reported - began:.0f} s"
+                    f"fetching {name}: {have / 1e6:.0f} of {size_bytes / 1e6:.0f} MB, "
+                    f"{reported - began:.0f} s"
                 )
 
         progress(f"fetching {name} ({size_bytes / 1e6:.0f} MB, once) to {path.parent}")

@@ -3,12 +3,9 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from flows.feed.frames import Frames, join
-from operators.columns import Longs
-
-Times = npt.NDArray[np.float64]  # seconds of the caller's clock
+from operators.columns import Floats, Longs
 
 
 @dataclass(slots=True)
@@ -19,8 +16,8 @@ class Held:
     symbols: int
     # Sorted by id, each id once, all behind the first missing id.
     rows: Frames = field(init=False)
-    # (rows,) when each came.
-    arrived: Times = field(default_factory=lambda: np.zeros(0))
+    # (rows,) when each came, seconds of the caller's clock as all times here.
+    arrived: Floats = field(default_factory=lambda: np.zeros(0))
     # Trades that came since the last merge, and when.
     parts: list[tuple[Frames, float]] = field(default_factory=list)
     # Trades in `rows` and `parts` together.
@@ -70,6 +67,6 @@ class Held:
         """The indices of the rows that have waited for so long."""
         return np.flatnonzero(self.arrived + waited_s <= now)
 
-    def _keep(self, rows: Frames, arrived: Times) -> None:
+    def _keep(self, rows: Frames, arrived: Floats) -> None:
         self.rows, self.arrived, self.size = rows, arrived, len(rows)
         self.since = float(arrived.min()) if len(arrived) else np.inf

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from flows.feed.asking import Page, Patience
-from flows.feed.held import Times
-from operators.columns import NEVER, SECOND_US, Codes, Flags
+from operators.columns import NEVER, SECOND_US, Codes, Flags, Floats
 
 
 @dataclass(slots=True)
@@ -25,9 +24,9 @@ class Silence:
     symbols: int
     patience: Patience
     # (symbols,) how long each may be silent before the exchange is asked.
-    _allowed_s: Times = field(init=False)
+    _allowed_s: Floats = field(init=False)
     # (symbols,) when it will have been silent for so long; infinite before it begins.
-    _ask_at: Times = field(init=False)
+    _ask_at: Floats = field(init=False)
     # No question before this time.
     _next_question: float = -np.inf
     # A question is under way.

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from flows.errors import UserError
 from flows.replay.unpack import LONGEST_LINE, opened, take
+from operators.columns import Flags, Longs
 
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _OPEN, _CLOSE, _QUOTE = 1, 2, 3
@@ -22,16 +22,14 @@ _STRUCTURE[[ord("{"), ord("[")]] = _OPEN
 _STRUCTURE[[ord("}"), ord("]")]] = _CLOSE
 _STRUCTURE[ord('"')] = _QUOTE
 
-Places = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True)
 class Brackets:
     """The brackets of a text that are not inside its strings."""
 
-    at: Places  # where each is
-    depth: Places  # how many are open before an opening one, and after a closing one
-    opening: npt.NDArray[np.bool_]
+    at: Longs  # where each is
+    depth: Longs  # how many are open before an opening one, and after a closing one
+    opening: Flags
 
 
 def brackets(text: bytes, depth: int = 0) -> Brackets:
@@ -48,7 +46,7 @@ def brackets(text: bytes, depth: int = 0) -> Brackets:
     return Brackets(at, np.where(opening, after - 1, after), opening)
 
 
-def objects(text: bytes, found: Brackets, depth: int) -> tuple[Places, Places]:
+def objects(text: bytes, found: Brackets, depth: int) -> tuple[Longs, Longs]:
     """Where the complete objects inside exactly `depth` brackets begin and end."""
     here = found.depth == depth
     at, opening = found.at[here], found.opening[here]

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 
 from flows.settings.strict_yaml import Field, shown
-from operators.columns import DAY_US
+from operators.columns import DAY_US, MINUTE_US, SECOND_US
 
-UNITS_US = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": DAY_US}
+UNITS_US = {"ms": 1_000, "s": SECOND_US, "m": MINUTE_US, "h": 60 * MINUTE_US, "d": DAY_US}
 TIMEFRAMES = ("1s", "5s", "10s", "30s", "1m", "5m")  # the default of bars.timeframes
 LONGEST_TIMEFRAME_S = 300
 
