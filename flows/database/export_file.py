@@ -57,7 +57,7 @@ def format_of(out: str | Path, wanted: str | None = None) -> tuple[str, str | No
         )
     chosen = ending or wanted or "csv"
     if compression and chosen == "parquet":
-        raise UserError(f"export: {out}: Parquet is compressed within: name a file that ends in .parquet")
+        raise UserError(f"export: {out}: Parquet has its own compression: name a file that ends in .parquet")
     return chosen, compression
 
 

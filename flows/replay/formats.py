@@ -35,9 +35,7 @@ def peek(path: Path) -> File:
         if first is not None:
             firsts.append(int(first.ts[:PEEKED].min()))
     if not firsts:
-        raise UserError(
-            f"{path}: holds no trade: every one has a price, a quantity or a time that cannot be one"
-        )
+        raise UserError(f"{path}: holds no trade: every row has an impossible price, quantity or time")
     return replace(file, first_us=min(firsts))
 
 
@@ -49,7 +47,7 @@ def _format(path: Path) -> File:
             f"{one_line(path)}: cannot be read: {e.strerror if isinstance(e, OSError) else e}"
         ) from e
     if not regular and not path.is_dir():
-        raise UserError(f"{path}: is no regular file: save what it brings first")
+        raise UserError(f"{path}: is not a regular file: save its content to one first")
     with opened(path) as (stream, raw):
         start = take(path, stream, BLOCK)
         if kind := kind_of(start):

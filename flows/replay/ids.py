@@ -118,9 +118,9 @@ class ById:
     def _refuse_contradicted(self) -> None:
         if self._contradicted > max(FEW, MOST_CONTRADICTED * (self.kept + self._contradicted)):
             raise UserError(
-                f"replay: {self.symbol}: ids and times are in different orders ({self._example}): where ids "
-                "start anew, replay what is before "
-                "and behind that separately; where they mean nothing, leave their column out"
+                f"replay: {self.symbol}: ids and times are in different orders ({self._example}): if the ids "
+                "start again, replay what is before and behind that separately; if they mean nothing, remove "
+                "their column"
             )
 
 

@@ -78,8 +78,8 @@ def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
             found = brackets(text, within)
             if len(found.depth) and found.depth.min() < 0:
                 raise UserError(
-                    f"{path}: the JSON is damaged after trade {count:,}: a bracket is closed that none "
-                    "opens: repair it"
+                    f"{path}: the JSON is damaged after trade {count:,}: a closing bracket "
+                    "without an opening one: repair it"
                 )
             starts, ends = objects(text, found, depth)
             if len(starts):

@@ -148,12 +148,12 @@ def columns_of(where: str, columns: Sequence[str], called: str = "column") -> di
             )
     for theirs in names.values():
         if list(columns).count(theirs) > 1:
-            raise UserError(f"{where}: more than one {called} has the name {theirs[:40]}: leave one of them")
+            raise UserError(f"{where}: more than one {called} has the name {theirs[:40]}: keep one of them")
     either = [column for column in columns if _plain(column) in _EITHER or column in _EITHER]
     if names["qty"] in either and len(either) > 1:
         raise UserError(
-            f"{where}: {' and '.join(either[:3])} may each be the quantity: name the one of the base "
-            "currency qty"
+            f"{where}: {' and '.join(either[:3])} may each be the quantity: rename the one in the "
+            "base currency to qty"
         )
     return names
 

@@ -93,7 +93,7 @@ def symbols_in(paths: Sequence[Path], progress: Progress | None = None, stream: 
     symbols = sorted({name for facts in all_facts for name in facts.spans})
     if not symbols:
         raise UserError(
-            f"{files[0].path}: holds no trade: every one has a price, a quantity or a time that cannot be one"
+            f"{files[0].path}: holds no trade: every row has an impossible price, quantity or time"
         )
     return Look(files, tuple(all_facts), tuple(symbols), stream, latest_us)
 

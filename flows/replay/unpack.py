@@ -150,7 +150,7 @@ class opened:
                 if not name.endswith("/") and not name.startswith("__MACOSX/")
             ]
             if len(members) != 1:
-                raise UserError(f"{self.path}: holds {len(members)} files: expected a zip of one")
+                raise UserError(f"{self.path}: holds {len(members)} files: expected a zip with one file")
             return archive.open(members[0])
         except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as e:
             raise UserError(
@@ -216,7 +216,8 @@ def blocks(path: Path, newline: bytes = b"\n", skip: int = 0) -> Iterator[tuple[
             elif len(rest) > LONGEST_LINE:
                 line = line_at(path, before, newline)
                 raise UserError(
-                    f"{path}: line {line}: is longer than {LONGEST_LINE >> 20} MB: expected a trade a line"
+                    f"{path}: line {line}: is longer than {LONGEST_LINE >> 20} MB: "
+                    "expected one trade on each line"
                 )
             else:
                 rest += block

@@ -74,7 +74,7 @@ def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta
                 raise damaged(Path(store), why) from None
             raise UserError(
                 f"recovery: {store}: the store cannot be written ({why}): make room, then start again: the "
-                "run goes on before what it lost"
+                "run resumes before the failure"
             ) from None
 
 

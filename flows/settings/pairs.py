@@ -105,7 +105,7 @@ def _pair(
         raise legs.expected(what)
     y, x = (spellings.symbol(element) for element in elements)
     if y == x:
-        raise legs.wrong(f"the legs of a pair differ, got {y} twice")
+        raise legs.wrong(f"the legs of a pair must differ, got {y} twice")
     leaves = {**defaults, **own}
     return Pair(
         y=y,

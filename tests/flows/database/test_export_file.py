@@ -80,9 +80,9 @@ def test_a_name_says_the_format(name: str, wanted: str | None, format: str, comp
         (
             "bars.parquet.gz",
             None,
-            "bars.parquet.gz: Parquet is compressed within: name a file that ends in .parquet",
+            "bars.parquet.gz: Parquet has its own compression: name a file that ends in .parquet",
         ),
-        ("bars.gz", "parquet", "bars.gz: Parquet is compressed within: name a file that ends in .parquet"),
+        ("bars.gz", "parquet", "bars.gz: Parquet has its own compression: name a file that ends in .parquet"),
     ],
 )
 def test_a_name_that_cannot_be_kept_is_refused(name: str, wanted: str | None, why: str) -> None:

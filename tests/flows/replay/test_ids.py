@@ -129,7 +129,7 @@ def test_ids_that_mean_nothing_are_refused() -> None:
             [START_US + k * 60 * SECOND_US for k in range(500)],
         )
     )
-    with pytest.raises(UserError, match="leave their column out"):
+    with pytest.raises(UserError, match="remove their column"):
         checked(rows)
 
 

@@ -144,7 +144,10 @@ def test_numbers_are_exact(tmp_path: Path) -> None:
             "the JSON is cut off or damaged after trade 29: its brackets do not close",
         ),
         (json.dumps(TRADES)[:-1], "the JSON is cut off or damaged after trade 30: its brackets do not close"),
-        (json.dumps(TRADES) + "]]", "the JSON is damaged after trade 0: a bracket is closed that none opens"),
+        (
+            json.dumps(TRADES) + "]]",
+            "the JSON is damaged after trade 0: a closing bracket without an opening one",
+        ),
         (json.dumps(TRADES).replace('"id": 7,', '"id": NaN,'), "trade 7: is not JSON"),
         (
             json.dumps(TRADES).replace('"id": 7,', '"id": 7.5,'),

@@ -148,7 +148,7 @@ BROKEN = [  # what is wrong, the text, and the message without the name of the f
         ": pairs[0]: expected a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}, got "
         "'BTCUSDT-ETHUSDT'"),
     ("a pair with itself", "pairs: [[BTCUSDT, BTCUSDT]]",
-        ": pairs[0]: the legs of a pair differ, got BTCUSDT twice"),
+        ": pairs[0]: the legs of a pair must differ, got BTCUSDT twice"),
     ("a pair twice", "pairs: [[BTCUSDT, ETHUSDT], {legs: [BTCUSDT, ETHUSDT]}]",
         ": pairs[1]: the pair BTCUSDT-ETHUSDT is listed twice"),
     ("a pair without legs", "pairs: [{prices: raw}]",
