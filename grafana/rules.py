@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from grafana.vocabulary import Json, seconds, sql
+from grafana.statements import seconds, sql
+from grafana.vocabulary import Json
 from operators.methods import OLS
 from operators.metrics import METRICS
 
@@ -82,18 +83,22 @@ SEEN_S = 15
 # the same alert.
 KEEP_FIRING = {"high": "40s", "medium": "40s", "low": "15m"}
 NEWEST = """
-    SELECT rule, subject, timeframe, metric, coalesce(side::string, '') AS side, coalesce(method::string, '') AS method, {column} AS {name} FROM alerts
-    WHERE priority = '{priority}' AND $__timeFilter(ts) LATEST ON ts PARTITION BY rule, subject, timeframe
+    SELECT rule, subject, timeframe, metric, coalesce(side::string, '') AS side,
+        coalesce(method::string, '') AS method, {column} AS {name}
+    FROM alerts WHERE priority = '{priority}' AND $__timeFilter(ts)
+    LATEST ON ts PARTITION BY rule, subject, timeframe
 """
 EPISODES = """
     SELECT n.rule, n.subject, n.timeframe, n.metric, n.side, n.method, {column} AS {name} FROM ({newest}) n
     LEFT JOIN (
     SELECT rule, subject, timeframe, max(episode) AS episode, max(ts) AS until FROM alerts
-    WHERE priority = '{priority}' AND episode IS NOT NULL AND ts > dateadd('h', -1, now()) GROUP BY rule, subject, timeframe
+    WHERE priority = '{priority}' AND episode IS NOT NULL AND ts > dateadd('h', -1, now())
+    GROUP BY rule, subject, timeframe
     ) e ON e.rule = n.rule AND e.subject = n.subject AND e.timeframe = n.timeframe
 """
 SHARE = """
-    SELECT n.rule, n.subject, n.timeframe, n.metric, n.side, n.method, t.coint_share AS share FROM ({newest}) n
+    SELECT n.rule, n.subject, n.timeframe, n.metric, n.side, n.method, t.coint_share AS share
+    FROM ({newest}) n
     LEFT JOIN (
     SELECT pair, timeframe, coint_share FROM cointegration
     WHERE method = '{method}' AND ts > dateadd('d', -1, now()) LATEST ON ts PARTITION BY pair, timeframe
@@ -141,18 +146,25 @@ def evaluated(text: str) -> str:
 Y, X = '{{ reReplaceAll "-.*" "" $labels.subject }}', '{{ reReplaceAll ".*-" "" $labels.subject }}'
 IS_PAIR = 'if match ".-." $labels.subject'
 VALUE = known("B", ' {{ printf "%.6g" $values.B.Value }}')
-DIRECTION = f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. "
+DIRECTION = (
+    f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}}"
+    " for a return to the mean. "
+)
 DIRECTED = " ".join(f'"{metric.name}"' for metric in METRICS.values() if metric.says_which_leg)
 WHICH_WAY = f"{{{{ if eq $labels.metric {DIRECTED} }}}}" + known("B", DIRECTION) + "{{ end }}"
 HOW_FAR = f"{{{{ $labels.metric }}}}{VALUE}" + known(
     "D",
-    ' (opens {{ $labels.side }} {{ if eq $labels.side "outside" }}±{{ end }}{{ printf "%g" $values.D.Value }})',
+    ' (opens {{ $labels.side }} {{ if eq $labels.side "outside" }}±{{ end }}'
+    '{{ printf "%g" $values.D.Value }})',
 )
 SINCE = known("H", ", since {{ $values.H.Value | humanizeTimestamp }}") + ". "
-PASSED = 'of its last tests passed{{ if eq $values.E.Value $values.E.Value }}, the newest with p {{ printf "%.2g" $values.E.Value }}{{ end }}. '
+PASSED = (
+    "of its last tests passed" + known("E", ', the newest with p {{ printf "%.2g" $values.E.Value }}') + ". "
+)
 COINTEGRATED = (
     f"{{{{ {IS_PAIR} }}}}{{{{ if eq $values.I.Value $values.I.Value }}}}"
-    "{{ if lt $values.I.Value 0.5 }}Not cointegrated{{ else }}Cointegrated{{ end }}: {{ $values.I.Value | humanizePercentage }} "
+    "{{ if lt $values.I.Value 0.5 }}Not cointegrated{{ else }}Cointegrated{{ end }}: "
+    "{{ $values.I.Value | humanizePercentage }} "
     + PASSED
     + "{{ else }}Not tested for cointegration yet. {{ end }}{{ end }}"
 )
@@ -168,8 +180,9 @@ COMPLETE = known(
 )
 OPEN = WHICH_WAY + HOW_FAR + SINCE + COINTEGRATED + LEFT + COMPLETE
 LINK = (
-    f"{{{{ externalURL }}}}d/{{{{ {IS_PAIR} }}}}pairflow-pair?var-pair={{{{ else }}}}pairflow-market?var-symbol={{{{ end }}}}"
-    "{{ $labels.subject }}&var-timeframe={{ $labels.timeframe }}{{ if $labels.method }}&var-method={{ $labels.method }}{{ end }}"
+    f"{{{{ externalURL }}}}d/{{{{ {IS_PAIR} }}}}pairflow-pair?var-pair="
+    "{{ else }}pairflow-market?var-symbol={{ end }}{{ $labels.subject }}"
+    "&var-timeframe={{ $labels.timeframe }}{{ if $labels.method }}&var-method={{ $labels.method }}{{ end }}"
 )
 SIGNAL = {
     "summary": "{{ $labels.rule }}: {{ $labels.subject }} {{ $labels.timeframe }}, {{ $labels.metric }}"
@@ -225,7 +238,8 @@ def own(health: dict[str, int]) -> list[Json]:
                 # without an answer there is no value, or one of -1
                 "description": evaluated(
                     f"{{{{ if gt $values.A.Value {FRESH_S}.0 }}}}The next bar is "
-                    '{{ printf "%.0f" $values.A.Value }} s overdue: see the log of the pipeline. {{ else }}QuestDB gave no answer: see its log. {{ end }}'
+                    '{{ printf "%.0f" $values.A.Value }} s overdue: see the log of the pipeline. '
+                    "{{ else }}QuestDB gave no answer: see its log. {{ end }}"
                 )
                 + "Signals are not renewed meanwhile; open alerts stay open.",
                 "link": link,
@@ -240,7 +254,8 @@ def own(health: dict[str, int]) -> list[Json]:
             "pipeline",
             {
                 "summary": "Table {{ $labels.table_name }} is suspended: rows are taken but not shown",
-                "description": "See the database log, then run: ALTER TABLE {{ $labels.table_name }} RESUME WAL",
+                "description": "See the database log, then run: "
+                "ALTER TABLE {{ $labels.table_name }} RESUME WAL",
                 "link": link,
             },
             [
@@ -256,13 +271,17 @@ def own(health: dict[str, int]) -> list[Json]:
             {
                 "summary": evaluated('{{ printf "%.0f" $values.A.Value }} ')
                 + "gap(s) in the trades of {{ $labels.symbol }} are not filled",
-                "description": "The exchange has not yet handed over trades that are missing; bars and signals of this symbol wait for them.",
+                "description": "The exchange has not yet handed over trades that are missing; "
+                "bars and signals of this symbol wait for them.",
                 "link": link,
             },
             [
                 data(
                     "A",
-                    "SELECT symbol, count() AS gaps FROM gaps WHERE status = 'open' AND $__timeFilter(ts) GROUP BY symbol",
+                    """
+                    SELECT symbol, count() AS gaps FROM gaps
+                    WHERE status = 'open' AND $__timeFilter(ts) GROUP BY symbol
+                    """,
                     86_400,
                 ),
                 above(0.5),
@@ -276,15 +295,20 @@ def own(health: dict[str, int]) -> list[Json]:
             "pipeline",
             {
                 "summary": evaluated('{{ printf "%.0f" $values.A.Value }} ')
-                + "bar(s) of {{ $labels.symbol }} {{ $labels.timeframe }} in the last hour differ from the exchange's klines",
-                "description": "Table audits says in which fields. Signals of pairs with this symbol rest on these bars.",
+                + "bar(s) of {{ $labels.symbol }} {{ $labels.timeframe }} in the last hour "
+                "differ from the exchange's klines",
+                "description": "Table audits says in which fields. "
+                "Signals of pairs with this symbol rest on these bars.",
                 "link": link,
             },
             [
                 # the table holds differences only, each asked for again and again before it is entered
                 data(
                     "A",
-                    "SELECT symbol, timeframe, count_distinct(ts) AS bars FROM audits WHERE $__timeFilter(ts) GROUP BY symbol, timeframe",
+                    """
+                    SELECT symbol, timeframe, count_distinct(ts) AS bars FROM audits
+                    WHERE $__timeFilter(ts) GROUP BY symbol, timeframe
+                    """,
                     3_600,
                 ),
                 above(0.5),

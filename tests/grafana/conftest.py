@@ -12,7 +12,7 @@ import pytest
 
 from flows.database.connection import Endpoint, connect
 from flows.database.wal import settle
-from grafana.api import Grafana, named
+from grafana.tools.api import Grafana, named
 from tests.conftest import emptied
 from tests.grafana.installed import HOME, Database, Installed, grafana_on, prepared
 from tests.grafana.rows import HOURS, Stack, fill

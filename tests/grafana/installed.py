@@ -32,7 +32,7 @@ from flows.database.embedded import running
 from flows.database.prepare import prepare
 from flows.errors import UserError
 from flows.settings.model import QuestDB
-from grafana.api import Grafana
+from grafana.tools.api import Grafana
 from grafana.queries import dashboards
 from tests.line import Ports
 

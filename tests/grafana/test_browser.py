@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from flows.errors import UserError
-from grafana.browser import Browser, Page, browser, found
+from grafana.tools.browser import Browser, Page, browser, found
 from grafana.queries import dashboards
 from tests.conftest import emptied
 from tests.grafana.installed import NEEDED, Database, Installed

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from grafana.api import Grafana
+from grafana.tools.api import Grafana
 from grafana.queries import dashboards, rules
 from tests.grafana.installed import HOME, WRITES, query, through, uids
 

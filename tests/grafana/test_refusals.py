@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grafana.api import Grafana
+from grafana.tools.api import Grafana
 from tests.grafana.installed import (
     ADMIN,
     NEEDED,

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from flows.errors import UserError
-from grafana.api import Grafana, named
-from grafana.browser import browser
 from grafana.queries import HERE, dashboards
+from grafana.tools.api import Grafana, named
+from grafana.tools.browser import browser
 
 THEMES: Final = ("dark", "light")
 WIDTH: Final = 1_600  # px: a laptop's
@@ -60,7 +60,8 @@ def take(names: list[str], to: Path, query: str = "", width: int = WIDTH) -> Non
                 page = opened.page(f"/d/{boards[name]}?{query}", theme=theme, width=width)
                 if not page.settled:
                     raise UserError(
-                        f"{grafana.url}/d/{boards[name]}: still loading when the time was up: try --query from=now-15m"
+                        f"{grafana.url}/d/{boards[name]}: still loading when the time was up: try --query "
+                        "from=now-15m"
                     )
                 path = to / f"{name}-{theme}.png"
                 path.write_bytes(page.picture)
@@ -77,7 +78,8 @@ def refuse(grafana: Grafana, uid: str) -> None:
     status, _ = grafana.answer(f"/api/dashboards/uid/{uid}")
     if status in {401, 403}:
         raise UserError(
-            f"{grafana.url} refuses {grafana.user}: set GRAFANA_USER and GRAFANA_PASSWORD (after 5 refusals, in 5 minutes)"
+            f"{grafana.url} refuses {grafana.user}: set GRAFANA_USER and GRAFANA_PASSWORD (after 5 refusals, "
+            "in 5 minutes)"
         )
     if status != 200:
         raise UserError(f"{grafana.url} has no dashboard {uid} (HTTP {status}): is it Pairflow's Grafana?")
