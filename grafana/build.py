@@ -1,5 +1,6 @@
-"""`python -m grafana.build` writes the dashboards and the alert rules from their sources; a test checks that
-the files are what these make.
+"""`python -m grafana.build` writes the dashboards and the alert rules from their sources.
+
+A test compares the committed files with what the sources make.
 """
 
 import json

@@ -338,7 +338,7 @@ def test_without_secrets_nobody_is_told_and_the_routes_are_muted(tmp_path: Path)
     assert set(made["receivers"]) == {"pairflow-nobody"}
     assert made["deleted"] == {"pairflow-slack", "pairflow-email", "pairflow-webhook"}
     assert made["muted"] == [["always"]] * 5
-    assert "nobody is told" in made["said"]
+    assert "nobody is notified" in made["said"]
 
 
 def test_a_contact_point_exists_for_each_secret_and_names_it_without_holding_it(tmp_path: Path) -> None:

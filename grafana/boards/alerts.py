@@ -1,4 +1,4 @@
-"""Alerts: what is open, what was, and how often, how long and how far."""
+"""Dashboard Alerts: which alert episodes are open, which were, how often, how long and how far."""
 
 from grafana.statements import ALERTS_NOW, NOW, episodes, furthest, newest_bar
 from grafana.vocabulary import (
@@ -53,7 +53,7 @@ def open_now() -> Json:
         "stat",
         "Open now",
         "Alert episodes that are open, by the priority that pipeline.yaml gives their rule, and how long ago "
-        "the newest bar closed: without new bars nothing opens and nothing closes.",
+        "the newest bar closed: without new bars no episode opens or closes.",
         [
             query(
                 f"""
@@ -88,8 +88,8 @@ def episodes_in_range() -> Json:
     return panel(
         "stat",
         "Episodes in this range",
-        "How many alert episodes there were, how many of them at high priority, how long they lasted "
-        "typically (mean) and at most.",
+        "How many alert episodes there were, how many of them had high priority, how long they lasted on "
+        "average (Typical), and the longest.",
         [
             query(
                 episodes(
@@ -139,9 +139,9 @@ def open_episodes() -> Json:
     return panel(
         "table",
         "Open episodes",
-        "What is open now, the highest priority first. Value and edge are those of its newest row (a change, "
-        "or a whole minute); the p-value is that of the pair's newest Engle–Granger test: above 0.05 its "
-        "z-score means little. A click on the subject opens the pair.",
+        "Episodes that are open now, the highest priority first. Value and edge are from the newest row of "
+        "the episode (written at each change and each whole minute). The p-value is from the pair's newest "
+        "Engle–Granger test: above 0.05 its z-score means little. A click on the subject opens the pair.",
         [
             query(
                 f"""
@@ -169,10 +169,10 @@ def how_often() -> Json:
     return panel(
         "table",
         "How often, how long, how far",
-        "The episodes of this range by rule and subject, the most frequent first: how many, how long "
-        "typically (mean), at most and in all, and the value furthest beyond the threshold, of the rows at "
-        "each change and whole minute. A rule that opens all day says nothing: give it a higher threshold or "
-        "a lower exit.",
+        "The episodes of this range by rule and subject, the most frequent first: their number, their mean "
+        "(Typical), longest and total duration, and the value furthest beyond the threshold among the rows "
+        "that are written at each change and each whole minute. A rule that is open all day is of no use: "
+        "give it a higher threshold or a lower exit.",
         [
             query(
                 episodes(

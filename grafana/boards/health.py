@@ -1,4 +1,4 @@
-"""Data health: whether what the other dashboards show can be trusted."""
+"""Dashboard Data health: whether the data behind the other dashboards can be trusted."""
 
 from grafana.boards.health_feed import feed_by_symbol, lag, now, reconnects, trades
 from grafana.statements import SYMBOL, names
@@ -31,10 +31,10 @@ def in_range() -> Json:
     return panel(
         "stat",
         "In this range",
-        "Holes in the trades that are still open, and those the exchange cannot fill; how often connections "
-        "were made again; closed bars that differ from the exchange's own klines; suspended tables (they "
-        "take rows but do not show them: see Troubleshooting in the README) and transactions that are "
-        "written but not applied yet, both as of now.",
+        "Gaps in the trades that are still open, and gaps that the exchange cannot fill; reconnects; closed "
+        "bars that differ from the exchange's own klines. And, as of now: suspended tables (they accept rows "
+        "but do not show them: see Troubleshooting in the README), and transactions that are written but not "
+        "applied yet.",
         [
             query(
                 """
@@ -44,7 +44,7 @@ def in_range() -> Json:
                 """,
                 "table",
             ),
-            # Each row counts the reconnects of its own second.
+            # Each row counts the reconnects of one second.
             query(
                 'SELECT coalesce(sum(reconnects), 0) AS "Reconnects" FROM health WHERE $__timeFilter(ts)',
                 "table",
@@ -58,7 +58,7 @@ def in_range() -> Json:
                 "table",
                 "C",
             ),
-            # Not those of `health`: it may be the very table that is suspended.
+            # Not from `health`, which also has these numbers: it may be the table that is suspended.
             query(
                 """
                 SELECT sum(CAST(suspended AS INT)) AS "Suspended", sum(sequencerTxn - writerTxn) AS "Behind"
@@ -91,9 +91,9 @@ def gaps() -> Json:
     return panel(
         "table",
         "Gaps",
-        "Holes in the exchange's trade ids, newest first: found by their numbers and asked for again over "
-        "REST. Filled: nothing is missing any more. Unfillable: the exchange does not have or does not give "
-        "them; the bars of that time say that they are incomplete.",
+        "Gaps in the exchange's trade ids, newest first. The missing trades are requested over REST. Filled: "
+        "nothing is missing any more. Unfillable: the exchange does not have the trades or does not give "
+        "them; the bars of that time are marked as incomplete.",
         [
             query(
                 """
@@ -120,9 +120,9 @@ def tables() -> Json:
     return panel(
         "table",
         "Tables",
-        "For every table: how long ago its newest row's own time was, and whether the database still applies "
-        "what is written to it. A suspended table takes rows but does not show them: see Troubleshooting in "
-        "the README. Tests are rare, and gaps should be: their age is no fault.",
+        "For every table: the age of its newest row, and whether the database still applies what is written "
+        "to it. A suspended table accepts rows but does not show them: see Troubleshooting in the README. "
+        "Rows of cointegration are rare, those of gaps and audits should be: their age is no fault.",
         [
             query(
                 " UNION ALL ".join(
@@ -159,9 +159,9 @@ def database_and_clock() -> Json:
     return panel(
         "timeseries",
         "Database and clock",
-        "Transactions of all tables that are written but not applied yet (worst of each interval): a line "
-        "that only rises is a database that does not keep up, or a suspended table. And the exchange's clock "
-        "less the pipeline's.",
+        "Transactions of all tables that are written but not applied yet (the most of each interval). If the "
+        "line only rises, the database does not keep up, or a table is suspended. Clock skew: the exchange's "
+        "clock less the pipeline's.",
         [
             query(
                 f"""
@@ -187,8 +187,8 @@ def audits() -> Json:
     return panel(
         "table",
         "Audits",
-        "Closed bars that differ from the exchange's own klines even after some waiting: what we have and "
-        "what it says. Complete bars of one timeframe are audited (1m where there is one).",
+        "Closed bars that differ from the exchange's own klines, also when asked again later: our value and "
+        "the exchange's. Complete bars of one timeframe are audited (1m if there is one).",
         [
             query(
                 """
@@ -205,7 +205,7 @@ def audits() -> Json:
         overrides=[
             override("Symbol", custom__width=105),
             moment("Bar"),
-            override("Ours|Theirs", regex=True, unit="string"),  # every digit of it
+            override("Ours|Theirs", regex=True, unit="string"),  # "string" shows every digit
         ],
     )
 
@@ -214,8 +214,7 @@ def health() -> Json:
     symbol = variable(
         "symbol",
         "Symbol",
-        "Whose lag and trades stand beside those of all: every symbol that has health rows in this time "
-        "range",
+        "The symbol to compare with all symbols: every symbol that has health rows in this time range",
         f"{names('symbol', 'health')} ORDER BY symbol",
         "BTCUSDT",
     )

@@ -1,4 +1,4 @@
-"""Data health: panels on the trades as they arrive from the exchange."""
+"""Dashboard Data health: panels on the trades as they arrive from the exchange."""
 
 from grafana.statements import SYMBOL, newest_bar, recent
 from grafana.vocabulary import (
@@ -27,9 +27,9 @@ def now() -> Json:
     return panel(
         "stat",
         "Now",
-        "Of all symbols, in their newest second: the worst lag behind the exchange, trades a second, "
-        "messages waiting, and the exchange's clock less the pipeline's (Lag is off by it, bars and signals "
-        "are not). And how long ago the newest bar closed.",
+        "Over all symbols, in the newest second of each: the worst lag behind the exchange, trades a second, "
+        "messages waiting, and the exchange's clock less the pipeline's (it falsifies Lag, but not bars and "
+        "signals). Newest bar: how long ago it closed.",
         [
             query(f'SELECT age AS "Newest bar" FROM ({newest_bar()})', "table"),
             query(
@@ -67,9 +67,9 @@ def lag() -> Json:
     return panel(
         "timeseries",
         "Lag",
-        "Time from the exchange's stamp of a trade to its arrival here (logarithmic axis): the worst of each "
-        "interval, of all symbols and of $symbol. A line that rises and stays is a connection that does not "
-        "keep up.",
+        "Time from the exchange's timestamp of a trade to its arrival here (logarithmic axis): the worst of "
+        "each interval, of all symbols and of $symbol. If the line rises and stays up, the connection does "
+        "not keep up.",
         [
             query(
                 """
@@ -102,8 +102,8 @@ def trades() -> Json:
     return panel(
         "timeseries",
         "Trades a second",
-        "Trades that arrived, of all symbols and of $symbol: the mean of each interval. Nothing of a symbol "
-        "while others trade: its connection is lost.",
+        "Trades that arrived, of all symbols and of $symbol: the mean of each interval. If a symbol has none "
+        "while others trade, its connection is lost.",
         [
             query(
                 """
@@ -137,8 +137,8 @@ def feed_by_symbol() -> Json:
         "table",
         "Feed by symbol",
         "The newest second of each symbol: lag, trades a second, messages waiting; and the share of its last "
-        "60 audited bars that differ from the exchange's klines. Stream: refused while the exchange does not "
-        "agree to stream the symbol. Seen: how long ago that second was.",
+        "60 audited bars that differ from the exchange's klines. Stream: refused while the exchange refuses "
+        "to stream the symbol. Seen: how long ago that second was.",
         [
             query(
                 f"""
@@ -167,8 +167,8 @@ def reconnects() -> Json:
     return panel(
         "timeseries",
         "Reconnects",
-        "How often each symbol's connection was made again. Binance ends every connection after 24 h: one a "
-        "day is normal, and costs nothing.",
+        "How often the connection of each symbol was opened again. Binance ends every connection after 24 h: "
+        "one reconnect a day is normal, and loses no trades.",
         [
             query(
                 "SELECT ts AS time, symbol AS metric, sum(reconnects) AS reconnects FROM health "
@@ -180,5 +180,5 @@ def reconnects() -> Json:
         field={"unit": "short", "decimals": 0, "min": 0, **BY_SYMBOL},
         custom=lines(drawStyle="bars", fillOpacity=60, stacking={"mode": "normal", "group": "A"}),
         interval="10s",
-        empty="no connection was made again in this range",
+        empty="no reconnects in this range",
     )

@@ -1,4 +1,4 @@
-"""Market: one symbol, as it trades."""
+"""Dashboard Market: how one symbol trades."""
 
 from grafana.statements import SYMBOL, TIMEFRAME, names, seconds
 from grafana.vocabulary import (
@@ -24,11 +24,11 @@ from grafana.vocabulary import (
 )
 
 LENGTH = f"({seconds(TIMEFRAME)})"
-# Candles are merged over whole timeframes: as many as fill the chart's interval.
+# A drawn candle spans whole bars: as many of them as fill the interval of the chart.
 STEP = f"(1000000L * {LENGTH} * (($__interval_ms / 1000 + {LENGTH} - 1) / {LENGTH}))"
 CLOSED = f"FROM bars WHERE symbol = {SYMBOL} AND timeframe = {TIMEFRAME} AND $__timeFilter(ts)"
-# The closed bars of the timeframe, and the 1 s bars since: no partial bar is ever stored, the candle in
-# progress is made here.
+# The 1 s bars after the last closed bar of the timeframe. They make the candle in progress, because the
+# database holds closed bars only.
 PROGRESS = f"""
     FROM bars WHERE symbol = {SYMBOL} AND timeframe = '1s' AND ts <= $__timeTo() AND ts >= (
     SELECT coalesce(max(until), CAST($__timeFrom() AS TIMESTAMP))
@@ -44,9 +44,9 @@ def now() -> Json:
     return panel(
         "stat",
         "$symbol",
-        "Price: the close of the newest bar. Of the chosen time range: change since its first candle, "
+        "Price: the close of the newest bar. Over the chosen time range: change since its first candle, "
         "highest and lowest price, turnover (in the quote asset), trades, and the share of the volume in "
-        "which the taker bought (50 %: as much bought as sold).",
+        "which the taker bought (50 %: takers bought as much as they sold).",
         [
             query(
                 f"""
@@ -144,7 +144,7 @@ def last_trades() -> Json:
         empty="no trades in this range",
         overrides=[
             override("Time", unit="time:HH:mm:ss.SSS", custom__width=102, custom__align="left"),
-            override("Price|Quantity", regex=True, unit="string"),  # every digit of it
+            override("Price|Quantity", regex=True, unit="string"),  # "string" shows every digit
             override(
                 "Side",
                 custom__width=52,
@@ -159,8 +159,8 @@ def taker_imbalance() -> Json:
     return panel(
         "timeseries",
         "Taker imbalance",
-        "Volume in which the taker bought less that in which it sold, as a share of all: +100 % only buyers, "
-        "−100 % only sellers.",
+        "(volume in which the taker bought − volume in which the taker sold) / volume. +100 %: all takers "
+        "bought; −100 %: all takers sold.",
         [
             query(
                 f"""
@@ -191,9 +191,9 @@ def volatility() -> Json:
     return panel(
         "timeseries",
         "Volatility",
-        "Of one bar, in basis points: the standard deviation of the last 20 log returns, and the "
-        "Garman–Klass estimate from the open, high, low and close of the same bars, which needs fewer bars "
-        "to be as sure, but knows no jumps between them.",
+        "Volatility of one bar, in basis points: the standard deviation of the last 20 log returns, and the "
+        "Garman–Klass estimate from the open, high, low and close of the same bars. The latter is as precise "
+        "with fewer bars, but does not see jumps between bars.",
         [
             query(
                 f"""
@@ -221,9 +221,9 @@ def against_the_past() -> Json:
     return panel(
         "timeseries",
         "Volume and volatility against their past",
-        "Volume of a bar over the mean of the 120 before, and the standard deviation of the last 20 log "
-        "returns over that of the last 120. At 1 nothing is unusual. Empty until 120 bars of the timeframe "
-        "exist.",
+        "Volume of a bar divided by the mean volume of the 120 bars before it, and the standard deviation of "
+        "the last 20 log returns divided by that of the last 120. 1 is usual. Empty until there are 120 bars "
+        "of the timeframe.",
         [
             query(
                 f"""

@@ -1,4 +1,4 @@
-"""Overview: which pairs ask for attention now, and how the market around them moves."""
+"""Dashboard Overview: which pairs need attention now, and how the market around them moves."""
 
 from grafana.boards.overview_pairs import OPEN, PAIRS, TESTS, pairs
 from grafana.statements import (
@@ -32,12 +32,13 @@ from grafana.vocabulary import (
     timeframe_variable,
 )
 
-MATRIX_BARS = 120  # returns that a correlation of the matrix is of
+MATRIX_BARS = 120  # log returns for each correlation of the matrix
+# The time range, or the last 24 hours of a longer one.
 DAY = f"$__timeFilter(ts) AND ts > dateadd('h', -24, {NOW})"
 
 
 def short(symbol: str) -> str:
-    """SQL: a symbol without the quote asset that most have."""
+    """SQL: a symbol without USDT, the quote asset of most symbols."""
     return (
         f"CASE WHEN right({symbol}, 4) = 'USDT' THEN left({symbol}, length({symbol}) - 4) ELSE {symbol} END"
     )
@@ -47,9 +48,9 @@ def now() -> Json:
     return panel(
         "stat",
         "Now",
-        "Pairs that have signals; those with |z| of at least 2, and how many of these also test as "
-        "cointegrated; alert episodes that are open, of pairs and symbols: all as of the end of the time "
-        "range. And how long ago the newest bar closed.",
+        "At the end of the time range: the number of pairs with signals, of pairs with |z| of at least 2, "
+        "and how many of these also test as cointegrated; open alert episodes of pairs and symbols. Then how "
+        "long ago the newest bar closed, and how many gaps in the trades are open.",
         [
             query(
                 f"""
@@ -113,8 +114,8 @@ def symbols() -> Json:
         "table",
         "Symbols",
         "Each symbol that is streamed; a click on its name opens it. Price: the close of the newest bar. "
-        "Change, turnover (in the quote asset) and volume: over the time range, of a longer one over its "
-        "last 24 hours, by the closed candles of the chosen timeframe.",
+        "Change, turnover (in the quote asset) and volume: over the time range, at most over its last 24 "
+        "hours, from the closed candles of the chosen timeframe.",
         [
             query(
                 f"""
@@ -141,7 +142,7 @@ def symbols() -> Json:
                 custom__width=105,
                 links=opens("market", "Open the symbol", symbol="${__value.raw}"),
             ),
-            override("Price", unit="string", custom__align="right"),  # every digit of it
+            override("Price", unit="string", custom__align="right"),  # "string" shows every digit
             graded("Change", steps((None, DOWN), (0, UP)), unit="percentunit", decimals=2),
             override("Turnover", unit="short", decimals=1),
             override("Volume", unit="short", decimals=1),
@@ -157,8 +158,8 @@ def correlations() -> Json:
         "table",
         "Correlation of returns",
         f"Pearson correlation of the log returns of every two symbols over the last {MATRIX_BARS} bars of "
-        "the chosen timeframe, of the bars that both have; empty with fewer than 20. Names are without USDT. "
-        "Pairs worth watching are found where it is high and stays so; it says nothing about cointegration.",
+        "the chosen timeframe that both symbols have; empty with fewer than 20. Names are without USDT. Look "
+        "for pairs where it is high and stays high. A correlation does not show cointegration.",
         [
             query(
                 f"""
@@ -220,7 +221,7 @@ def overview() -> Json:
     ]
     return dashboard(
         "overview",
-        "Which pairs ask for attention now, and how the market around them moves",
+        "Which pairs need attention now, and how the market around them moves",
         variables,
         panels,
     )

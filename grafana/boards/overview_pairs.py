@@ -1,4 +1,4 @@
-"""Overview: the table of the pairs, the most urgent first."""
+"""Dashboard Overview: the table of the pairs, the most urgent first."""
 
 from grafana.statements import (
     ALERTS_NOW,
@@ -36,12 +36,14 @@ from grafana.vocabulary import (
 )
 from operators.methods import OLS
 
+# The line "z over time": at most the last SPARK_H hours, with SPARK points.
 SPARK_H = 6
 SPARK_MS = 3_600_000 * SPARK_H // SPARK
 SPARK_STEP = f"(1000L * CASE WHEN $__interval_ms > {SPARK_MS} THEN {SPARK_MS} ELSE $__interval_ms END)"
-TESTS_H = 24  # a test this old still says whether a pair is cointegrated
+TESTS_H = 24  # a test up to this old still decides whether a pair is shown as cointegrated
 
-# One row a pair: of the chosen timeframe and method where it has them, else of its longest timeframe.
+# One row a pair: its newest signal of the chosen timeframe and method. A pair that does not have them is
+# shown at its longest timeframe, or with another method.
 PAIRS = f"""
     WITH newest AS (
     SELECT ts, pair, timeframe, method, zscore, edge_bps, correlation, complete, stale,
@@ -79,7 +81,10 @@ def leg(place: int) -> str:
 
 
 def strength(chosen: str, tests: str) -> str:
-    """SQL: how much speaks for a signal."""
+    """SQL: the strength of a signal in a word, as the description of the table explains it.
+
+    `chosen` and `tests` are the aliases of PAIRS and TESTS.
+    """
     strong = f"{tests}.stationary AND {chosen}.edge_bps > 0 AND {chosen}.complete AND NOT {chosen}.stale"
     return f"""CASE WHEN {chosen}.zscore IS NULL THEN 'window filling'
         WHEN abs({chosen}.zscore) < {EXTENDED} THEN 'none'
@@ -92,15 +97,15 @@ def pairs() -> Json:
         "table",
         "Pairs, most urgent first",
         "Each pair of pipeline.yaml in one row; a click on its name opens it. Sorted by open alerts (high "
-        "before medium before low), then by |z|. A pair without the chosen timeframe is shown at its "
-        "longest. Strength: weak is |z| of 2 or more and nothing else; medium is cointegrated, with complete "
-        "data, two legs that trade and something left after costs, too; strong is all that at |z| of 3 or "
-        "more. Tests passed: the share of the last 20 Engle–Granger tests; cointegrated is half of them. "
-        "Edge: the deviation in basis points of y less a round trip's cost on both legs. z over time: of "
-        "this range, of a longer one its last 6 hours. Half-life: in bars, shown while cointegrated. Stale: "
-        "no signal for three bars; after an hour the row goes. Stale leg: a leg has had no trade for a "
-        "minute (source.stale) and three bars, so that z is measured against an old price; no alert that "
-        "rests on it opens.",
+        "before medium before low), then by |z|. A pair without the chosen timeframe is shown at its longest "
+        "one. Strength: weak means |z| of 2 or more; medium means that the pair is also cointegrated, its "
+        "data are complete, both legs trade, and the edge after costs is above 0; strong means all this with "
+        "|z| of 3 or more. Tests passed: the share of the last 20 Engle–Granger tests that passed; from half "
+        "of them on the pair counts as cointegrated. Edge: the deviation in basis points of y less a round "
+        "trip's cost on both legs. z over time: over the time range, at most its last 6 hours. Half-life: in "
+        "bars, shown while cointegrated. Stale: no signal for three bars; after an hour without signals the "
+        "row disappears. Stale leg: a leg has had no trade for a minute (source.stale) and three bars, so "
+        "its price is old and z with it; no alert that depends on it opens meanwhile.",
         [
             query(
                 f"""

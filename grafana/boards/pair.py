@@ -1,4 +1,4 @@
-"""Pair: one pair, its spread and whether it is one."""
+"""Dashboard Pair: the spread of one pair, and whether the pair is cointegrated."""
 
 from grafana.boards.pair_spread import SIGNALS, X, Y, correlation, deviation, edge, hedge_ratio, legs, z_score
 from grafana.boards.pair_tests import TESTS, half_life, methods, other_tests, p_values
@@ -48,8 +48,8 @@ def now() -> Json:
         "The newest values. Edge: the deviation in basis points less a round trip's cost on both legs; below "
         "0 there is nothing to earn. Cointegrated: at least half of the last 20 tests passed. Half-life: "
         "bars until half of a deviation is gone, shown only while cointegrated. Stale leg: a leg has had no "
-        "trade for a minute (source.stale) and three bars, so that z is measured against an old price; no "
-        "alert that rests on it opens.",
+        "trade for a minute (source.stale) and three bars, so its price is old and z with it; no alert that "
+        "depends on it opens meanwhile.",
         [
             query(
                 f"""
@@ -107,8 +107,9 @@ def side_of_a_return() -> Json:
     return panel(
         "stat",
         "Side",
-        "What a return to the mean would ask for once |z| reaches 2. Weak: the pair does not test as "
-        "cointegrated, nothing is left after costs, bars miss trades, or a leg has stopped trading.",
+        "Which leg to sell and which to buy for a return of the spread to its mean, once |z| reaches 2. "
+        "Weak: the pair does not test as cointegrated, the edge after costs is not above 0, bars miss "
+        "trades, or a leg has stopped trading.",
         [
             query(
                 f"""
@@ -148,8 +149,8 @@ def episodes_of_pair() -> Json:
     return panel(
         "table",
         "Alert episodes of $pair",
-        "Every time an alert rule of pipeline.yaml opened for this pair, newest first: how long it lasted, "
-        "how far it went, and what was left after costs at its newest row.",
+        "Every episode of an alert rule of pipeline.yaml for this pair, newest first: how long it lasted, "
+        "how far it went, and the edge after costs at its newest row.",
         [
             query(
                 episodes(

@@ -1,4 +1,4 @@
-"""Pair: panels on the spread, the legs and the hedge ratio over time."""
+"""Dashboard Pair: panels on the spread, the legs and the hedge ratio over time."""
 
 from grafana.statements import (
     METHOD,
@@ -27,9 +27,9 @@ CHOSEN = f"pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $
 SIGNALS = f"FROM signals WHERE {CHOSEN}"
 Y, X = "${y:sqlstring}", "${x:sqlstring}"
 
-# A deviation is in log price or in price, as pipeline.yaml says for the pair. The bars tell which: only in
-# logs is spread = ln(y) − β·ln(x). One row, of the newest signal, whose bar is among the newest: what to
-# multiply by to get basis points of y.
+# One row, `bps`: the factor from a deviation to basis points of y. pipeline.yaml decides for each pair
+# whether its spread is of log prices or of prices, and the database does not store which. The newest signal
+# and the bars of its time show it: spread = ln(y) − β·ln(x) holds for log prices only.
 SCALE = f"""
     SELECT CASE WHEN abs(s.spread + s.hedge_ratio * ln(x.close) - ln(y.close)) < 0.000001
         THEN 10000.0 ELSE 10000.0 / y.close END AS bps
@@ -47,9 +47,10 @@ def z_score() -> Json:
     return panel(
         "timeseries",
         "z-score",
-        "Deviation of the spread from its mean, in standard deviations. Above +2: y is dear relative to x "
-        "(sell y, buy x); below −2 the reverse; ±3 is extreme. It means something only while the pair is "
-        "cointegrated. Over long ranges the furthest of each interval. Shaded: alert episodes of this pair.",
+        "Deviation of the spread from its mean, in standard deviations. Above +2: y is expensive relative to "
+        "x (sell y, buy x); below −2 the reverse; ±3 is extreme. It is meaningful only while the pair is "
+        "cointegrated. Over long ranges, the value of each interval that is furthest from 0. Shaded: alert "
+        "episodes of this pair.",
         [query(f"SELECT ts AS time, {extreme('zscore')} AS z {SIGNALS} SAMPLE BY $__interval")],
         (0, 4, 24, 10),
         options=chart("hidden"),
@@ -69,8 +70,8 @@ def deviation() -> Json:
     return panel(
         "timeseries",
         "Deviation of the spread",
-        "y less β·x less the mean of that, in basis points of y, with ±2 and ±3 standard deviations. What "
-        "can be earned is what lies between here and 0, less the costs.",
+        "The spread y − β·x less its mean, in basis points of y, with ±2 and ±3 standard deviations. The "
+        "distance to 0, less the costs, is what can be earned.",
         [
             query(
                 f"""
@@ -140,8 +141,8 @@ def edge() -> Json:
     return panel(
         "timeseries",
         "Edge after costs",
-        "The deviation in basis points of y, less a round trip's cost on both legs. Only above 0 is there "
-        "something to earn.",
+        "The deviation in basis points of y, less a round trip's cost on both legs. There is something to "
+        "earn only above 0.",
         [query(f'SELECT ts AS time, max(edge_bps) AS "Edge" {SIGNALS} SAMPLE BY $__interval')],
         (0, 24, 8, 9),
         options=chart("hidden"),
@@ -161,8 +162,8 @@ def hedge_ratio() -> Json:
     return panel(
         "timeseries",
         "Hedge ratio",
-        "β: how much of x one unit of y is hedged with (in logs: of value). One line for each method of this "
-        "pair. A β that wanders says that the two no longer move together.",
+        "β: the amount of x that hedges one unit of y (with log prices: of value). One line for each method "
+        "of this pair. When β drifts, the two no longer move together.",
         [
             query(
                 f"""
@@ -190,8 +191,8 @@ def correlation() -> Json:
     return panel(
         "timeseries",
         "Correlation",
-        "Pearson correlation of the legs' returns over the window of pipeline.yaml, and its floor: the "
-        "threshold of the pair's alert on correlation, where it has one. Below it the pair is hardly one.",
+        "Pearson correlation of the legs' returns over the window of pipeline.yaml. Floor: the threshold of "
+        "the pair's alert on correlation, if there is one. Below it the two hardly move together.",
         [
             query(f'SELECT ts AS time, last(correlation) AS "Correlation" {SIGNALS} SAMPLE BY $__interval'),
             query(

@@ -1,4 +1,4 @@
-"""Pair: panels on whether the two symbols are a pair: tests, half-life, hedge ratio by method."""
+"""Dashboard Pair: panels on whether the pair is cointegrated: tests, half-life, hedge ratio by method."""
 
 from grafana.boards.pair_spread import CHOSEN
 from grafana.statements import (
@@ -41,8 +41,8 @@ def p_values() -> Json:
         "Cointegration: p-values and tests passed",
         "p-values of the augmented Dickey–Fuller test on the spread and of the Engle–Granger test, y on x "
         "and reversed (logarithmic axis; the line is 0.05) and the share of the last 20 Engle–Granger tests "
-        "that passed. One p below 0.05 proves nothing: tested this often, almost any two prices pass now and "
-        "then. Half of 20 does. Below 0.001 is drawn at 0.001.",
+        "that passed. A single p below 0.05 proves nothing: tested this often, almost any two prices pass "
+        "now and then. Half of 20 tests is evidence. Values below 0.001 are drawn at 0.001.",
         [
             query(
                 f"""
@@ -96,8 +96,8 @@ def half_life() -> Json:
         "timeseries",
         "Half-life",
         "Bars until half of a deviation is gone, from the regression of the spread's change on its level. "
-        "Shown for every test: it means something only where the pair is cointegrated. One longer than the "
-        "z-score's window is a spread that returns too slowly for it.",
+        "Shown for every test, but meaningful only where the pair is cointegrated. If it is longer than the "
+        "window of the z-score, the spread returns too slowly for that window.",
         [query(f'SELECT ts AS time, last(half_life) AS "Half-life" {TESTS} SAMPLE BY $__interval')],
         (14, 33, 10, 9),
         options=chart("hidden"),
@@ -113,8 +113,8 @@ def methods() -> Json:
         "table",
         "Hedge ratio by method",
         "The newest β of each method, its standard error, and how far β moved (highest less lowest) within "
-        "the hour before. The error is that of a line through independent rows, which those of a spread are "
-        "not: where β moved by many errors, believe the move.",
+        "the hour before. The standard error assumes independent rows, which prices are not, so it is too "
+        "small: if β moved by many standard errors, trust the move.",
         [
             query(
                 f"""
@@ -142,11 +142,11 @@ def other_tests() -> Json:
     return panel(
         "stat",
         "$pair · $timeframe: both orders, Johansen, Shin",
-        "The newest tests of the pair itself. Engle–Granger depends on which leg is called y: the better of "
-        "both orders, and its p-value for having tried two, min(1, 2·min p). Johansen rejects no "
-        "cointegration at 5 % above 15.49 (trace) and 14.26 (largest eigenvalue). Shin rejects cointegration "
-        "at 5 % above 0.314; shown, never gating. Variance ratio: 1 for a random walk, below 1 for what "
-        "turns back.",
+        "The newest tests of the pair, whatever method is chosen. Engle–Granger depends on which leg is "
+        "called y: the order with the lower p-value, and a p-value corrected for two tests, min(1, 2·min p). "
+        "Johansen rejects the absence of cointegration at 5 % above 15.49 (trace) and 14.26 (largest "
+        "eigenvalue). Shin rejects cointegration at 5 % above 0.314; no alert depends on it. Variance ratio: "
+        "1 for a random walk, below 1 for a spread that returns.",
         [
             query(
                 f"""
