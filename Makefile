@@ -52,7 +52,7 @@ verify-statistics: .venv/.developer
 	@$(BIN)/python -m benchmarks.verify_statistics $(ARGS)
 
 screenshots: .venv/.developer
-	@$(BIN)/python -m grafana.screenshots $(ARGS)
+	@$(BIN)/python -m grafana.tools.screenshots $(ARGS)
 
 lint: .venv/.developer
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""`python -m flows.cli`: the command by the name that it had before, for scripts and units that start it so."""
+"""`python -m flows.cli`: the command under its former name, which scripts and systemd units may use."""
 
 import sys
 

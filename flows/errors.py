@@ -1,11 +1,12 @@
-"""The exceptions that a user meets as one line."""
+"""The exceptions that a user sees as one line."""
 
 
 class UserError(Exception):
-    """Something the user can put right: one line that says what, where and what to do. The command exits with
-    1.
+    """A mistake that the user can correct. Its one line says what, where and what to do.
+
+    The command then exits with 1.
     """
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM while no dataflow runs. What is half done is undone on the way out."""
+    """SIGINT or SIGTERM while no dataflow runs. The code that it ends undoes what is half done."""

@@ -1,16 +1,17 @@
-"""`python -m grafana.build` writes the dashboards and the alert rules from their sources; a test checks that
-the files are what these make.
+"""`python -m grafana.build` writes the dashboards and the alert rules from their sources.
+
+A test compares the committed files with what the sources make.
 """
 
 import json
 from pathlib import Path
 
 from grafana import rules
-from grafana.alerts import alerts
-from grafana.health import health
-from grafana.market import market
-from grafana.overview import overview
-from grafana.pair import pair
+from grafana.boards.alerts import alerts
+from grafana.boards.health import health
+from grafana.boards.market import market
+from grafana.boards.overview import overview
+from grafana.boards.pair import pair
 
 DASHBOARDS = {"alerts": alerts, "health": health, "market": market, "overview": overview, "pair": pair}
 

@@ -1,5 +1,6 @@
-"""Every statement that Grafana sends to QuestDB, as its files have it, and what QuestDB gets once Grafana has
-expanded it.
+"""Every statement that Grafana sends to QuestDB, read from the generated files.
+
+Tests and benchmarks run the statements as QuestDB gets them, after Grafana has expanded its macros.
 """
 
 import json
@@ -15,50 +16,27 @@ from grafana.vocabulary import POINTS
 
 HERE = Path(__file__).parent
 MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-# Grafana rounds the interval of a chart to one of these (milliseconds; below: up to this much, then what it
-# is rounded to).
+# Grafana rounds the interval of a chart: below the first number of milliseconds to the second.
 NICE = (
-    *(
-        (1_500, 1_000),
-        (3_500, 2_000),
-        (7_500, 5_000),
-        (12_500, 10_000),
-        (17_500, 15_000),
-        (25_000, 20_000),
-        (45_000, 30_000),
-    ),
-    *(
-        (90_000, 60_000),
-        (210_000, 120_000),
-        (450_000, 300_000),
-        (750_000, 600_000),
-        (1_050_000, 900_000),
-        (1_500_000, 1_200_000),
-    ),
-    *(
-        (2_700_000, 1_800_000),
-        (5_400_000, 3_600_000),
-        (9_000_000, 7_200_000),
-        (16_200_000, 10_800_000),
-        (32_400_000, 21_600_000),
-    ),
+    *((1_500, 1_000), (3_500, 2_000), (7_500, 5_000), (12_500, 10_000), (17_500, 15_000)),
+    *((25_000, 20_000), (45_000, 30_000), (90_000, 60_000), (210_000, 120_000), (450_000, 300_000)),
+    *((750_000, 600_000), (1_050_000, 900_000), (1_500_000, 1_200_000), (2_700_000, 1_800_000)),
+    *((5_400_000, 3_600_000), (9_000_000, 7_200_000), (16_200_000, 10_800_000), (32_400_000, 21_600_000)),
 )
 
 
 @dataclass(frozen=True)
 class Query:
-    """One statement of a dashboard or a rule, as its file has it."""
+    """One statement of a dashboard or a rule, as its file has it, with Grafana's macros."""
 
     where: str
     text: str
     shape: str  # time_series | table | variable
     minimum: str = "1s"  # the shortest $__interval: a duration, or $timeframe
-    points: int = POINTS  # how many of them a chart shows about
+    points: int = POINTS  # about how many points the chart shows
 
     def expanded(self, choice: dict[str, str], since: datetime, until: datetime) -> str:
-        """What QuestDB gets for the range from `since` to `until`. `choice`: the values of the dashboard's
-        variables.
-        """
+        """The statement as QuestDB gets it, for a time range and the chosen values of the variables."""
 
         def stamp(time: datetime) -> str:
             return time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
@@ -79,27 +57,30 @@ class Query:
 
 
 def milliseconds(duration: str) -> int:
+    """The length of a duration such as `10s` or `1h`."""
     return int(duration[:-1]) * MS[duration[-1]]
 
 
 def nice(interval: float) -> int:
-    """Milliseconds that Grafana makes of so many of them."""
+    """The milliseconds to which Grafana rounds an interval in milliseconds."""
     return next((rounded for limit, rounded in NICE if interval < limit), MS["d"])
 
 
 def dashboards() -> list[dict[str, Any]]:
+    """Every dashboard, as its file has it."""
     return [
         json.loads(path.read_text(encoding="utf-8")) for path in sorted((HERE / "dashboards").glob("*.json"))
     ]
 
 
 def rules() -> list[dict[str, Any]]:
+    """Every alert rule, as rules.yaml has it."""
     groups = yaml.safe_load((HERE / "provisioning/alerting/rules.yaml").read_text(encoding="utf-8"))["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def queries() -> list[Query]:
-    """Every statement in grafana/."""
+    """Every statement of the dashboards and the rules."""
     found = []
     for board in dashboards():
         name = board["title"]

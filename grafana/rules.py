@@ -1,25 +1,28 @@
-"""The alert rules: grafana/provisioning/alerting/rules.yaml.
+"""The alert rules of Grafana: grafana/provisioning/alerting/rules.yaml.
 
-The flow decides, Grafana notifies: `alerts` holds one row per rule and subject, with hysteresis already
-applied, so these few rules cover every pair and every rule of pipeline.yaml. A rule that is removed here must
-be listed under deleteRules. `$` stands once in queries and annotations, which Grafana takes as they are.
+The pipeline decides which alerts are open, Grafana notifies. Table `alerts` holds the state of each rule of
+pipeline.yaml for each subject, with hysteresis already applied, so a few rules of Grafana cover every pair.
+A rule that is removed here must be listed under deleteRules. In queries and annotations `$` is not doubled:
+Grafana does not expand variables there.
 """
 
 from typing import Any
 
 import yaml
 
-from grafana.vocabulary import Json, seconds, sql
+from grafana.statements import seconds, sql
+from grafana.vocabulary import Json
 from operators.methods import OLS
 from operators.metrics import METRICS
 
-EVERY = "10s"  # the shortest Grafana allows: a notification is up to 10 s behind its row
-FRESH_S = 60  # bars overdue by more are an alert …
-CALM_FOR = "2m"  # … when that lasts: a cold start compiles, and fetches the past, before its first bar
+EVERY = "10s"  # the shortest interval that Grafana allows: a notification is up to 10 s behind its row
+FRESH_S = 60  # the rule "No new bars" fires when the next bar is overdue by more than this …
+OVERDUE_FOR = "2m"  # … for this long: a cold start compiles and fetches history before its first bar
 HEADER = "# Made by `python -m grafana.build` from grafana/rules.py: edit that.\n"
 
 
 def data(ref: str, text: str, since_s: int = 600) -> Json:
+    """A query of a rule, over the last `since_s` seconds."""
     model = {"refId": ref, "format": "table", "rawQuery": True, "editorMode": "code", "rawSql": sql(text)}
     return {
         "refId": ref,
@@ -30,7 +33,8 @@ def data(ref: str, text: str, since_s: int = 600) -> Json:
 
 
 def above(level: float) -> Json:
-    # `threshold`, never `math`: NULL becomes NaN, and NaN through Math fires
+    """The condition C of a rule: query A is above the level."""
+    # Not of type `math`: NULL becomes NaN, and the rule would fire on it.
     model = {
         "refId": "C",
         "type": "threshold",
@@ -49,6 +53,7 @@ def rule(
     queries: list[Json],
     **changes: Any,
 ) -> Json:
+    """A rule that links to a panel (uid of the dashboard, id of the panel). `changes` are further keys."""
     board, number = panel
     return {
         "uid": f"pairflow-{uid}",
@@ -56,7 +61,7 @@ def rule(
         "condition": "C",
         "for": "0s",
         "noDataState": "OK",
-        "execErrState": "KeepLast",  # the database being away is the freshness rule's to say, once
+        "execErrState": "KeepLast",  # only the rule "No new bars" reports an unreachable database
         "dashboardUid": board,
         "panelId": number,
         "labels": {"priority": priority, "service": "pairflow"},
@@ -68,32 +73,36 @@ def rule(
 
 # ---------------------------------------------------------------- signals
 
-# A row is written at every change and every whole minute. An older one says nothing of now: a pipeline that
-# starts catches up, and what opened on its way is not to be told.
+# The pipeline writes a row at every change and every whole minute, so an older row is not about the present.
+# After a start the pipeline catches up: episodes that open on the way must not be reported.
 RECENT_S = 120
-# An alert is held for so many evaluations without a recent row of its own, while a gap holds its pair back.
-# Longer, and it is over.
+# A pair that waits for missing trades writes no rows. Grafana keeps its alert for this many evaluations (an
+# hour); then the alert is over.
 HELD_EVALUATIONS = 360
-# an episode that is over is active for so long: rules are evaluated every 10 s, and rows come some seconds
-# after their time
+# An episode still counts as open for this long after its end, so that an evaluation sees a short one: rules
+# are evaluated every 10 s, and rows arrive some seconds after their time.
 SEEN_S = 15
-# How long Grafana goes on firing when an episode is over: an alert that fires again within 30 s of a message
-# is not sent before that, and a digest is of what happened since the last one. What opens again meanwhile is
-# the same alert.
+# How long Grafana keeps an alert firing after its episode is over. At high and medium priority: Grafana would
+# not report an alert that fires again within 30 s of a message. At low priority: a digest covers 15 minutes.
+# An episode that opens again meanwhile belongs to the same alert.
 KEEP_FIRING = {"high": "40s", "medium": "40s", "low": "15m"}
 NEWEST = """
-    SELECT rule, subject, timeframe, metric, coalesce(side::string, '') AS side, coalesce(method::string, '') AS method, {column} AS {name} FROM alerts
-    WHERE priority = '{priority}' AND $__timeFilter(ts) LATEST ON ts PARTITION BY rule, subject, timeframe
+    SELECT rule, subject, timeframe, metric, coalesce(side::string, '') AS side,
+        coalesce(method::string, '') AS method, {column} AS {name}
+    FROM alerts WHERE priority = '{priority}' AND $__timeFilter(ts)
+    LATEST ON ts PARTITION BY rule, subject, timeframe
 """
 EPISODES = """
     SELECT n.rule, n.subject, n.timeframe, n.metric, n.side, n.method, {column} AS {name} FROM ({newest}) n
     LEFT JOIN (
     SELECT rule, subject, timeframe, max(episode) AS episode, max(ts) AS until FROM alerts
-    WHERE priority = '{priority}' AND episode IS NOT NULL AND ts > dateadd('h', -1, now()) GROUP BY rule, subject, timeframe
+    WHERE priority = '{priority}' AND episode IS NOT NULL AND ts > dateadd('h', -1, now())
+    GROUP BY rule, subject, timeframe
     ) e ON e.rule = n.rule AND e.subject = n.subject AND e.timeframe = n.timeframe
 """
 SHARE = """
-    SELECT n.rule, n.subject, n.timeframe, n.metric, n.side, n.method, t.coint_share AS share FROM ({newest}) n
+    SELECT n.rule, n.subject, n.timeframe, n.metric, n.side, n.method, t.coint_share AS share
+    FROM ({newest}) n
     LEFT JOIN (
     SELECT pair, timeframe, coint_share FROM cointegration
     WHERE method = '{method}' AND ts > dateadd('d', -1, now()) LATEST ON ts PARTITION BY pair, timeframe
@@ -102,11 +111,10 @@ SHARE = """
 
 
 def texts(priority: str) -> dict[str, str]:
-    """What a message says, each number by a query of its own with the same labels: Grafana takes one number a
-    query. NULL is NaN there.
+    """The statements of a signal's rule: A decides whether it fires, the others are the message's numbers.
 
-    And a row for every row of A, which decides: one query without rows, and Grafana takes the whole rule for
-    one without data.
+    Grafana takes one number per query, and joins the queries by their labels; NULL becomes NaN. Every query
+    needs a row for every row of A: if one has none, Grafana treats the whole rule as one without data.
     """
 
     def newest(name: str, column: str) -> str:
@@ -121,7 +129,7 @@ def texts(priority: str) -> dict[str, str]:
         "E": newest("coint_pvalue", "coint_pvalue"),
         "F": newest("data", "CAST(complete AS INT) + 2 * CAST(stale AS INT)"),
         "G": newest("edge_bps", "edge_bps"),
-        # seconds since the epoch
+        # in seconds since 1970
         "H": EPISODES.format(priority=priority, newest=active, name="since", column="e.episode / 1000000"),
         "I": SHARE.format(newest=active, method=OLS),
         "J": newest("active", "CAST(active AS INT)"),
@@ -129,30 +137,37 @@ def texts(priority: str) -> dict[str, str]:
 
 
 def known(ref: str, text: str) -> str:
-    """The text where that query's number is one: NULL is NaN, which does not equal itself."""
+    """The text, if the query has a number. NULL becomes NaN, which does not equal itself."""
     return f"{{{{ if eq $values.{ref}.Value $values.{ref}.Value }}}}{text}{{{{ end }}}}"
 
 
 def evaluated(text: str) -> str:
-    """The text where there are values: without data, or when the database is away, there are none."""
+    """The text, if the rule has values. It has none without data and without an answer of the database."""
     return "{{ if $values.A }}" + text + "{{ end }}"
 
 
 Y, X = '{{ reReplaceAll "-.*" "" $labels.subject }}', '{{ reReplaceAll ".*-" "" $labels.subject }}'
 IS_PAIR = 'if match ".-." $labels.subject'
 VALUE = known("B", ' {{ printf "%.6g" $values.B.Value }}')
-DIRECTION = f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}} for a return to the mean. "
+DIRECTION = (
+    f"{{{{ if gt $values.B.Value 0.0 }}}}Sell {Y}, buy {X}{{{{ else }}}}Buy {Y}, sell {X}{{{{ end }}}}"
+    " for a return to the mean. "
+)
 DIRECTED = " ".join(f'"{metric.name}"' for metric in METRICS.values() if metric.says_which_leg)
 WHICH_WAY = f"{{{{ if eq $labels.metric {DIRECTED} }}}}" + known("B", DIRECTION) + "{{ end }}"
 HOW_FAR = f"{{{{ $labels.metric }}}}{VALUE}" + known(
     "D",
-    ' (opens {{ $labels.side }} {{ if eq $labels.side "outside" }}±{{ end }}{{ printf "%g" $values.D.Value }})',
+    ' (opens {{ $labels.side }} {{ if eq $labels.side "outside" }}±{{ end }}'
+    '{{ printf "%g" $values.D.Value }})',
 )
 SINCE = known("H", ", since {{ $values.H.Value | humanizeTimestamp }}") + ". "
-PASSED = 'of its last tests passed{{ if eq $values.E.Value $values.E.Value }}, the newest with p {{ printf "%.2g" $values.E.Value }}{{ end }}. '
+PASSED = (
+    "of its last tests passed" + known("E", ', the newest with p {{ printf "%.2g" $values.E.Value }}') + ". "
+)
 COINTEGRATED = (
     f"{{{{ {IS_PAIR} }}}}{{{{ if eq $values.I.Value $values.I.Value }}}}"
-    "{{ if lt $values.I.Value 0.5 }}Not cointegrated{{ else }}Cointegrated{{ end }}: {{ $values.I.Value | humanizePercentage }} "
+    "{{ if lt $values.I.Value 0.5 }}Not cointegrated{{ else }}Cointegrated{{ end }}: "
+    "{{ $values.I.Value | humanizePercentage }} "
     + PASSED
     + "{{ else }}Not tested for cointegration yet. {{ end }}{{ end }}"
 )
@@ -168,8 +183,9 @@ COMPLETE = known(
 )
 OPEN = WHICH_WAY + HOW_FAR + SINCE + COINTEGRATED + LEFT + COMPLETE
 LINK = (
-    f"{{{{ externalURL }}}}d/{{{{ {IS_PAIR} }}}}pairflow-pair?var-pair={{{{ else }}}}pairflow-market?var-symbol={{{{ end }}}}"
-    "{{ $labels.subject }}&var-timeframe={{ $labels.timeframe }}{{ if $labels.method }}&var-method={{ $labels.method }}{{ end }}"
+    f"{{{{ externalURL }}}}d/{{{{ {IS_PAIR} }}}}pairflow-pair?var-pair="
+    "{{ else }}pairflow-market?var-symbol={{ end }}{{ $labels.subject }}"
+    "&var-timeframe={{ $labels.timeframe }}{{ if $labels.method }}&var-method={{ $labels.method }}{{ end }}"
 )
 SIGNAL = {
     "summary": "{{ $labels.rule }}: {{ $labels.subject }} {{ $labels.timeframe }}, {{ $labels.metric }}"
@@ -183,8 +199,8 @@ SIGNAL = {
 
 def signal(priority: str, panel: tuple[str, int]) -> Json:
     queries = [data(ref, text, RECENT_S) for ref, text in texts(priority).items()]
-    # Without any row nothing is known to be over: the pipeline, or the database, is away. The freshness rule
-    # says so, once.
+    # Without any rows no alert is known to be over: the pipeline or the database is not running. The rule
+    # "No new bars" reports that.
     held = {
         "noDataState": "KeepLast",
         "missing_series_evals_to_resolve": HELD_EVALUATIONS,
@@ -195,10 +211,10 @@ def signal(priority: str, panel: tuple[str, int]) -> Json:
     )
 
 
-# ---------------------------------------------------------------- the pipeline itself
+# ---------------------------------------------------------------- pipeline
 
-# How long the next bar of the shortest timeframe is overdue; no row before the first bar: then nothing has
-# stopped.
+# By how many seconds the next bar of the shortest timeframe is overdue. Before the first bar it has no row,
+# and the rule does not fire.
 OVERDUE = f"""
     SELECT datediff('s', ts, now()) - 2 * length AS overdue FROM (
     SELECT ts, {seconds("timeframe::string")} AS length FROM bars
@@ -208,7 +224,7 @@ OVERDUE = f"""
 
 
 def own(health: dict[str, int]) -> list[Json]:
-    """Rules on the pipeline and its data. `health`: the ids of that dashboard's panels by title."""
+    """The rules on the pipeline and its data. `health` has the ids of that dashboard's panels by title."""
 
     def at(title: str) -> tuple[str, int]:
         return "pairflow-health", health[title]
@@ -222,16 +238,20 @@ def own(health: dict[str, int]) -> list[Json]:
             "pipeline",
             {
                 "summary": "No new bars, or the database does not answer",
-                # without an answer there is no value, or one of -1
+                # Without an answer of QuestDB there is no value, or the value is -1.
                 "description": evaluated(
                     f"{{{{ if gt $values.A.Value {FRESH_S}.0 }}}}The next bar is "
-                    '{{ printf "%.0f" $values.A.Value }} s overdue: see the log of the pipeline. {{ else }}QuestDB gave no answer: see its log. {{ end }}'
+                    '{{ printf "%.0f" $values.A.Value }} s overdue: see the log of the pipeline. '
+                    "{{ else }}QuestDB gave no answer: see its log. {{ end }}"
                 )
                 + "Signals are not renewed meanwhile; open alerts stay open.",
                 "link": link,
             },
             [data("A", OVERDUE), above(FRESH_S)],
-            **{"for": CALM_FOR, "execErrState": "Alerting"},  # QuestDB away: this one rule says so
+            **{
+                "for": OVERDUE_FOR,
+                "execErrState": "Alerting",
+            },  # this rule alone reports an unreachable QuestDB
         ),
         rule(
             "suspended",
@@ -240,7 +260,8 @@ def own(health: dict[str, int]) -> list[Json]:
             "pipeline",
             {
                 "summary": "Table {{ $labels.table_name }} is suspended: rows are taken but not shown",
-                "description": "See the database log, then run: ALTER TABLE {{ $labels.table_name }} RESUME WAL",
+                "description": "See the database log, then run: "
+                "ALTER TABLE {{ $labels.table_name }} RESUME WAL",
                 "link": link,
             },
             [
@@ -256,18 +277,22 @@ def own(health: dict[str, int]) -> list[Json]:
             {
                 "summary": evaluated('{{ printf "%.0f" $values.A.Value }} ')
                 + "gap(s) in the trades of {{ $labels.symbol }} are not filled",
-                "description": "The exchange has not yet handed over trades that are missing; bars and signals of this symbol wait for them.",
+                "description": "The exchange has not yet handed over trades that are missing; "
+                "bars and signals of this symbol wait for them.",
                 "link": link,
             },
             [
                 data(
                     "A",
-                    "SELECT symbol, count() AS gaps FROM gaps WHERE status = 'open' AND $__timeFilter(ts) GROUP BY symbol",
+                    """
+                    SELECT symbol, count() AS gaps FROM gaps
+                    WHERE status = 'open' AND $__timeFilter(ts) GROUP BY symbol
+                    """,
                     86_400,
                 ),
                 above(0.5),
             ],
-            **{"for": "1m"},  # a hole is normally filled within seconds
+            **{"for": "1m"},  # a gap is normally filled within seconds
         ),
         rule(
             "audit",
@@ -276,15 +301,20 @@ def own(health: dict[str, int]) -> list[Json]:
             "pipeline",
             {
                 "summary": evaluated('{{ printf "%.0f" $values.A.Value }} ')
-                + "bar(s) of {{ $labels.symbol }} {{ $labels.timeframe }} in the last hour differ from the exchange's klines",
-                "description": "Table audits says in which fields. Signals of pairs with this symbol rest on these bars.",
+                + "bar(s) of {{ $labels.symbol }} {{ $labels.timeframe }} in the last hour "
+                "differ from the exchange's klines",
+                "description": "Table audits says in which fields. "
+                "Signals of pairs with this symbol rest on these bars.",
                 "link": link,
             },
             [
-                # the table holds differences only, each asked for again and again before it is entered
+                # The table holds only differences that remained after the exchange was asked several times.
                 data(
                     "A",
-                    "SELECT symbol, timeframe, count_distinct(ts) AS bars FROM audits WHERE $__timeFilter(ts) GROUP BY symbol, timeframe",
+                    """
+                    SELECT symbol, timeframe, count_distinct(ts) AS bars FROM audits
+                    WHERE $__timeFilter(ts) GROUP BY symbol, timeframe
+                    """,
                     3_600,
                 ),
                 above(0.5),
@@ -294,7 +324,7 @@ def own(health: dict[str, int]) -> list[Json]:
 
 
 def text_of(panels: dict[str, dict[str, int]]) -> str:
-    """The file's text. `panels`: by dashboard, the ids of its panels by title."""
+    """The text of rules.yaml. `panels` has the ids of the panels by dashboard and title."""
     signals = [
         signal(priority, ("pairflow-pair", panels["pair"]["z-score"]))
         for priority in ("high", "medium", "low")
@@ -311,8 +341,10 @@ def text_of(panels: dict[str, dict[str, int]]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
+    """Writes no anchors and aliases, so that each rule can be read alone."""
+
     def ignore_aliases(self, data: Any) -> bool:
-        return True  # each rule is to be read alone
+        return True
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -1,6 +1,6 @@
 -- Pairflow's tables. Names, types and units are a public interface: a new column is appended, never inserted.
--- A table of an earlier version gets what was appended at the next start (flows/database/prepare.py).
--- ts is UTC (microseconds since the epoch); a bar's ts is its opening time. DOUBLE and LONG are NULL where undefined.
+-- The next start appends it to the tables of an earlier version (flows/database/prepare.py). ts is UTC
+-- (microseconds since the epoch); a bar's ts is its opening time. DOUBLE and LONG are NULL where undefined.
 
 CREATE TABLE IF NOT EXISTS trades (
     ts TIMESTAMP, symbol SYMBOL CAPACITY 1024 CACHE, id LONG, price DOUBLE, qty DOUBLE, side SYMBOL

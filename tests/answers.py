@@ -1,9 +1,8 @@
-"""Answers of slow libraries, computed once and kept beside this file; `python -m tests.answers` computes all
-of them anew.
+"""Answers of slow libraries, kept in answers.npz. `python -m tests.answers` computes all of them again.
 
-A reference that is decorated with `kept` looks its arguments up first, by their bytes. One in `EVERY` is
-computed all the same and must be the answer that is kept; so is every argument that was never seen, as where
-another processor rounds a drawn number differently.
+A reference that is decorated with `kept` looks up its arguments by their bytes and returns the kept answer.
+One answer in EVERY is computed nevertheless, and must equal the kept one. Arguments without a kept answer
+are computed, too: another processor may round a random number differently.
 """
 
 import functools
@@ -27,12 +26,12 @@ TESTS = (
 )
 
 Answer = tuple[float, ...]
-computed: dict[int, Answer] = {}  # by this process
+computed: dict[int, Answer] = {}  # what this process has computed, by number
 
 
 @functools.cache
 def answers() -> dict[int, Answer]:
-    """By the number that stands for function and arguments."""
+    """The kept answers, by the number of their function and arguments."""
     if ANEW in os.environ or not FILE.exists():
         return {}
     with np.load(FILE) as file:
@@ -41,6 +40,7 @@ def answers() -> dict[int, Answer]:
 
 
 def number_of(name: str, arguments: tuple[object, ...]) -> int:
+    """A hash of the function's name and its arguments."""
     digest = hashlib.sha256(name.encode())
     for argument in arguments:
         digest.update(argument.tobytes() if isinstance(argument, np.ndarray) else repr(argument).encode())
@@ -49,7 +49,7 @@ def number_of(name: str, arguments: tuple[object, ...]) -> int:
 
 
 def kept(reference: Callable[..., Answer]) -> Callable[..., Answer]:
-    """The reference, its arguments arrays and words, its answer a few numbers."""
+    """Decorates a reference. Its arguments are arrays and strings, its answer is a few numbers."""
 
     @functools.wraps(reference)
     def answer(*arguments: object) -> Answer:
@@ -68,7 +68,7 @@ def kept(reference: Callable[..., Answer]) -> Callable[..., Answer]:
 
 def main() -> int:
     os.environ[ANEW] = "1"
-    from tests import answers as used  # the module that the tests import, not this one
+    from tests import answers as used  # the module that the tests import; this one is __main__
 
     failed = pytest.main(["-n", "0", *TESTS])
     if not failed:

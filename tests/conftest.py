@@ -1,6 +1,4 @@
-"""How the tests are spread over processes; one real QuestDB for each of them, and a proxy that fails on
-request.
-"""
+"""The processes that run the tests, a real QuestDB for each of them, and a proxy that fails on request."""
 
 import contextlib
 import os
@@ -24,19 +22,25 @@ from flows.settings.model import QuestDB
 from tests import forked
 from tests.line import REAL, configure, pairflow, tables
 
-PROCESSES = 3  # on two cores: one of them waits for a database, a socket or a clock at any time
+PROCESSES = 3  # for two cores, because usually one process waits for a database, a socket or a clock
 ROOT = Path(__file__).parents[1]
-# of numpy's linear algebra, for matrices of a few columns; more would spin beside the other process
+# The threads of numpy's linear algebra. The matrices have few columns, and more threads would take the cores
+# of the other processes.
 ONE_THREAD = "OPENBLAS_NUM_THREADS"
-UNTRACED = {  # what these run over and over other tests run too, and coverage would make CI minutes longer
-    "tests/simulation/test_simulation.py", "tests/benchmarks/test_verify_statistics.py",
-    "tests/faults/test_27_a_million_bars_and_a_bad_tick.py", "tests/operators/test_own_data.py",
-    "tests/operators/test_exactness.py", "tests/operators/test_late.py", "tests/flows/feed/test_sequencer_properties.py",
-}  # fmt: skip
+# Tests without coverage: other tests run the same lines, and tracing these would take minutes of CI.
+UNTRACED = {
+    "tests/simulation/test_simulation.py",
+    "tests/benchmarks/test_verify_statistics.py",
+    "tests/faults/test_27_a_million_bars_and_a_bad_tick.py",
+    "tests/operators/test_own_data.py",
+    "tests/operators/test_exactness.py",
+    "tests/operators/test_late.py",
+    "tests/flows/feed/test_sequencer_properties.py",
+}
 JAVA_OPTIONS = "PAIRFLOW_JAVA_OPTIONS"
-QUICK_JAVA = "-XX:TieredStopAtLevel=1"  # halves what a server of a few minutes costs
+QUICK_JAVA = "-XX:TieredStopAtLevel=1"  # halves the CPU time of a server that runs for a few minutes
 
-# How busy the machine is decides nothing: no example has a deadline, and none is too slow to be drawn.
+# Results must not depend on how busy the machine is: no example has a deadline, and none is too slow to draw.
 settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
@@ -45,16 +49,16 @@ settings.load_profile("unhurried")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """All tests run in three processes; what is named on the command line in one, which begins at once."""
+    """All tests run in three processes. Tests named on the command line run in this one, without a delay."""
     return PROCESSES if config.args == config.getini("testpaths") else 0
 
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault(ONE_THREAD, "1")
     os.environ.setdefault(JAVA_OPTIONS, QUICK_JAVA)
-    if getattr(config.option, "numprocesses", None):  # this process has others run the tests
+    if getattr(config.option, "numprocesses", None):  # other processes run the tests
         forked.serve()
-        # a fresh clone: what each of them would compile is compiled once before
+        # In a fresh clone each of these processes would compile the kernels, so compile them once before.
         if not any((ROOT / "operators").rglob("*.nbi")):
             print("compiling the numerical kernels: once, half a minute", file=sys.stderr)
             with subprocess.Popen(
@@ -83,12 +87,13 @@ def _free_ports(count: int) -> list[int]:
 
 @pytest.fixture(scope="session", autouse=True)
 def failing_steps_raise() -> Iterator[None]:
-    """A guarded step that fails in this process raises what it failed with; it would end pytest with all the
-    tests to come, and without a word.
+    """A guarded step that fails in this process raises its error.
+
+    Otherwise it would end the process, and with it pytest, without a message.
     """
 
     def end(text: str) -> None:
-        raise  # noqa: PLE0704 - what `guarded` has just caught
+        raise  # noqa: PLE0704 - the error that `guarded` has just caught
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flows.runtime.fatal.end", end)
@@ -97,13 +102,13 @@ def failing_steps_raise() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def free_ports() -> Callable[[int], list[int]]:
-    """`free_ports(n)`: n different ports that nobody listens on."""
+    """`free_ports(n)` returns n different ports that are free."""
     return _free_ports
 
 
 @pytest.fixture(scope="session")
 def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """A real QuestDB with Pairflow's tables, shared by the session: tests that write use `database`."""
+    """A real QuestDB with Pairflow's tables, shared by the session. Tests that write use `database`."""
     http_port, pg_port = _free_ports(2)
     directory = tmp_path_factory.mktemp("questdb")
     with pytest.MonkeyPatch.context() as patch:
@@ -115,12 +120,10 @@ def questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 
 
 def emptied(questdb: Endpoint) -> Endpoint:
-    """The database with all its tables as new: those that were changed and those that are missing are made
-    anew.
-    """
+    """The database with empty tables: changed and missing ones are created again."""
     with connect(questdb) as connection:
         transactions = dict(connection.execute("SELECT name, sequencerTxn FROM wal_tables()").fetchall())
-        # DROP also forgets a TTL, which TRUNCATE keeps
+        # Not TRUNCATE, which would keep the time to live that a test has set.
         for name in [name for name, many in transactions.items() if many]:
             connection.execute(f"DROP TABLE '{name}'")
         for table in schema().values():
@@ -137,8 +140,9 @@ def database(questdb: Endpoint) -> Endpoint:
 
 @pytest.fixture
 def logins(questdb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session's QuestDB may be used as a server of somebody else's (embedded: false): its passwords are
-    in the environment.
+    """The passwords of the session's QuestDB, in the environment.
+
+    With them a configuration can use it like a server that somebody else runs (embedded: false).
     """
     assert questdb.directory is not None
     for name, text in server_environment(questdb.directory).items():
@@ -146,13 +150,15 @@ def logins(questdb: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Proxy:
-    """A TCP proxy to one port; `fault` says what happens to answers: None, "drop", "hang", or bytes to send
-    instead of forwarding.
+    """A TCP proxy to one port. `fault` decides what happens to the server's answers.
+
+    None: they are forwarded. "drop": the connection is closed instead. "hang": they are held back. Bytes: the
+    proxy sends these, and does not forward the request.
     """
 
     def __init__(self, port: int, at: int = 0) -> None:
         self.fault: str | bytes | None = None
-        self.faults = 0  # how many requests met the fault
+        self.faults = 0  # how many requests or answers the fault has hit
         self._upstream = ("127.0.0.1", port)
         self._listener = socket.create_server(("127.0.0.1", at))
         self.port: int = self._listener.getsockname()[1]
@@ -183,7 +189,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             answer: str | bytes | None = None
             while chunk := client.recv(65536):
-                if chunk.startswith(b"POST"):  # a request whose beginning was forwarded is forwarded whole
+                if chunk.startswith(b"POST"):  # decided for a whole request, which may have several chunks
                     answer = self.fault
                 if not isinstance(answer, bytes):
                     upstream.sendall(chunk)
@@ -207,14 +213,14 @@ class Proxy:
 
 @pytest.fixture
 def proxy() -> Iterator[Callable[..., Proxy]]:
-    """`proxy(port)` puts a Proxy in front of a port, listening at any free one or at `at`."""
+    """`proxy(port)` starts a Proxy to a port. It listens on a free port, or on `at`."""
     with contextlib.ExitStack() as stack:
         yield lambda port, at=0: stack.enter_context(contextlib.closing(Proxy(port, at)))
 
 
 @pytest.fixture(scope="session")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """650 s of trades of BTCUSDT and ETHUSDT: the real ones where they are, else simulated ones."""
+    """650 s of trades of BTCUSDT and ETHUSDT: real ones if they are available, otherwise simulated ones."""
     if REAL.exists():
         return REAL
     path = tmp_path_factory.mktemp("recording") / "simulated.ndjson.gz"
@@ -226,8 +232,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def replayed(
     tmp_path_factory: pytest.TempPathFactory, recording: Path, questdb: Endpoint
 ) -> tuple[Path, dict[str, str]]:
-    """A home in which the recording was replayed, and its tables then: what every other way must lead to.
-    Later tests empty the database.
+    """A home in which the recording was replayed, and its tables: every other way must lead to the same ones.
+
+    The tables are texts, because later tests empty the database.
     """
     home = configure(tmp_path_factory.mktemp("line") / "replayed", emptied(questdb))
     pairflow(home, "replay", str(recording))

@@ -1,15 +1,14 @@
-"""Commands that start at once: each is a fork of a process that has imported everything and loaded every
-kernel.
+"""Commands that start at once, because each is a fork of a process that has loaded everything.
 
-To start `pairflow` costs an interpreter, its imports and numba's kernels: about two seconds of CPU each time.
-One process (see `tests/forking.py`) pays them once, then waits for commands and forks itself for each. The
-child is a real process: its own id, working directory, environment, standard streams and arguments, Python's
-own signal handlers, its program run as `python -m` or `python -c` runs it, and the interpreter's whole end.
-SIGKILL kills it. Only the imports are done before.
+Starting `pairflow` takes about two seconds of CPU time: the interpreter, its imports, and numba's kernels.
+One process (see `tests/forking.py`) does this once. Then it waits for commands, and forks itself for each.
+The child is a real process. It has its own id, working directory, environment, standard streams and
+arguments, and Python's default signal handlers. It runs its program as `python -m` or `python -c` does, and
+ends like an interpreter. SIGKILL kills it. Only the imports have been done before.
 
-`start` and `run` take what `subprocess.Popen` and `subprocess.run` take, and fall back to them for what a
-fork cannot be: another program than this Python, an environment that Python reads at its start
-(PYTHONHASHSEED), a shell, a session of its own.
+`start` and `run` have the arguments of `subprocess.Popen` and `subprocess.run`. They call these when a fork
+would not do: for another program than this Python, for a variable that Python reads when it starts
+(PYTHONHASHSEED), for a shell, or for a new session.
 """
 
 import atexit
@@ -28,7 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-SERVER = "PAIRFLOW_TESTS_FORKING"  # the variable that says where the process that forks listens
+SERVER = "PAIRFLOW_TESTS_FORKING"  # the variable with the address of the process that forks
 ROOT = Path(__file__).parents[1]
 LENGTH = struct.Struct("!I")
 STATUS = struct.Struct("!i")  # the process id at the start, the wait status at the end
@@ -37,8 +36,9 @@ HOW = {"cwd", "env", "stdin", "stdout", "stderr", "text"}
 
 
 def serve() -> None:
-    """Start the process that forks, for this process and those that inherit its environment; it ends with
-    this one. Does not wait for it.
+    """Start the process that forks, for this process and those that inherit its environment.
+
+    It ends with this process. Does not wait until it is ready.
     """
     directory = tempfile.mkdtemp(prefix="pairflow-forking-")
     os.environ[SERVER] = f"{directory}/socket"
@@ -51,15 +51,16 @@ def serve() -> None:
         )
 
     def end() -> None:
-        server.communicate()  # the end of its standard input
+        server.communicate()  # closes its standard input, which ends it
         shutil.rmtree(directory)
 
     atexit.register(end)
 
 
 def start(command: Sequence[str], **how: Any) -> Any:
-    """The command as a running process: a `Command`, or where a fork will not do a `subprocess.Popen`, which
-    has the same methods.
+    """The command as a running process.
+
+    It is a `Command`, or, where a fork would not do, a `subprocess.Popen`, which has the same methods.
     """
     forkable = command[0] == sys.executable and command[1] in ("-m", "-c") and set(how) <= HOW
     if not forkable or _reads_python(how.get("env")):
@@ -82,33 +83,32 @@ def run(
         how |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = start(command, **how)
     try:
-        said = process.communicate(timeout=timeout)
+        output = process.communicate(timeout=timeout)
     finally:
         process.kill()
         process.wait()
-    done = subprocess.CompletedProcess(command, process.returncode, *said)
+    done = subprocess.CompletedProcess(command, process.returncode, *output)
     if check:
         done.check_returncode()
     return done
 
 
 def _reads_python(env: "dict[str, str] | None") -> bool:
-    """Whether the environment has other variables of Python's own than this process: they count at the start
-    alone.
-    """
+    """Whether the environment has other variables of Python, which it reads at its start, than this process."""
     if env is None:
         return False
     ours, theirs = (
         {name: text for name, text in of.items() if name.startswith("PYTHON")} for of in (os.environ, env)
     )
-    path = theirs.pop("PYTHONPATH", None)  # the forking process has the project on it
+    path = theirs.pop("PYTHONPATH", None)  # the process that forks has the project on its path
     ours.pop("PYTHONPATH", None)
     return ours != theirs or path not in (None, os.environ.get("PYTHONPATH"), str(ROOT))
 
 
 class Command:
-    """What tests use of `subprocess.Popen`, for a child of the process that forks: that one waits for it and
-    says how it ended.
+    """A child of the process that forks, with those methods of `subprocess.Popen` that tests use.
+
+    The process that forks waits for the child and reports its exit status.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Command:
             (self.pid,) = STATUS.unpack(self._answers.recv(STATUS.size, socket.MSG_WAITALL))
 
     def poll(self) -> int | None:
-        """Its exit code, when it has ended."""
+        """Its exit code, or None while it runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.wait(0)
         return self.returncode
@@ -155,12 +155,12 @@ class Command:
             if self.returncode is None:
                 self._answers.settimeout(timeout)
                 try:
-                    told = self._answers.recv(STATUS.size)
+                    status = self._answers.recv(STATUS.size)
                 except (TimeoutError, BlockingIOError):
                     raise subprocess.TimeoutExpired(self.args, timeout or 0.0) from None
-                if len(told) != STATUS.size:
+                if len(status) != STATUS.size:
                     raise ChildProcessError(f"the process that forks is gone, and with it process {self.pid}")
-                self.returncode = os.waitstatus_to_exitcode(*STATUS.unpack(told))
+                self.returncode = os.waitstatus_to_exitcode(*STATUS.unpack(status))
                 self._answers.close()
             return self.returncode
 
@@ -175,7 +175,7 @@ class Command:
         self.send_signal(9)
 
     def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
-        """Everything that it says until it ends: standard output and error, None where they are no pipes."""
+        """Its standard output and error until it ends; None for one that is not a pipe."""
         until = None if timeout is None else time.monotonic() + timeout
         found: dict[int, Any] = {}
         pipes: dict[int, IO[Any]] = {
@@ -215,7 +215,7 @@ class Command:
 
 
 def _stream(own: int, given: Any, fds: list[int], theirs: contextlib.ExitStack) -> tuple[int, int | None]:
-    """The descriptor that becomes the child's 0, 1 or 2, and our end of it when it is a pipe."""
+    """The descriptor that becomes the child's descriptor 0, 1 or 2, and our end of it if it is a pipe."""
     if given is None:
         return own, None
     if given == subprocess.STDOUT:

@@ -1,5 +1,6 @@
-"""The process that forks: `python -m tests.forking FD`, FD a listening Unix socket, until its standard input
-ends. See `tests/forked.py`.
+"""The process that forks: `python -m tests.forking FD`. See `tests/forked.py`.
+
+FD is the descriptor of a listening Unix socket. The process runs until its standard input is closed.
 """
 
 import gc
@@ -25,7 +26,7 @@ from operators.methods import METHODS
 from operators.theil_sen import rolling_theil_sen
 from tests.forked import LENGTH, STATUS, STREAMS
 
-MODULES = (  # what verbs import when they are called
+MODULES = (  # modules that the verbs import only when they run
     "flows.watchers.audit",
     "flows.feed.http",
     "flows.command.check",
@@ -52,8 +53,10 @@ alerts:
 
 
 def ready() -> None:
-    """Import all and load all kernels. After a compilation begin again: children must find kernels that were
-    loaded, not compiled.
+    """Import all modules and load all kernels.
+
+    If kernels had to be compiled, the process starts again: like a new process, children must have kernels
+    that were loaded from the cache.
     """
     for module in MODULES:
         import_module(module)
@@ -61,13 +64,11 @@ def ready() -> None:
     if _compiled() and AGAIN not in sys.argv:
         os.execv(sys.executable, [sys.executable, "-m", "tests.forking", *sys.argv[1:], AGAIN])
     gc.collect()
-    gc.freeze()  # the pages of what is loaded stay shared
+    gc.freeze()  # so that parent and children share the memory of all these objects
 
 
 def compile_slowest() -> None:
-    """Compile what takes longest and comes last in `ready`, for a process that runs beside it on another
-    core.
-    """
+    """Compile the kernels that take longest and come last in `ready`, in another process at the same time."""
     values, one, end = (
         np.random.default_rng(1).normal(size=(2, 40)).cumsum(axis=1),
         np.ones(1, np.int64),
@@ -78,9 +79,7 @@ def compile_slowest() -> None:
 
 
 class Forking:
-    """Answers each connection with one child; `serve` returns in the children alone, with what they shall
-    run.
-    """
+    """Answers each connection with one child. `serve` returns only in the children, with their command."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._children: dict[int, socket.socket] = {}
@@ -89,7 +88,7 @@ class Forking:
         self._woken, self._wake = socket.socketpair()
         self._wake.setblocking(False)
         self._woken.setblocking(False)
-        # Ctrl-C is the tests' to obey; this process ends with them
+        # Ctrl-C stops the tests, and this process ends with them.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake.fileno())
@@ -120,7 +119,7 @@ class Forking:
         return asked
 
     def _become_child(self, fds: list[int]) -> None:
-        """Only what a process has at its start: the streams, and Python's own signal handlers."""
+        """Leave only what a new process has: the streams, and Python's default signal handlers."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -147,7 +146,7 @@ class Forking:
                 connection.close()
 
     def _abandoned(self, connection: socket.socket) -> None:
-        """Whoever asked for the child has died: nobody will end it."""
+        """Kill the child whose parent test has died, because nobody else will end it."""
         with suppress(KeyError, ValueError):
             self._selector.unregister(connection)
         for pid, of in self._children.items():
@@ -161,9 +160,7 @@ class Forking:
 
 
 def run(asked: dict[str, Any]) -> None:
-    """Run the program as the interpreter would, in this process; returns, or raises what the program ends
-    with.
-    """
+    """Run the program in this process as the interpreter would. Returns, or raises, as the program ends."""
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
@@ -188,7 +185,7 @@ def run(asked: dict[str, Any]) -> None:
 
 def main() -> None:
     ready()
-    # numpy's threads: they stop before a fork
+    # The warning is about numpy's threads, which stop before a fork.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     run(Forking(socket.socket(fileno=int(sys.argv[1]))).serve())
 

@@ -1,6 +1,4 @@
-"""The `pairflow` command as a user runs it: homes with a configuration and a database of their own, and what
-their tables hold.
-"""
+"""The `pairflow` command as a user runs it: directories with a configuration (homes), and their tables."""
 
 import csv
 import signal
@@ -21,7 +19,7 @@ from flows.settings.decoding import load
 from flows.settings.model import Settings
 from tests import forked
 
-LAST_S = 200.0  # what has not come by then never comes; no test expects how soon it does
+LAST_S = 200.0  # the limit of every wait: no test expects that something happens sooner
 Ports = Callable[[int], list[int]]
 TABLES = ("trades", "bars", "signals", "cointegration", "activity", "alerts")
 REAL = (
@@ -47,6 +45,7 @@ recovery: {{dir: recovery}}
 
 
 def pairflow(home: Path, *arguments: str) -> str:
+    """Run the command, which must succeed, and return its output."""
     done = forked.run(
         [sys.executable, "-m", "flows.command", *arguments],
         cwd=home,
@@ -59,8 +58,9 @@ def pairflow(home: Path, *arguments: str) -> str:
 
 
 def configuration(on: Endpoint | Ports, ws: str = "wss://x.invalid", rest: str = "https://x.invalid") -> str:
-    """On a server that runs, or (free ports) on an embedded one in `db` that each command starts: some
-    seconds, so only where that matters.
+    """The text of pipeline.yaml, with a running server, or with an embedded one on free ports.
+
+    Each command starts the embedded server in `db`, which takes some seconds: use it only where that matters.
     """
     if isinstance(on, Endpoint):
         where = f"embedded: false, host: {on.host}" if on.directory is None else f'dir: "{on.directory}"'
@@ -71,13 +71,14 @@ def configuration(on: Endpoint | Ports, ws: str = "wss://x.invalid", rest: str =
 
 
 def configure(home: Path, on: Endpoint | Ports, *urls: str, **url: str) -> Path:
+    """Make the home, with its pipeline.yaml."""
     home.mkdir()
     (home / "pipeline.yaml").write_text(configuration(on, *urls, **url))
     return home
 
 
 def used_store(settings: Settings) -> Path:
-    """Make the recovery store of these settings, with an epoch in it."""
+    """Make the recovery store of these settings, with one epoch in it. Returns its file."""
     open_recovery(settings)
     assert settings.recovery.dir is not None
     store = settings.recovery.dir / "part-0.sqlite3"
@@ -88,6 +89,7 @@ def used_store(settings: Settings) -> Path:
 
 
 def tables(home: Path) -> dict[str, str]:
+    """The tables as CSV, by name."""
     with database(load(home / "pipeline.yaml").questdb) as endpoint:
         for table in TABLES:
             export(endpoint, table, "csv", str(home / f"{table}.csv"))
@@ -95,6 +97,7 @@ def tables(home: Path) -> dict[str, str]:
 
 
 def rows(text: str, **of: str) -> list[dict[str, str]]:
+    """The rows of a table as CSV that have these values."""
     return [
         row
         for row in csv.DictReader(text.splitlines())
@@ -104,7 +107,7 @@ def rows(text: str, **of: str) -> list[dict[str, str]]:
 
 @contextmanager
 def running(home: Path, *options: str) -> Iterator[Any]:
-    """`pairflow run`, for the length of the block."""
+    """`pairflow run`, until the end of the block."""
     run = forked.start(
         [sys.executable, "-m", "flows.command", "run", *options], cwd=home, stderr=subprocess.PIPE, text=True
     )
@@ -118,25 +121,26 @@ def running(home: Path, *options: str) -> Iterator[Any]:
 
 
 def follow(run: Any, wanted: str) -> None:
-    """Read what the run says until a line holds `wanted`."""
+    """Read the log of the run until a line contains `wanted`."""
     assert run.stderr is not None
     deadline = time.monotonic() + LAST_S
     for line in run.stderr:
         if wanted in line:
             return
         assert time.monotonic() < deadline
-    raise AssertionError(f"the run ended before it said {wanted!r}")
+    raise AssertionError(f"the run ended before it logged {wanted!r}")
 
 
 def finish(run: Any) -> None:
+    """Stop the run, which must succeed."""
     assert run.stderr is not None
     run.send_signal(signal.SIGTERM)
-    said = run.stderr.read()
-    assert run.wait(timeout=LAST_S) == 0, said
+    log = run.stderr.read()
+    assert run.wait(timeout=LAST_S) == 0, log
 
 
 def has(home: Path, trades: int, run: Any) -> None:
-    """Wait until the run has written so many trades."""
+    """Wait until the run has written this number of trades."""
     deadline = time.monotonic() + LAST_S
     with database(load(home / "pipeline.yaml").questdb) as endpoint, connect(endpoint) as connection:
         while (found := connection.execute("SELECT count() FROM trades").fetchone()[0]) < trades:

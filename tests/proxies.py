@@ -1,5 +1,6 @@
-"""A proxy on this machine that speaks what proxies speak: CONNECT, whole requests, SOCKS5. Whatever host is
-asked for, it is the exchange.
+"""A local proxy that speaks the usual protocols: CONNECT, HTTP requests with a full address, SOCKS5.
+
+Whatever host is requested, it connects to the local exchange.
 """
 
 import contextlib
@@ -13,16 +14,17 @@ HOST = "exchange.test"  # a name that only the proxy can look up
 
 @dataclass
 class Proxy:
+    """A running proxy, and the requests that it has got."""
+
     port: int
-    asked: list[str] = field(
-        default_factory=list
-    )  # how and for what: `CONNECT exchange.test:80`, `GET http://…`, `SOCKS5 exchange.test:80`
+    # Such as `CONNECT exchange.test:80`, `GET http://…`, `SOCKS5 exchange.test:80`.
+    asked: list[str] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
 
 
 @contextlib.contextmanager
 def proxying(upstream: int, refusal: bytes = b"") -> Iterator[Proxy]:
-    """A proxy in front of a port; `refusal` is what it answers instead of passing anything on."""
+    """A proxy to a port. With a `refusal` it answers that, and forwards nothing."""
     listener = socket.create_server(("127.0.0.1", 0))
     proxy = Proxy(listener.getsockname()[1])
     sockets = [listener]
@@ -95,7 +97,7 @@ def _head(client: socket.socket) -> bytes:
 
 
 def _greet(client: socket.socket, logins: list[str]) -> str:
-    """The beginning of SOCKS5, with a login where the client offers one; what it asks for."""
+    """The greeting of SOCKS5, with a login if the client offers one. Returns what the client requests."""
     offered = client.recv(2)
     methods = client.recv(offered[1])
     if 2 in methods:

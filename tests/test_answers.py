@@ -1,4 +1,4 @@
-"""Answers that are kept: looked up by the arguments' bytes, and a sample of them computed again."""
+"""Kept answers: they are looked up by the bytes of the arguments, and a sample is computed again."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SERIES = [np.arange(k, k + 5.0) for k in range(200)]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """First numbers of what `mean` has computed; every answer to SERIES is kept."""
+    """The first number of each series for which `mean` was computed. The answers for SERIES are kept."""
     known = {number_of(f"{__name__}.mean", (series, "a")): (float(series.mean()),) for series in SERIES}
     monkeypatch.setattr(answers, "answers", lambda: known)
     monkeypatch.setattr(answers, "computed", {})
@@ -29,7 +29,7 @@ def mean(series: Floats, word: str) -> tuple[float, ...]:
     return (float(series.mean()),)
 
 
-def test_a_sample_alone_is_computed(asked: list[float]) -> None:
+def test_only_a_sample_is_computed(asked: list[float]) -> None:
     assert [mean(series, "a")[0] for series in SERIES] == [series.mean() for series in SERIES]
     assert 0 < len(asked) < 4 * len(SERIES) / EVERY
 
@@ -40,7 +40,7 @@ def test_other_arguments_are_computed(asked: list[float]) -> None:
     assert asked == [1.0, 0.0]
 
 
-def test_an_answer_that_is_kept_wrong_is_found(asked: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_kept_answer_is_found(asked: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = dict.fromkeys(answers.answers(), (0.0,))
     monkeypatch.setattr(answers, "answers", lambda: wrong)
     with pytest.raises(AssertionError, match=r"python -m tests\.answers"):

@@ -1,6 +1,4 @@
-"""docs/faults.md against the tests: every row names files that exist, and every file of a row stands in its
-row.
-"""
+"""docs/faults.md against the tests: each row names files that exist, and each file is named by its row."""
 
 import re
 from pathlib import Path
@@ -14,7 +12,7 @@ ROWS = {
 }
 
 
-def test_the_rows_are_numbered_without_a_hole() -> None:
+def test_the_rows_are_numbered_without_a_gap() -> None:
     assert len(ROWS) > 37 and list(ROWS) == list(range(1, len(ROWS) + 1))
 
 

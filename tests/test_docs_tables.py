@@ -1,6 +1,4 @@
-"""docs/tables.md against questdb/schema.sql: the same tables, columns and types in the same order, and the
-same keys.
-"""
+"""docs/tables.md against questdb/schema.sql: the same tables, columns, types and keys, in the same order."""
 
 import re
 from pathlib import Path
@@ -16,7 +14,7 @@ KEY = re.compile(r"^Key: ((?:`\w+`(?:, )?)+)\.", re.MULTILINE)
 
 
 class Table(NamedTuple):
-    """Columns with their types, and the keys, in order."""
+    """The columns of a table with their types, and its keys, in order."""
 
     columns: list[tuple[str, str]]
     keys: list[str]
@@ -35,13 +33,13 @@ def in_page() -> dict[str, Table]:
     _, *parts = HEADING.split((ROOT / "docs" / "tables.md").read_text(encoding="utf-8"))
     found = {}
     for name, text in zip(parts[::2], parts[1::2], strict=True):
-        own = text.partition("\n## ")[0]  # the last table is followed by sections about all of them
+        own = text.partition("\n## ")[0]  # sections about all tables follow the last one
         keys = KEY.search(own)
         found[name] = Table(COLUMN.findall(own), re.findall(r"\w+", keys[1]) if keys else [])
     return found
 
 
-def test_the_page_has_the_tables_of_the_schema_in_their_order() -> None:
+def test_the_page_has_the_tables_of_the_schema_in_the_same_order() -> None:
     assert len(in_schema()) > 5
     assert list(in_page()) == list(in_schema())
 

@@ -1,4 +1,4 @@
-"""A forked command is a process as one that is started anew: what it finds, what it says, how it ends."""
+"""A forked command behaves like a newly started process, from its environment to its exit code."""
 
 import os
 import signal
@@ -11,7 +11,10 @@ import pytest
 from tests import forked
 from tests.line import LAST_S
 
-FOUND = "import os, signal, sys; print([sys.argv, os.getcwd(), os.environ.get('A'), 'B' in os.environ, sys.stdin.read(), {}])"
+FOUND = (
+    "import os, signal, sys; print("
+    "[sys.argv, os.getcwd(), os.environ.get('A'), 'B' in os.environ, sys.stdin.read(), {}])"
+)
 HANDLERS = "signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGCHLD)"
 MEANWHILE = (
     "import sys; print('begun', flush=True); sys.stdin.read(); print('over', file=sys.stderr); sys.exit(3)"
@@ -33,7 +36,7 @@ def begun() -> forked.Command:
     return process
 
 
-def test_it_finds_and_says_what_a_new_process_does(tmp_path: Path) -> None:
+def test_it_has_the_environment_and_output_of_a_new_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FOUND.format(HANDLERS), "--option", "ä"]
     how = {
         "cwd": tmp_path,
@@ -63,7 +66,7 @@ def test_it_ends_as_a_new_process_does(tmp_path: Path, command: list[str]) -> No
     assert ours.stderr.splitlines()[-1:] == theirs.stderr.splitlines()[-1:]
 
 
-def test_its_input_ends_it_and_all_it_said_is_read(begun: forked.Command) -> None:
+def test_the_end_of_its_input_ends_it_and_all_its_output_is_read(begun: forked.Command) -> None:
     assert begun.communicate("bye", timeout=LAST_S) == ("", "over\n")
     assert begun.returncode == 3
 
@@ -72,13 +75,13 @@ def test_its_input_ends_it_and_all_it_said_is_read(begun: forked.Command) -> Non
 def test_a_signal_ends_it(begun: forked.Command, number: int) -> None:
     begun.send_signal(number)
     assert begun.wait(LAST_S) == -number
-    begun.send_signal(number)  # to nobody
+    begun.send_signal(number)  # the process has ended: this must do nothing
     with pytest.raises(ProcessLookupError):
         os.kill(begun.pid, 0)
     begun.communicate()
 
 
-def test_waiting_for_one_that_goes_on_times_out_and_leaves_it(begun: forked.Command) -> None:
+def test_waiting_for_a_running_one_times_out_and_does_not_end_it(begun: forked.Command) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         begun.wait(0.01)
     begun.kill()
@@ -86,7 +89,7 @@ def test_waiting_for_one_that_goes_on_times_out_and_leaves_it(begun: forked.Comm
     assert begun.returncode == -signal.SIGKILL
 
 
-def test_what_python_reads_at_its_start_is_started_anew() -> None:
+def test_a_command_with_a_variable_that_python_reads_at_its_start_is_not_forked() -> None:
     process = forked.start(
         [sys.executable, "-c", "print(hash('a'))"],
         env=os.environ | {"PYTHONHASHSEED": "0"},

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it works away from here."""
+"""The wheel: what it contains, and that it works without the sources."""
 
 import os
 import shutil
@@ -24,8 +24,9 @@ BUILD = "import sys\nfrom setuptools import build_meta\nbuild_meta.build_wheel(s
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built in a copy of the sources, so that nothing of an earlier build gets in and nothing of this one
-    stays.
+    """The wheel, built from a copy of the sources.
+
+    So it contains nothing of earlier builds, and this build leaves nothing in the sources.
     """
     sources, built = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("built")
     for name in SOURCES:
@@ -43,7 +44,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_it_holds_every_package_and_what_they_read_and_nothing_else(wheel: Path) -> None:
+def test_it_contains_every_package_and_the_files_they_read_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         modules = {
@@ -58,8 +59,9 @@ def test_it_holds_every_package_and_what_they_read_and_nothing_else(wheel: Path)
 
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """`installed(…)` runs the wheel's command in an empty directory, with this environment's dependencies and
-    none of its sources.
+    """`installed(…)` runs the wheel's command in an empty directory.
+
+    It has the dependencies of this environment, but not the sources of Pairflow.
     """
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
@@ -67,7 +69,10 @@ def installed(wheel: Path, tmp_path: Path) -> Callable[..., "subprocess.Complete
     home.mkdir()
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        code = "import sys\nfrom flows.command import cli\nassert 'site' in cli.__file__, cli.__file__\nsys.exit(cli.main())"
+        code = (
+            "import sys\nfrom flows.command import cli\n"
+            "assert 'site' in cli.__file__, cli.__file__\nsys.exit(cli.main())"
+        )
         return subprocess.run(
             [sys.executable, "-P", "-c", code, *arguments],
             cwd=home,
@@ -85,7 +90,7 @@ def test_what_it_reads_is_found_where_it_is_installed(
 ) -> None:
     assert installed("init").returncode == 0
     assert (tmp_path / "home" / "pipeline.yaml").read_bytes() == (ROOT / "pipeline.yaml").read_bytes()
-    # of schema.sql
+    # The names of the tables come from schema.sql.
     assert (
         "there is no table 'x': choose one of trades, bars, signals, "
         in installed("export", "x", "-o", "-").stderr
@@ -93,7 +98,7 @@ def test_what_it_reads_is_found_where_it_is_installed(
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not REAL.exists(), reason="the recording is not here")
+@pytest.mark.skipif(not REAL.exists(), reason="the real recording is not available")
 def test_it_replays_a_recording_and_shows_the_demo(
     installed: Callable[..., "subprocess.CompletedProcess[str]"],
     tmp_path: Path,

@@ -1,6 +1,4 @@
-"""What the arguments of the command may be: numbers, ports, directories, times. Anything else is refused with
-one line.
-"""
+"""Converts the command's arguments to numbers, ports, directories and times; refuses others with one line."""
 
 import argparse
 import contextlib
@@ -8,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-MOST: Final = 1e6  # of any number on the command line: 11 days in seconds
+MOST: Final = 1e6  # the largest number on the command line: 11 days in seconds
 
 
 def positive(text: str) -> float:
@@ -31,13 +29,13 @@ def port(text: str) -> int:
 
 
 def directory(text: str) -> Path:
-    if not text:  # a variable of the shell that is not set: the current directory would become a database
+    if not text:  # an unset shell variable: without this the current directory would become a database
         raise argparse.ArgumentTypeError("expected a directory, got ''")
     return Path(text)
 
 
 def when(text: str) -> int:
-    """A time as µs since the epoch; without a zone it is UTC."""
+    """A time in µs since the epoch; UTC if it names no zone."""
     try:
         time_ = datetime.fromisoformat(text)
     except ValueError:
@@ -48,7 +46,7 @@ def when(text: str) -> int:
 
 
 def seconds_or_time(text: str) -> int:
-    """A time, or a number of seconds, in µs."""
+    """A time in µs since the epoch, or a number of seconds in µs."""
     try:
         seconds = float(text)
     except ValueError:

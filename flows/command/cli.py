@@ -11,11 +11,12 @@ from flows.runtime.interrupts import interruptible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 1 after one line that says what is wrong. To be interrupted is no mistake, but a
-    check has then not passed.
+    """Run the command. Returns 0, or 1 after one line that says what is wrong.
+
+    An interruption is not an error, except for `check`, which has then not passed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # in a locale without · and ü a name is escaped, as on standard error
+        # escape characters that the locale lacks, such as · and ü, as standard error does
         sys.stdout.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)

@@ -1,4 +1,4 @@
-"""The configuration that a verb works with, and the database that `--dir` names instead."""
+"""The configuration of a command, and the database that `--dir` names instead of the configured one."""
 
 import argparse
 from pathlib import Path
@@ -8,13 +8,14 @@ import msgspec
 
 
 def load(options: argparse.Namespace) -> Any:
+    """The settings of --config, or of pipeline.yaml in the current directory."""
     from flows.settings.decoding import load as load_settings
 
     return load_settings(options.config or Path("pipeline.yaml"))
 
 
 def in_dir(database: Any, directory: Path | None) -> Any:
-    """The database, or (--dir) an embedded one in a directory of its own, on ports that are free."""
+    """The database; with --dir an embedded one in that directory, on ports that are free."""
     if directory is None:
         return database
     from flows.database.embedded import free_ports

@@ -1,4 +1,4 @@
-"""`pairflow demo`: everything on a simulated market."""
+"""`pairflow demo`: the whole pipeline on a simulated market."""
 
 import argparse
 from pathlib import Path
@@ -33,7 +33,8 @@ def demo(options: argparse.Namespace) -> int:
     )
     if database.http_port == database.pg_port:
         raise UserError(
-            f"demo: port {database.http_port} is wanted for both HTTP and PostgreSQL: give --http-port and --pg-port two ports"
+            f"demo: port {database.http_port} is wanted for both HTTP and PostgreSQL: give --http-port and "
+            "--pg-port two ports"
         )
     settings = msgspec.structs.replace(
         settings,

@@ -17,7 +17,8 @@ def export_table(options: argparse.Namespace) -> int:
     refuse_wrong(options.table, options.format, options.output, **chosen)
     if options.dir is not None and not (options.dir / "db").is_dir():
         raise UserError(
-            f"export: --dir {options.dir}: no database is there: give that of a replay, or the demo's (.pairflow/demo/questdb)"
+            f"export: --dir {options.dir}: no database is there: give that of a replay, or the demo's "
+            "(.pairflow/demo/questdb)"
         )
     with running(exported(options), say) as endpoint:
         prepare(endpoint)
@@ -33,13 +34,11 @@ def export_table(options: argparse.Namespace) -> int:
 
 
 def exported(options: argparse.Namespace) -> Any:
-    """The database that an export reads: that of --dir, for which no configuration is needed, else the
-    configured one.
-    """
+    """The database that an export reads: that of --dir, without any configuration, or the configured one."""
     from flows.settings.model import QuestDB
 
     if options.dir is None or options.config:
         settings = load(options)
         if options.dir is None:
             return settings.questdb
-    return in_dir(QuestDB(http_port=0, pg_port=0), options.dir)  # any free ports: nobody looks at them
+    return in_dir(QuestDB(http_port=0, pg_port=0), options.dir)  # any free ports: only the export uses them

@@ -21,7 +21,7 @@ def questdb(options: argparse.Namespace) -> int:
 
 
 def known_ports(options: argparse.Namespace) -> Any:
-    """A database on the ports of the configuration, if there is one: with --dir nothing else of it matters."""
+    """A database on the ports of the configuration, if there is one; with --dir only these are used."""
     from flows.settings.model import QuestDB
 
     if options.config is None and not Path("pipeline.yaml").exists():

@@ -1,4 +1,4 @@
-"""`pairflow replay`: recorded trades through the same flow."""
+"""`pairflow replay`: recorded trades through the same dataflow as live ones."""
 
 import argparse
 import contextlib
@@ -61,7 +61,8 @@ def replay(options: argparse.Namespace) -> int:
         took, summary = time.monotonic() - began, source.summary
         if not stop and not tally.rows["trades"]:
             raise UserError(
-                f"replay: no trade was left of the recordings{summary.left_out()}: nothing was written; correct the recordings"
+                f"replay: no trade was left of the recordings{summary.left_out()}: nothing was written; "
+                "correct the recordings"
             )
         print(
             f"{'interrupted' if stop else 'replayed'}: {tally.summary()} in {took:.1f} s "
@@ -72,13 +73,14 @@ def replay(options: argparse.Namespace) -> int:
         if settings.questdb.embedded:
             where = f" --dir {shlex.quote(str(options.dir))}" if options.dir is not None else ""
             print(
-                f"look: the database is in {settings.questdb.dir}; `pairflow questdb{where}` serves it, `pairflow export TABLE -o FILE{where}` writes it"
+                f"look: the database is in {settings.questdb.dir}; `pairflow questdb{where}` serves it, "
+                f"`pairflow export TABLE -o FILE{where}` writes it"
             )
     return 0
 
 
 def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
-    """The settings of a replay and its recording, in order; says what one has and the other has not."""
+    """The settings of a replay, and its recording. Reports symbols that only one of them has."""
     from flows.replay.recordings import Recording, symbols_in
 
     only = settings.source.market if len(settings.sources) == 1 else None
@@ -86,7 +88,8 @@ def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
     known = set(look.symbols) & set(settings.symbols)
     if not known:
         raise UserError(
-            f"replay: the recordings hold {', '.join(look.symbols[:5]) or 'no symbol'}, the configuration {', '.join(settings.symbols)}: "
+            f"replay: the recordings hold {', '.join(look.symbols[:5]) or 'no symbol'}, the configuration "
+            f"{', '.join(settings.symbols)}: "
             "add the pair or source.symbols to the configuration"
         )
     if left := sorted(set(look.symbols) - known):
@@ -101,7 +104,8 @@ def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
         say("the trades have no ids: numbered 1, 2, 3 … in the order of time, price, quantity and side")
     if sideless := [file.path.name for file in look.files if not file.sides]:
         say(
-            f"nothing says who took the trades of {', '.join(sideless[:3])}: side, buy_volume and what is computed from them stay NULL"
+            f"nothing says who took the trades of {', '.join(sideless[:3])}: side, buy_volume and what is "
+            "computed from them stay NULL"
         )
     settings = msgspec.structs.replace(
         settings,
@@ -111,6 +115,6 @@ def recorded(options: argparse.Namespace, settings: Any) -> tuple[Any, Any]:
         ),
         questdb=in_dir(settings.questdb, options.dir),
     )
-    beside = settings.questdb.dir.parent if settings.questdb.embedded else None
+    near = settings.questdb.dir.parent if settings.questdb.embedded else None
     reading = None if options.speed else progress(sys.stderr, "replaying")
-    return settings, Recording(look, settings.symbols, beside, say, progress(sys.stderr, "sorting"), reading)
+    return settings, Recording(look, settings.symbols, near, say, progress(sys.stderr, "sorting"), reading)

@@ -1,4 +1,4 @@
-"""What the command says while it works: lines on standard error, and how far a long work has come."""
+"""Messages of the command while it works: lines on standard error, and the progress of long tasks."""
 
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ def say(text: str) -> None:
 
 
 def progress(to: TextIO, what: str) -> Callable[[int, int], None]:
-    """A line on a terminal that shows how far a long work has come; nothing where nobody watches."""
+    """A function that shows the progress of a long task on a terminal, and nothing elsewhere."""
     shown = -1
 
     def show(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Rows on their way to a table of the database."""
+"""The rows of a table as columns, before they are written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from operators.columns import stored
 
 @dataclass(frozen=True, slots=True)
 class Symbols:
-    """A SYMBOL column: codes (int32) into a tuple of names."""
+    """A SYMBOL column: codes that index into a tuple of names; the code -1 is NULL."""
 
     codes: npt.NDArray[np.int32]
     names: tuple[str, ...]
@@ -34,9 +34,7 @@ class Rows:
 
     @classmethod
     def of(cls, table: str, keys: Mapping[str, Column], results: Any) -> "Rows":
-        """Rows of what an operator returns: its stored fields under their names, except where `keys` has that
-        column.
-        """
+        """Rows of an operator's result: `keys`, and the result's stored fields that `keys` does not have."""
         return cls(
             table,
             {**keys, **{name: getattr(results, name) for name in stored(type(results)) if name not in keys}},

@@ -12,9 +12,7 @@ CONNECT_S = 10
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a database answers, and the data directory that keeps its passwords: None for a server of
-    somebody else's.
-    """
+    """Where a database answers. `directory` holds the passwords of an embedded server; else it is None."""
 
     host: str
     http_port: int

@@ -1,4 +1,4 @@
-"""Rows to the bytes of a request: InfluxDB's line protocol, in batches that suit it."""
+"""Encodes rows as the bytes of a request in InfluxDB's line protocol."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
@@ -10,12 +10,15 @@ from flows.database.columns import Column, Rows, Symbols
 from flows.database.schema import tables
 from operators.columns import NEVER
 
-FRAME_ROWS = 1_000  # from here on a DataFrame is faster than a call per row
+FRAME_ROWS = 1_000  # with at least so many rows a DataFrame is faster than a call for each row
 
 
 @cache
 def encoder() -> Any:
-    """Makes buffers; told the protocol's version it connects to nothing. Version 2 sends doubles bit for bit."""
+    """The client that makes buffers. Version 2 of the protocol sends doubles bit for bit.
+
+    It opens no connection, because the version is given here instead of asked from the server.
+    """
     from questdb import Protocol, Sender
 
     sender = Sender(Protocol.Http, "127.0.0.1", 9000, protocol_version=2, auto_flush=False)
@@ -60,8 +63,9 @@ def _joined(many: Sequence[Rows]) -> Rows:
 
 
 def gathered(many: Iterable[Rows]) -> list[Rows]:
-    """Small batches joined to few large ones; rows of one table stay in their order, for the last of equal
-    keys wins.
+    """Join small batches into few large ones.
+
+    The rows of a table stay in their order, because the last of several rows with equal keys wins.
     """
     runs: dict[str, list[tuple[object, list[Rows]]]] = {}
     for rows in many:
@@ -78,7 +82,10 @@ def gathered(many: Iterable[Rows]) -> list[Rows]:
 
 
 def checked(rows: Rows) -> Rows:
-    """Refuse what no retry and no server would put right: these are mistakes of the program, not of its user."""
+    """Return the rows if the schema accepts them.
+
+    Raises TypeError or ValueError: what is wrong here is a mistake of the program, not of its user.
+    """
     table = tables()[rows.table]
     for name, column in rows.columns.items():
         kind = {"SYMBOL": "symbols", "DOUBLE": "float64", "BOOLEAN": "bool"}.get(table.columns[name], "int64")
@@ -98,9 +105,7 @@ def _finite(values: Any) -> Any:
 
 
 def encode(rows: Rows, buffer: Any) -> None:
-    """Append the rows to a client's buffer in their order: NaN, infinity, NEVER and symbol code -1 become
-    NULL.
-    """
+    """Append the rows to a client's buffer. NaN, infinity, NEVER and the symbol code -1 become NULL."""
     types = tables()[rows.table].columns
     if len(rows) < FRAME_ROWS:
         _encode_rows(rows, types, buffer)
@@ -133,7 +138,7 @@ def _encode_rows(rows: Rows, types: dict[str, str], buffer: Any) -> None:
     symbols, columns = [], []
     for name, column in rows.columns.items():
         if isinstance(column, Symbols):
-            names: tuple[str | None, ...] = (*column.names, None)  # so that code -1 is NULL
+            names: tuple[str | None, ...] = (*column.names, None)  # the code -1 means NULL
             symbols.append((name, [names[code] for code in column.codes.tolist()]))
         elif types[name] == "DOUBLE":
             columns.append((name, _finite(column).tolist()))
@@ -156,7 +161,7 @@ def _encode_rows(rows: Rows, types: dict[str, str], buffer: Any) -> None:
 
 
 def row_text(rows: Rows, index: int) -> str:
-    """One row for a person to read."""
+    """One row as text for an error message."""
     words = []
     for name, column in rows.columns.items():
         if isinstance(column, Symbols):

@@ -1,15 +1,20 @@
-"""A table of the database to CSV or Parquet, a slice of time after another, so that any table fits into
-little memory.
+"""Exports a table to CSV or Parquet.
 
-CSV: times as YYYY-MM-DDTHH:MM:SS.ffffffZ, NULL empty, booleans true or false, doubles with the fewest digits
-that read back as the same number. Rows by ts, then by the table's other keys. Parquet: the same columns,
-times as UTC microseconds. `flows.database.export_file` says which name makes which file.
+The rows are read one slice of time after another, so the memory needed does not depend on the size of the
+table. They are sorted by ts, then by the table's other keys.
+
+- CSV: times as YYYY-MM-DDTHH:MM:SS.ffffffZ; NULL is empty; booleans are true or false; doubles have the
+  fewest digits that read back as the same number.
+- Parquet: the same columns; times are UTC microseconds. QuestDB's own Parquet export is not used: it needs a
+  server that may write files (COPY … TO), and there the read-only user could write some, too.
+
+`flows.database.export_file` decides by the file's name which of them is written.
 """
 
 import csv
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -38,11 +43,11 @@ def export(
     timeframe: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Write the rows from `start` up to, not including, `end` (ISO 8601, UTC unless said otherwise) and
-    return how many they were.
+    """Write the rows from `start` (included) to `end` (excluded); returns the number of rows.
 
-    `format` is csv or parquet; by default what the name says. The file appears when it is complete. Rows that
-    are written after the start of the export and later than it are left out.
+    Times are ISO 8601, in UTC if they name no zone. `format` is csv or parquet; by default the name of the
+    file decides. The file gets its name once it is complete. Rows that are newer than the newest one at the
+    start of the export are left out.
     """
     chosen = {"start": start, "end": end, "symbol": symbol, "pair": pair, "timeframe": timeframe}
     spec, where, bound, first_us, end_us = refuse_wrong(table, format, out, **chosen)
@@ -75,8 +80,9 @@ def refuse_wrong(
     pair: str | None = None,
     timeframe: str | None = None,
 ) -> tuple[Table, str, list[str], int, int | None]:
-    """What the arguments of an export ask for: table, conditions and their values, time from and to;
-    UserError when they cannot be met.
+    """Check the arguments of an export; raises UserError where they are wrong.
+
+    Returns the table, the SQL conditions and their values, and the first and the last time in µs.
     """
     if table not in tables():
         raise UserError(f"export: there is no table {table!r}: choose one of {', '.join(tables())}")
@@ -112,12 +118,11 @@ def _micros(option: str, text: str) -> int:
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    since_epoch = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return max(0, (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000 + since_epoch.microseconds)
+    return max(0, (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
 
 
 def _literal(us: int) -> str:
-    # a literal, so that the server looks at the partitions concerned only
+    # a literal, not a bound value: only then does the server skip the partitions outside the range
     return f"'{np.datetime64(us, 'us')}Z'"
 
 
@@ -136,7 +141,7 @@ def _copy(
         found = connection.execute(
             f"SELECT {select} FROM {spec.name} WHERE ts >= {_literal(since_us)}{until}{where} {suffix}", bound
         ).fetchone()
-        return found[0] if found else None  # of no rows the server answers no row, whatever the aggregate
+        return found[0] if found else None  # without rows the server returns no row, even for an aggregate
 
     newest_us = one("max(ts)::LONG", first_us)
     if newest_us is None:
@@ -151,10 +156,10 @@ def _copy(
         f"{name}::LONG" if type_ == "TIMESTAMP" else name for name, type_ in spec.columns.items()
     )
     order = ", ".join(spec.keys)
-    written, told, from_us = 0, time.monotonic(), first_us
+    written, reported, from_us = 0, time.monotonic(), first_us
     cursor = connection.cursor(binary=True)
     while from_us < end_us:
-        # A slice ends between two times, never within one: all rows of a time come with one query.
+        # A slice ends between two times: all rows with the same ts come with one query.
         border_us = one("ts::LONG", from_us, f"ORDER BY ts LIMIT {SLICE_ROWS}, {SLICE_ROWS + 1}")
         to_us = end_us
         if border_us is not None:
@@ -166,8 +171,8 @@ def _copy(
             writer.write(rows)
             written += len(rows)
         from_us = to_us
-        if time.monotonic() - told > PROGRESS_S:
-            told = time.monotonic()
+        if time.monotonic() - reported > PROGRESS_S:
+            reported = time.monotonic()
             progress(f"{spec.name}: {written:,} of {max(total, written):,} rows")
     progress(f"{spec.name}: {written:,} rows")
     return written
@@ -183,7 +188,7 @@ class _Csv:
         columns = [
             _texts(column, type_) for column, type_ in zip(zip(*rows, strict=True), self._types, strict=True)
         ]
-        # a float is written by its repr, the shortest that reads back equal
+        # csv writes a float as its repr, the shortest text that reads back as the same number
         self._writer.writerows(zip(*columns, strict=True))
 
     def close(self) -> None:

@@ -1,11 +1,11 @@
-"""The file of an export: what its name promises, and there only when it is whole.
+"""The file of an export: its name decides the format, and it appears only once it is complete.
 
-| FILE ends in | is |
+| the name of the file | what is written |
 |---|---|
-| `.csv`, or nothing that names a format (`bars`, `bars.2024-08-09`), or is a device or a pipe | CSV |
-| `.csv.gz`, `.csv.bz2`, `.csv.xz`, `.csv.zst` (also without `.csv`) | the same, compressed |
-| `.parquet` (or nothing, with --format parquet) | Parquet |
-| anything else, such as `.xlsx` or `.json` | refused: the file would not be what it says |
+| ends in `.csv`, or names no format (`bars`, `bars.2024-08-09`), or is a device or a pipe | CSV |
+| ends in `.csv.gz`, `.csv.bz2`, `.csv.xz` or `.csv.zst` (also without `.csv`) | compressed CSV |
+| ends in `.parquet`, or names no format and --format is parquet | Parquet |
+| ends in anything else, such as `.xlsx` or `.json` | nothing: it is refused |
 """
 
 import contextlib
@@ -24,17 +24,17 @@ from flows.errors import UserError
 STDOUT: Final = "-"
 FORMATS: Final = ("csv", "parquet")
 COMPRESSIONS: Final = ("gz", "bz2", "xz", "zst")
-# A name that ends in a letter's word promises a format; `bars.2024-08-09` and `v1.2` do not.
+# An ending that begins with a letter names a format; the ends of `bars.2024-08-09` and `v1.2` do not.
 ENDING: Final = re.compile(r"\.([A-Za-z][A-Za-z0-9_]*)$")
 OFFERED: Final = ".csv, .csv.gz, .csv.bz2, .csv.xz, .csv.zst or .parquet"
-GZIP_LEVEL: Final = 6  # gzip's own default; Python's is 9, for 1 % less and thrice the time
+GZIP_LEVEL: Final = 6  # the default of gzip; Python's default, 9, takes three times as long to save 1 %
 
 
 def format_of(out: str | Path, wanted: str | None = None) -> tuple[str, str | None]:
-    """Format and compression of the file, by its name and, where that says nothing, as `wanted`; UserError
-    where they disagree.
+    """Format (csv or parquet) and compression (one of COMPRESSIONS, or None) of the file.
 
-    The format is csv or parquet; the compression is one of COMPRESSIONS, or None.
+    The name decides; `wanted` does where the name says nothing. Raises UserError where they contradict each
+    other.
     """
     if wanted is not None and wanted not in FORMATS:
         raise UserError(f"export: --format {wanted}: choose one of {', '.join(FORMATS)}")
@@ -57,22 +57,21 @@ def format_of(out: str | Path, wanted: str | None = None) -> tuple[str, str | No
         )
     chosen = ending or wanted or "csv"
     if compression and chosen == "parquet":
-        raise UserError(f"export: {out}: Parquet is compressed within: name a file that ends in .parquet")
+        raise UserError(f"export: {out}: Parquet has its own compression: name a file that ends in .parquet")
     return chosen, compression
 
 
 def _split(name: str) -> tuple[str | None, str]:
-    """The ending that names a format, in small letters, and what is before it; a hidden file such as `.csv`
-    has none.
-    """
+    """The ending that names a format, in lower case, and the name before it; a hidden file has no ending."""
     match = ENDING.search(name)
     return (match[1].lower(), name[: match.start()]) if match and match.start() else (None, name)
 
 
 @contextlib.contextmanager
 def opened(out: str | Path, format: str, compression: str | None) -> Iterator[Any]:
-    """What to write to: text for CSV, bytes for Parquet. A file appears under its name when the block has
-    ended well.
+    """Open what to write to: text for CSV, bytes for Parquet.
+
+    A file gets its name when the block has ended without an error.
     """
     if str(out) == STDOUT:
         with _terminal() as target:
@@ -107,9 +106,7 @@ def opened(out: str | Path, format: str, compression: str | None) -> Iterator[An
 
 @contextlib.contextmanager
 def _terminal() -> Iterator[Any]:
-    """Standard output as UTF-8, whatever the locale is: a file that it is redirected to is the one that -o
-    FILE writes.
-    """
+    """Standard output as UTF-8 in every locale: redirected to a file, it writes what `-o FILE` would."""
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed")
@@ -120,7 +117,7 @@ def _terminal() -> Iterator[Any]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        sys.stdout = None  # what it still holds cannot be written either
+        sys.stdout = None  # else Python fails again at exit, when it flushes the rest
         raise UserError(
             f"export: standard output cannot be written ({error.strerror or error}): name a file with -o FILE"
         ) from None
@@ -128,7 +125,7 @@ def _terminal() -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _layered(file: IO[bytes], format: str, compression: str | None) -> Iterator[Any]:
-    """Compression and text on top of the bytes, each finished at the end; the same rows give the same bytes."""
+    """Add compression and text encoding to a file of bytes. The same rows always give the same bytes."""
     with contextlib.ExitStack() as layers:
         target: Any = layers.enter_context(_compressed(file, compression)) if compression else file
         if format == "csv":
@@ -144,7 +141,7 @@ def _compressed(file: IO[bytes], compression: str) -> Any:
     import pyarrow as pa
 
     if compression == "gz":
-        # neither name nor time is kept
+        # without name and time, so that the same rows give the same bytes
         return gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=file, mtime=0)
     if compression == "bz2":
         return bz2.BZ2File(file, "wb")

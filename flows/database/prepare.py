@@ -1,4 +1,4 @@
-"""The tables of a database, made and verified against schema.sql."""
+"""Creates the tables of a database, and verifies them against schema.sql."""
 
 import logging
 from typing import Any
@@ -12,11 +12,10 @@ log = logging.getLogger(__name__)
 
 
 def prepare(endpoint: Endpoint) -> None:
-    """Create the tables that are missing and verify the others: a table that would lose or mix up rows is
-    refused.
+    """Create the tables that are missing, and refuse tables that would lose or mix up rows.
 
-    What a later version has appended to a table of an earlier one is added, and NULL in the rows that are
-    there.
+    Columns that a later version has appended are added to the table of an earlier one; they are NULL in its
+    rows.
     """
     grown = False
     with connect(endpoint) as connection:
@@ -27,7 +26,7 @@ def prepare(endpoint: Endpoint) -> None:
                 log.info("table %s: column %s added", table.name, column)
                 grown = True
     if grown:
-        settle(endpoint)  # until then SQL does not know the columns
+        settle(endpoint)  # SQL does not know the new columns before that
 
 
 def _verify(connection: Any, table: Table) -> list[str]:
@@ -37,7 +36,7 @@ def _verify(connection: Any, table: Table) -> list[str]:
     ).fetchone()
     rows = connection.execute(
         f"SELECT \"column\", type, designated, upsertKey FROM table_columns('{table.name}')"
-    ).fetchall()  # a name of ours
+    ).fetchall()  # the name is Pairflow's own, so it needs no quoting
     found = {column: type_ for column, type_, _, _ in rows}
     way_out = f"rename or drop it and start again (RENAME TABLE {table.name} TO {table.name}_old)"
 

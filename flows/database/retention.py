@@ -1,4 +1,4 @@
-"""How long tables keep their rows, counted from the newest."""
+"""How long tables keep their rows, counted back from the newest row."""
 
 import re
 from typing import Any
@@ -12,9 +12,9 @@ from operators.columns import DAY_US
 
 
 def newest(connection: Any, table: str) -> int | None:
-    """The newest `ts` of a table, µs since the epoch; None where it has no row."""
+    """The newest `ts` of a table, µs since the epoch; None if it has no row."""
     found = connection.execute(f"SELECT max(ts)::LONG FROM {tables()[table].name}").fetchone()
-    return found[0] if found else None  # of an empty table the server answers no row at all
+    return found[0] if found else None  # for an empty table the server returns no row
 
 
 def _days(retention: str) -> int:
@@ -26,7 +26,7 @@ def _days(retention: str) -> int:
 
 
 def set_retention(endpoint: Endpoint, trades: str, bars: str, signals: str) -> None:
-    """Set every table's TTL: QuestDB drops whole days, counted from the table's newest row. For `run` only."""
+    """Set every table's TTL; for `run` only. QuestDB drops whole days, counted back from the newest row."""
     wanted = {"trades": _days(trades), "bars": _days(bars)}
     with connect(endpoint) as connection:
         have = _ttl_us(connection)
@@ -37,7 +37,7 @@ def set_retention(endpoint: Endpoint, trades: str, bars: str, signals: str) -> N
 
 
 def _ttl_us(connection: Any) -> dict[str, int]:
-    """Tables with a TTL, in µs; a month counts as its shortest."""
+    """Tables with a TTL, in µs; a month counts as the shortest one, 28 days."""
     days = {"HOUR": 1 / 24, "DAY": 1, "WEEK": 7, "MONTH": 28, "YEAR": 365}
     found = connection.execute(
         "SELECT table_name, ttlValue, ttlUnit FROM tables() WHERE ttlValue > 0"
@@ -46,8 +46,9 @@ def _ttl_us(connection: Any) -> dict[str, int]:
 
 
 def ttl_would_drop(endpoint: Endpoint, first_us: int, last_us: int | None = None) -> str | None:
-    """Why rows from `first_us` to `last_us` (µs since the epoch) would not stay in this database: one line,
-    or None if they would.
+    """Why this database would drop rows from `first_us` to `last_us` (µs since the epoch), in one line.
+
+    None if it would keep them.
     """
     with connect(endpoint) as connection:
         for name, ttl_us in _ttl_us(connection).items():
@@ -57,7 +58,8 @@ def ttl_would_drop(endpoint: Endpoint, first_us: int, last_us: int | None = None
                     np.datetime64(us, "us").astype("datetime64[D]") for us in (first_us, last)
                 )
                 return (
-                    f"table {name}: keeps {ttl_us // DAY_US} days before its newest row ({last_day}): rows of {first_day} would be deleted "
+                    f"table {name}: keeps {ttl_us // DAY_US} days before its newest row ({last_day}): rows "
+                    f"of {first_day} would be deleted "
                     "at once: use a database of its own (--dir DIR), or a longer retention"
                 )
     return None

@@ -1,4 +1,4 @@
-"""What the operators give, as rows of the tables."""
+"""The results of the operators as rows of the tables."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,18 +8,18 @@ import numpy as np
 from flows.database.columns import Column, Rows, Symbols
 from flows.settings.model import Settings
 from flows.settings.timeframes import timeframe_us
-from operators.columns import Bars, Trades
+from operators.columns import RESUMED, Bars, Trades
 from operators.metrics import METRICS
 from operators.results import Measures, Watched
 from operators.vwap import vwap
 
-TAKERS: Final = ("buy", "sell")  # sides
-# columns of alerts, from the settings
+TAKERS: Final = ("buy", "sell")  # the taker's side by the code of `is_buyer_maker`
+# columns of the table alerts that come from the settings
 OF_RULE: Final = ("rule", "subject", "timeframe", "priority", "metric", "side")
 
 
 class Tables:
-    """The rows of trades, bars, measures and alerts, with the names that the settings give to codes."""
+    """Makes the rows of trades, bars, measures and alerts; the settings give the codes their names."""
 
     def __init__(self, settings: Settings) -> None:
         self._symbols = settings.symbols
@@ -27,7 +27,7 @@ class Tables:
         self._lengths = np.array([timeframe_us(word) for word in settings.timeframes], np.int64)
         self._pairs = tuple(pair.name for pair in settings.pairs)
         self._methods = tuple(sorted({method for pair in settings.pairs for method in pair.methods}))
-        # per timeframe, the pairs that are measured on it; and of each, its methods as codes
+        # for each timeframe the pairs that are measured on it; for each pair the codes of its methods
         self._on = {
             length: [
                 p for p, pair in enumerate(settings.pairs) if any(w.timeframe == word for w in pair.windows)
@@ -60,6 +60,9 @@ class Tables:
         )
 
     def measures(self, measures: Measures) -> list[Rows]:
+        """The rows of signals, cointegration and activity, unless the database has them (RESUMED)."""
+        if measures.bars.stage == RESUMED:
+            return []
         signals, tests, activity, length = (
             measures.signals,
             measures.tests,

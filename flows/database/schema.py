@@ -1,4 +1,4 @@
-"""The tables as schema.sql states them."""
+"""Reads the tables from schema.sql."""
 
 import re
 from dataclasses import dataclass
@@ -10,9 +10,7 @@ SCHEMA = files("flows.database") / "schema.sql"  # a link to questdb/schema.sql;
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table as schema.sql states it: columns in order with their types, and the keys of its
-    deduplication.
-    """
+    """One table of schema.sql: its columns in order, with their types, and its deduplication keys."""
 
     name: str
     columns: dict[str, str]
@@ -30,7 +28,8 @@ def tables() -> dict[str, Table]:
     found = {}
     for statement in filter(None, map(str.strip, text.split(";"))):
         match = re.fullmatch(
-            r"CREATE TABLE IF NOT EXISTS (\w+) \((.*)\) TIMESTAMP\(ts\) PARTITION BY \w+ WAL DEDUP UPSERT KEYS\((.*)\)",
+            r"CREATE TABLE IF NOT EXISTS (\w+) \((.*)\) TIMESTAMP\(ts\) PARTITION BY \w+ WAL DEDUP UPSERT "
+            r"KEYS\((.*)\)",
             statement,
             re.DOTALL,
         )

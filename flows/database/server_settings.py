@@ -1,6 +1,4 @@
-"""The settings of the QuestDB server that keep a day of running cheap: questdb/server.env, for the embedded
-server and compose alike.
-"""
+"""The QuestDB settings that keep a running server cheap: questdb/server.env, which compose uses, too."""
 
 from functools import cache
 from importlib.resources import files
@@ -21,8 +19,9 @@ def server_settings() -> dict[str, str]:
 
 
 def lacking(connection: Any) -> dict[str, str]:
-    """What a running server has of other values, and the values wanted; a setting that its version does not
-    know is left out.
+    """The settings that have another value on a running server, with the values wanted.
+
+    Settings that the server's version does not know are left out.
     """
     has = dict(connection.execute("SELECT env_var_name, value FROM (SHOW PARAMETERS)").fetchall())
     return {
@@ -33,7 +32,7 @@ def lacking(connection: Any) -> dict[str, str]:
 
 
 def _plain(value: str) -> str:
-    """A value without its unit: 1m, 1M and 1048576 are one."""
+    """A value without its unit: 1m, 1M and 1048576 are the same."""
     text = value.strip().lower()
     factor = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}.get(text[-1:], 1)
     number = text.rstrip("kmg")

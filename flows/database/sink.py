@@ -1,4 +1,4 @@
-"""Rows into QuestDB as a Bytewax sink: whatever an epoch wrote is acknowledged before the epoch is committed."""
+"""The Bytewax sink: QuestDB acknowledges all rows of an epoch before Bytewax commits the epoch."""
 
 import time
 from collections.abc import Callable, Collection
@@ -14,21 +14,22 @@ from flows.errors import UserError
 from flows.runtime.fatal import guarded
 
 PARTITION: Final = "questdb"
-AWAITED: Final = frozenset({"signals", "alerts"})  # somebody acts on them: they are sent at once
-# other rows wait so long for company: a little longer than an epoch, whose end sends them anyway
+AWAITED: Final = frozenset({"signals", "alerts"})  # sent at once, because people act on them
+# Other rows are sent together after this time. It is a little longer than an epoch, whose end sends them,
+# too.
 LINGER_S: Final = 1.2
-TURN_S: Final = 0.08  # between two commits of awaited rows, in the long run
-SPARE: Final = 2  # turns that may be saved up: a few rows now and then never wait
+TURN_S: Final = 0.08  # between two commits of awaited rows, on average
+SPARE: Final = 2  # commits that may come earlier after a pause, so that occasional rows never wait
 HEARTBEAT_S: Final = 1.0
 
 
 class QuestDBPartition(StatefulSinkPartition[Rows, None]):
-    """Each request is a commit of every table in it, and a commit costs the server about as much for one row
-    as for a thousand.
+    """Decides when rows are sent.
 
-    So only the tables in `awaited` are sent when their rows come, and in turns: a market of hundreds of
-    symbols closes its bars one after the other, and 35 commits a second took the server 44 % of a core, 12 of
-    them 26 %. Meanwhile whatever comes next gathers before this step.
+    Each request commits every table in it, and a commit of one row costs the server about as much as one of a
+    thousand. So only the tables in `awaited` are sent when their rows come, and every `TURN_S` at most: in a
+    market of hundreds of symbols the bars close one after the other, and 35 commits a second took 44 % of a
+    core, 12 of them 26 %. Rows that come meanwhile wait before this step.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class QuestDBPartition(StatefulSinkPartition[Rows, None]):
     ) -> None:
         self._writer, self._tally, self._heartbeat, self._awaited = writer, tally, heartbeat, awaited
         self._flushed, self._beat = time.monotonic(), -HEARTBEAT_S
-        self._turn = 0.0  # when the next commit of awaited rows may be, s of the monotonic clock
+        self._turn = 0.0  # when awaited rows may be committed next, seconds of the monotonic clock
 
     @guarded
     def write_batch(self, values: list[Rows]) -> None:
@@ -51,7 +52,7 @@ class QuestDBPartition(StatefulSinkPartition[Rows, None]):
             self._writer.flush(self._awaited)
 
     def _take_turn(self) -> None:
-        """Wait until a commit of awaited rows may be: every `TURN_S`, but for those that were saved up."""
+        """Wait until awaited rows may be committed: every `TURN_S`, or earlier after a pause."""
         now = time.monotonic()
         self._turn = max(self._turn, now - SPARE * TURN_S)
         time.sleep(max(0.0, self._turn - now))
@@ -71,20 +72,21 @@ class QuestDBPartition(StatefulSinkPartition[Rows, None]):
         self._flushed = time.monotonic()
         if self._heartbeat is not None and self._flushed - self._beat >= HEARTBEAT_S:
             try:
-                # `health` has rows each second: that this file is young says that all of the line moves
+                # `health` has rows every second, so a young file shows that the whole flow is moving
                 self._heartbeat.touch()
             except OSError as error:
                 raise UserError(
-                    f"PAIRFLOW_HEARTBEAT: {self._heartbeat}: {error.strerror}: name a file that can be written"
+                    f"PAIRFLOW_HEARTBEAT: {self._heartbeat}: {error.strerror}: name a file that can be "
+                    "written"
                 ) from None
             self._beat = self._flushed
 
 
 class QuestDBSink(FixedPartitionedSink[Rows, None]):
-    """One partition, so that rows of one key are written in the order in which they were made.
+    """A sink of one partition, so that rows with the same key are written in their order.
 
-    `heartbeat`: a file that is touched whenever the database has acknowledged rows. `awaited`: tables whose
-    rows are sent when they come; none for a replay, which nobody watches row by row.
+    `heartbeat`: a file that is touched when the database has acknowledged rows, at most once a second.
+    `awaited`: tables whose rows are sent when they come; empty for a replay, which nobody watches row by row.
     """
 
     def __init__(

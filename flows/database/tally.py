@@ -1,4 +1,4 @@
-"""Counts of the rows written, reported to the user while a run goes on."""
+"""Counts the rows that are written, and reports them while a run goes on."""
 
 import threading
 from collections import Counter
@@ -12,7 +12,7 @@ from flows.database.columns import Rows
 
 
 class Tally:
-    """Rows written, by table; a thread says now and then how things go."""
+    """Counts of the rows written, by table, and of alert episodes."""
 
     def __init__(self) -> None:
         self.rows: Counter[str] = Counter()
@@ -38,6 +38,7 @@ class Tally:
 
     @contextmanager
     def reported(self, say: Callable[[str], None], every_s: float) -> Iterator[None]:
+        """While the block runs, a thread reports the counts every so many seconds."""
         ended = threading.Event()
 
         def report() -> None:
@@ -45,7 +46,8 @@ class Tally:
             while not ended.wait(every_s):
                 trades = self.rows["trades"]
                 say(
-                    f"{(trades - before) / every_s:,.0f} trades/s · {self.summary()} · {self.episodes} alert episodes{self.last_episode}"
+                    f"{(trades - before) / every_s:,.0f} trades/s · {self.summary()} · {self.episodes} "
+                    f"alert episodes{self.last_episode}"
                 )
                 before = trades
 

@@ -1,6 +1,4 @@
-"""The tables' write-ahead logs: what is acknowledged but not yet visible to SQL, and tables that are
-suspended.
-"""
+"""The tables' write-ahead logs: transactions that SQL does not show yet, and suspended tables."""
 
 import time
 from typing import Any
@@ -13,17 +11,17 @@ SETTLE_POLL_S = 0.002
 
 
 def suspended(connection: Any) -> list[tuple[str, str]]:
-    """Tables that still take rows but show none of them, each with the server's reason."""
+    """Tables that accept rows but do not show them, each with the server's reason."""
     return [(name, reason) for name, is_suspended, reason, *_ in _wal(connection) if is_suspended]
 
 
 def pending(connection: Any) -> int:
-    """Transactions that were acknowledged but are not applied yet, in all tables."""
+    """How many transactions of all tables are acknowledged but not applied yet."""
     return sum(todo - done for *_, done, todo in _wal(connection))
 
 
 def suspension(name: str, reason: str) -> str:
-    """What to say of a suspended table."""
+    """The message about a suspended table."""
     return (
         f"table {name}: suspended ({reason or 'no reason given'}): it takes rows but shows none of them: "
         f"see to the cause (disk space?), then ALTER TABLE {name} RESUME WAL"
@@ -42,7 +40,7 @@ def _wal(connection: Any) -> list[tuple[str, bool, str, int, int]]:
 
 
 def settle(endpoint: Endpoint, deadline_s: float = 60.0) -> None:
-    """Return when all that was acknowledged before this call is visible to SQL."""
+    """Return when SQL shows everything that was acknowledged before this call."""
     until = time.monotonic() + deadline_s
     with connect(endpoint) as connection:
         aims = {name: todo for name, *_, todo in _wal(connection)}
@@ -57,6 +55,7 @@ def settle(endpoint: Endpoint, deadline_s: float = 60.0) -> None:
                 return
             if time.monotonic() > until:
                 raise UserError(
-                    f"table {late[0]}: rows written are not visible after {deadline_s:g} s: see the server's log"
+                    f"table {late[0]}: rows written are not visible after {deadline_s:g} s: see the "
+                    "server's log"
                 )
             time.sleep(SETTLE_POLL_S)

@@ -1,6 +1,7 @@
 """The writer that loses no row.
 
-It sends over HTTP. Deduplication makes a second delivery harmless, so whatever is in doubt is sent again.
+It sends rows over HTTP. If it is not known whether the server has stored a request, the writer sends it
+again: the tables' deduplication makes that harmless.
 """
 
 import base64
@@ -21,15 +22,15 @@ from flows.retrying import backoff
 
 REQUEST_ROWS = 50_000  # about 5 MB
 REQUEST_S = 30.0
-STOPPING_S = 5.0  # of a request, once the process is to end
-LOOK_S = 0.1  # how often a request that is under way looks whether it is
+STOPPING_S = 5.0  # the longest time for a request once the process has to end
+LOOK_S = 0.1  # how often a request checks whether the process has to end
 SEND_BYTES = 1 << 16
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0
 
 
 class Stopping(Protocol):
-    """Whether the process is to end: `flows.runtime.stop.Stop`, or a threading.Event."""
+    """Says whether the process has to end: `flows.runtime.stop.Stop`, or a threading.Event."""
 
     def is_set(self) -> bool: ...
 
@@ -37,7 +38,7 @@ class Stopping(Protocol):
 
 
 class _Never:
-    """Of a writer that nobody stops."""
+    """For a writer that is never stopped."""
 
     def is_set(self) -> bool:
         return False
@@ -47,16 +48,16 @@ class _Never:
 
 
 class _InDoubt(Exception):
-    """The request failed in a way that leaves open whether the rows are in."""
+    """The request failed, and it is not known whether the server has stored its rows."""
 
 
 class Writer:
-    """Rows to the database, each at least once, so that deduplication makes it once.
+    """Sends each row at least once; deduplication removes what was sent twice. For one thread only.
 
-    `write` keeps the rows and sends whenever REQUEST_ROWS are together; `flush` returns only when the server
-    has acknowledged all. Both block while the database is away, for as long as it takes: nothing is dropped
-    and nothing grows. Once `stop` is set a failure is not tried again, and a request fails after STOPPING_S;
-    a database that answers still gets everything. Not for use by several threads.
+    `write` collects rows, and sends them once there are REQUEST_ROWS. `flush` returns when the server has
+    acknowledged all rows. Both block while the database is away, however long that takes, so no row is
+    dropped and the memory does not grow. Once `stop` is set, a failed request is not repeated, and a request
+    fails after STOPPING_S; a database that answers still gets every row.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Writer:
         sleep: Callable[[float], object] | None = None,
         random: Random | None = None,
     ) -> None:
-        self.waiting = 0  # rows that are not acknowledged
+        self.waiting = 0  # rows that are not acknowledged yet
         self.acknowledged = 0  # rows
         self.away_since: float | None = None  # by `now`; None while the database answers
         self._endpoint, self._log, self._request_s, self._now = endpoint, log, request_s, now
@@ -87,7 +88,7 @@ class Writer:
             )
 
     def write(self, many: Sequence[Rows]) -> None:
-        """Take the rows; block while more than a request of them waits for the database."""
+        """Collect the rows; sends all that wait, and blocks meanwhile, once they are enough for a request."""
         for rows in many:
             if len(rows):
                 self._rows.append(checked(rows))
@@ -96,9 +97,7 @@ class Writer:
             self.flush()
 
     def flush(self, tables: Collection[str] | None = None) -> None:
-        """Return when every row written so far is acknowledged; `tables`: when those of these tables are,
-        while the others wait on.
-        """
+        """Return when every row written so far is acknowledged, or, if given, every row of these tables."""
         if tables is None:
             chosen, self._rows = self._rows, []
         else:
@@ -119,10 +118,10 @@ class Writer:
                 self.waiting -= count
                 self.acknowledged += count
         finally:
-            self._rows = due + self._rows  # what was not acknowledged still waits, before what came later
+            self._rows = due + self._rows  # rows that are not acknowledged go before those that came later
 
     def close(self) -> None:
-        """Drop the connection; rows that wait are not sent."""
+        """Close the connection; rows that wait are not sent."""
         if self._connection:
             self._connection.close()
             self._connection = None
@@ -144,7 +143,8 @@ class Writer:
                 if self._stop.is_set():
                     away = f"away for {self._now() - self.away_since:.0f} s ({failure})"
                     raise UserError(
-                        f"{where}: {away}: stopped with {self.waiting} rows not written: start again when it answers"
+                        f"{where}: {away}: stopped with {self.waiting} rows not written: start again when "
+                        "it answers"
                     ) from None
                 self._sleep(
                     backoff(failures, FIRST_PAUSE_S, MAX_PAUSE_S) * (0.5 + 0.5 * self._random.random())
@@ -161,7 +161,7 @@ class Writer:
     def _post(self, body: bytes, request: Sequence[Rows]) -> None:
         reused = self._connection is not None
         if self._connection is None:
-            connect_s = min(self._request_s, STOPPING_S)  # nothing can cut it short
+            connect_s = min(self._request_s, STOPPING_S)  # short, because connecting does not check `stop`
             self._connection = http.client.HTTPConnection(
                 self._endpoint.host, self._endpoint.http_port, timeout=connect_s
             )
@@ -172,7 +172,7 @@ class Writer:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             self._connection = None
-            # the server may hang up on an idle connection: no failure yet
+            # the server may close an idle connection: try once more on a new one
             if reused and isinstance(error, ConnectionError):
                 return self._post(body, request)
             raise _InDoubt(
@@ -184,7 +184,7 @@ class Writer:
             raise _refusal(self._endpoint, status, answer, request)
 
     def _send(self, connection: http.client.HTTPConnection, body: bytes) -> None:
-        """Send the request and wait for the first byte of its answer, but not longer than it may take."""
+        """Send the request and wait for the first byte of the answer, for a limited time."""
         connection.putrequest("POST", "/write")
         for name, text in (*self._headers.items(), ("Content-Length", str(len(body)))):
             connection.putheader(name, text)
@@ -196,7 +196,7 @@ class Writer:
             readable, writable, _ = select.select(
                 [connection.sock], [connection.sock] if unsent else [], [], LOOK_S
             )
-            if readable:  # also when the server has hung up, or refuses before it has read everything
+            if readable:  # also if the server has closed the connection, or refuses before the end
                 return
             if writable:
                 unsent = unsent[connection.sock.send(unsent[:SEND_BYTES]) :]
@@ -207,11 +207,11 @@ class Writer:
 
 
 def _refusal(endpoint: Endpoint, status: int, answer: bytes, request: Sequence[Rows]) -> Exception:
-    """What an answer other than success means: try again, or stop with the server's words and the row."""
+    """The exception for an answer other than success: _InDoubt to try again, UserError with what is wrong."""
     where = f"questdb {endpoint.host}:{endpoint.http_port}"
     try:
-        told = json.loads(answer)
-        words, line = " ".join(str(told["message"]).split()), int(told.get("line") or 1)
+        refusal = json.loads(answer)
+        words, line = " ".join(str(refusal["message"]).split()), int(refusal.get("line") or 1)
     except (ValueError, KeyError, TypeError):
         words, line = " ".join(answer.decode(errors="replace").split())[:300], 1
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
@@ -224,7 +224,8 @@ def _refusal(endpoint: Endpoint, status: int, answer: bytes, request: Sequence[R
             if line <= len(rows):
                 row = row_text(rows, line - 1)
                 return UserError(
-                    f"table {rows.table}: refused by the database: {words}: row {row}: correct the table, then start again"
+                    f"table {rows.table}: refused by the database: {words}: row {row}: correct the table, "
+                    "then start again"
                 )
             line -= len(rows)
         return UserError(f"{where}: refused: {words}")

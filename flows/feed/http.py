@@ -84,11 +84,13 @@ class Api:
         self._http, self._budget = _Http(self.base_url, limits, self.headers), budget or Budget(limits)
         self._stopping = threading.Event()
 
-    def is_unknown(self, status: int, body: bytes) -> bool:
+    @staticmethod
+    def is_unknown(status: int, body: bytes) -> bool:
         """Whether a refusal says that the venue does not have the symbol."""
         raise NotImplementedError
 
-    def instead(self, path: str) -> str:
+    @staticmethod
+    def instead(path: str) -> str:
         """What a user can do who gets no answer from a path: words that `or` can follow; empty: nothing special."""
         return ""
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from flows.database.columns import Rows, Symbols
-from flows.feed.backlog import CAUSES, FILLED, STATUSES, Gap
+from flows.feed.gaps import CAUSES, FILLED, STATUSES, Gap
 from operators.columns import NEVER
 
 

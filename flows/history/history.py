@@ -15,7 +15,7 @@ import numpy as np
 from flows.database.connection import Endpoint, connect
 from flows.database.wal import settle
 from flows.errors import Interrupted, UserError
-from flows.feed.backlog import OPEN, Gap
+from flows.feed.gaps import OPEN, Gap
 from flows.feed.refusals import Failed, Refused
 from flows.feed.venue import VenueApi, length_for
 from flows.markets import native

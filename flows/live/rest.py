@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from flows.feed.backlog import Page, Request
+from flows.feed.asking import Page, Request
 from flows.feed.frames import Frames
 from flows.feed.http import Budget, Limits
 from flows.feed.refusals import Failed, Refused, Unknown

@@ -15,8 +15,9 @@ import numpy as np
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from flows.errors import Interrupted, UserError
-from flows.feed.backlog import DISCONNECT, FILLED, NONE, RESTART, UNFILLABLE, Gap, Page, Patience, Request
+from flows.feed.asking import Page, Patience, Request
 from flows.feed.feed import WAIT_S, Feed
+from flows.feed.gaps import DISCONNECT, FILLED, NONE, RESTART, UNFILLABLE, Gap
 from flows.feed.health import Health, Vitals, wall_us
 from flows.feed.http import Budget, Limits
 from flows.feed.inbox import Broken, Connected, Disconnected, Inbox, Joined, Subscribed

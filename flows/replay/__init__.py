@@ -1,1 +1,1 @@
-"""Recordings as a source: how their bytes are read, and in which order their trades come."""
+"""Recordings as a source: reads their bytes, and puts their trades in order."""

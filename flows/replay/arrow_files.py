@@ -1,4 +1,4 @@
-"""Tables of trades in Parquet and Feather (Arrow's file and stream)."""
+"""Tables of trades in Parquet and Feather (Arrow's file and stream formats)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,18 +31,16 @@ class Arrow(Layout):
     """A table in one of Arrow's formats."""
 
     kind: str  # Parquet | Feather | an Arrow stream
-    names: dict[str, str]  # our name of a column to the file's
+    names: dict[str, str]  # Pairflow's name of a column to the file's
 
 
 def kind_of(start: bytes) -> str | None:
-    """Which of Arrow's formats begins so."""
+    """The format of Arrow that begins with these bytes, or None."""
     return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
 
 
 def peek_arrow(path: Path, kind: str, packed: bool) -> File:
-    """The table that a file is, by its schema. `packed`: it lies in an archive, in which only the stream can
-    be read.
-    """
+    """Describe a table by its schema. `packed`: the file is compressed, so only a stream can be read."""
     if kind == _OLD:
         raise UserError(f"{path}: is {_OLD}: save it as version 2, or as Parquet")
     if packed and kind != _STREAM:

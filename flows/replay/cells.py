@@ -1,8 +1,8 @@
-"""The cells of a column, as any format holds them, to numpy: one rule for CSV, Parquet, Feather and JSON.
+"""Converts the cells of a column to numpy, by the same rules for CSV, Parquet, Feather and JSON.
 
-A column is an Arrow array of any type: text, whole or broken numbers, decimals, booleans, timestamps,
-dictionaries of these. What a cell cannot mean raises `CellError`, which knows its row and value; an empty
-price, quantity or time is undefined, and its row is rejected and counted later.
+A column is an Arrow array of any type: text, integers, floats, decimals, booleans, timestamps, or
+dictionaries of these. A cell that cannot be converted raises `CellError` with its row and value. An empty
+price, quantity or time is undefined; its row is rejected and counted later.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 
 from operators.columns import Flags, Floats, Longs
 
-# a time below it counts seconds (until the year 5138), one from here on milliseconds (since 1973),
+# The magnitude of a time shows its unit: seconds (until the year 5138), or from here on (since 1973)
 MILLISECONDS_FROM: Final = 10**11
-MICROSECONDS_FROM: Final = 10**14  # microseconds,
-NANOSECONDS_FROM: Final = 10**17  # or nanoseconds
-WHOLE: Final = 2**53  # whole numbers from here on are not exact as floats
+MICROSECONDS_FROM: Final = 10**14
+NANOSECONDS_FROM: Final = 10**17
+WHOLE: Final = 2**53  # larger integers are not exact as floats
 
 _NO_NUMBER: Final = pa.array(["", "-", "na", "n/a", "#n/a", "nan", "null", "none", "nat"])
 _TRUE: Final = ("true", "t", "1", "1.0", "yes", "y")
@@ -32,7 +32,7 @@ _SELLS: Final[Mapping[str, bool]] = dict.fromkeys(_SELL, True) | dict.fromkeys(_
 
 
 class CellError(ValueError):
-    """The cell of a row (from 0) that cannot mean what its column holds."""
+    """A cell that its column's type cannot hold; `row` counts from 0."""
 
     def __init__(self, row: int, value: object, expected: str) -> None:
         shown = (
@@ -45,7 +45,7 @@ class CellError(ValueError):
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """The column without a dictionary or a list of chunks, its text trimmed and in one type."""
+    """The column as one array without a dictionary, with its text trimmed and of one type."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if pa.types.is_dictionary(column.type):
@@ -85,14 +85,14 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _present(column: pa.Array) -> pa.Array:
-    """Text, and null where it says that nothing is there."""
+    """Text, with null for words such as `null` and `n/a`."""
     return pc.if_else(
         pc.is_in(pc.utf8_lower(column), value_set=_NO_NUMBER), pa.scalar(None, pa.string()), column
     )
 
 
 def _first(column: pa.Array, expected: str, good: Callable[[Any], object]) -> CellError:
-    """The error of the first cell that `good` refuses, by an exception or by False."""
+    """The error of the first cell for which `good` raises or returns False."""
     for row, value in enumerate(column.to_pylist()):
         if value is None:
             continue
@@ -111,7 +111,7 @@ def _no_nulls(column: pa.Array, expected: str) -> None:
 
 
 def whole_numbers(column: pa.Array) -> Longs:
-    """Ids: whole numbers from 0, none missing."""
+    """Ids: integers from 0; every cell has one."""
     expected = "a whole number from 0"
     column = plain(column)
     if _is_text(column.type):
@@ -120,7 +120,7 @@ def whole_numbers(column: pa.Array) -> Longs:
         try:
             whole = column.cast(pa.int64())
         except pa.ArrowException:
-            # what a table program makes of a column with a gap
+            # spreadsheets write 17.0 where a column of integers has an empty cell
             bare = pc.replace_substring_regex(column, r"\.0*$", "")
             try:
                 whole = bare.cast(pa.int64())
@@ -142,11 +142,11 @@ def whole_numbers(column: pa.Array) -> Longs:
 
 
 def numbers(column: pa.Array) -> Floats:
-    """Prices and quantities, exactly the nearest float64 of what is written; NaN where nothing is."""
+    """Prices and quantities: the float64 nearest to the text; NaN for an empty cell."""
     expected = "a number such as 0.25"
     column = plain(column)
     if pa.types.is_decimal(column.type):
-        # Arrow's own conversion multiplies by a power of ten, which rounds twice
+        # Arrow would multiply by a power of ten, which rounds twice
         column = column.cast(pa.string())
     if _is_text(column.type):
         try:
@@ -163,7 +163,7 @@ def numbers(column: pa.Array) -> Floats:
 
 
 def flags(column: pa.Array) -> Flags:
-    """True and false in any spelling, none missing."""
+    """True and false in any spelling; every cell has one."""
     column = column if pa.types.is_dictionary(column.type) else plain(column)
     if pa.types.is_boolean(column.type):
         _no_nulls(column, "true or false")
@@ -172,7 +172,7 @@ def flags(column: pa.Array) -> Flags:
 
 
 def sells(column: pa.Array) -> Flags:
-    """Whether the taker sold: buy and sell, or 1 and -1, in any spelling, none missing."""
+    """Whether the taker sold: buy and sell, or 1 and -1, in any spelling; every cell has one."""
     return _by_word(column, _SELLS, "buy or sell")
 
 
@@ -188,7 +188,7 @@ def _by_word(column: pa.Array, meanings: Mapping[str, bool], expected: str) -> F
 
 
 def words(column: pa.Array, expected: str) -> tuple[npt.NDArray[np.int32], list[str]]:
-    """A column of few distinct words, none missing: the code of each row, and the words by code, trimmed."""
+    """A column of few distinct words: the code of each row, and the trimmed words by code."""
     if isinstance(column, pa.ChunkedArray):
         column = plain(column)
     if not pa.types.is_dictionary(column.type):
@@ -205,11 +205,11 @@ def words(column: pa.Array, expected: str) -> tuple[npt.NDArray[np.int32], list[
 
 
 def times(column: pa.Array) -> Longs:
-    """Times in µs since the epoch, and -1 where none is or where it is before 1973.
+    """Times in µs since the epoch; -1 for an empty cell or a time before 1973.
 
-    Numbers are seconds, milliseconds, microseconds or nanoseconds, told apart by their magnitude; broken ones
-    are rounded to the nearest microsecond. Text is a number or a date and time (ISO 8601; UTC where it names
-    no zone). What is finer than a microsecond is cut off.
+    Numbers are seconds, milliseconds, microseconds or nanoseconds; their magnitude shows which. Floats are
+    rounded to the nearest microsecond. Text is a number, or a date and time (ISO 8601; UTC if it names no
+    zone). Digits after the microseconds are cut off.
     """
     column = plain(column)
     kind = column.type
@@ -279,7 +279,7 @@ def _matching(column: pa.Array, pattern: str) -> Flags:
 
 
 def _of_digits(text: pa.Array) -> Longs:
-    """Numbers of up to 19 digits, all of which are exact as whole numbers: nanoseconds are not as floats."""
+    """Numbers of up to 19 digits, converted as integers: as floats, nanoseconds would not be exact."""
     return _of_whole(text.cast(pa.uint64()).to_numpy(zero_copy_only=False).astype(np.int64))
 
 

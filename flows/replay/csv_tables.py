@@ -1,5 +1,6 @@
-"""Tables of trades as text: the exchange's archives without a header, and any table with one; commas,
-semicolons, tabs or bars.
+"""Tables of trades as text: Binance's archives without a header, and any table with one.
+
+The delimiter is a comma, a semicolon, a tab or a vertical bar.
 """
 
 import re
@@ -18,7 +19,8 @@ from flows.replay.names import columns_of, known_columns, symbol_of, with_sides
 from flows.replay.unpack import BLOCK, BOM, LONGEST_LINE, blocks, line_at
 
 DELIMITERS: Final = (b",", b";", b"\t", b"|")
-# of Binance's archives: the place of their first flag to their columns, of which the last may be missing
+# Binance's archives without a header: the index of the first boolean, and their columns (the last may be
+# absent).
 HEADERLESS: Final = {
     5: ("id", "price", "qty", "quote_qty", "time", "is_buyer_maker", "is_best_match"),
     6: (
@@ -34,7 +36,7 @@ HEADERLESS: Final = {
 }
 LONGEST_HEADER: Final = 1 << 16  # bytes
 
-# a comment, a URL, or Excel's word on the delimiter
+# a comment, a URL, or the line with which Excel names the delimiter
 _PREAMBLE = re.compile(rb"\s*(?:#|//|https?:|sep=)", re.IGNORECASE)
 _NUMBER = re.compile(rb"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}.*")
 _PLAIN: Final = {
@@ -54,13 +56,13 @@ _FEW_WORDS: Final = ("side", "symbol", "is_buyer_maker")
 class Csv(Layout):
     """A table of text."""
 
-    names: dict[str, str]  # our name of a column to the file's
-    places: dict[str, int]  # our name of a column to its place
+    names: dict[str, str]  # Pairflow's name of a column to the file's
+    places: dict[str, int]  # Pairflow's name of a column to its index
     width: int  # columns in all
     delimiter: bytes
     skip: int  # lines before the first row
     newline: bytes = b"\n"
-    # the line that names the columns: it may come again where files were put behind each other
+    # the line that names the columns; it may appear again where files were concatenated
     header: bytes = b""
 
 
@@ -83,7 +85,7 @@ def is_table(line: bytes) -> bool:
 
 
 def peek_csv(path: Path, start: bytes) -> File:
-    """The table that a file is, by its beginning; anything else is refused by its first line."""
+    """Describe a table by its beginning. Refuses anything else, and quotes its first line."""
     skip = preamble(start)
     lines = [line for line in start.splitlines()[skip:] if line.strip()]
     if not lines:
@@ -111,7 +113,7 @@ def _cells(line: bytes, delimiter: bytes) -> list[str]:
 
 
 def _headerless(line: bytes, skip: int) -> Csv | None:
-    """An archive as Binance publishes it, by its first row: the flags tell single trades from aggregates."""
+    """One of Binance's archives, or None. The place of the booleans in the first row shows which."""
     for delimiter in DELIMITERS:
         cells = _cells(line, delimiter)
         place = next((place for place, cell in enumerate(cells) if cell.casefold() in ("true", "false")), -1)
@@ -137,15 +139,16 @@ def _table(columns: Sequence[str], names: dict[str, str], delimiter: bytes, skip
 
 
 def csv_parts(file: File, layout: Csv) -> Iterator[Part]:
-    """The rows of a table, a block at a time: numbers as numbers where they are plainly written, every cell
-    as text where not.
+    """The rows of a table, a block at a time.
+
+    Columns are parsed as numbers if all cells of the block can be, which is fast; else as text.
     """
     plainly = True
     for number, (block, before, position) in enumerate(blocks(file.path, layout.newline, layout.skip)):
         lines = _Lines(file.path, layout, block, before)
         table = lines.parsed(_PLAIN) if plainly else None
         if table is None:
-            # a block that is odd, or a file that is written otherwise throughout
+            # only this block has odd cells; if it is the first one, probably all have
             plainly = plainly and number > 0
             table = lines.parsed_as_text()
         if table is not None:
@@ -173,9 +176,7 @@ class _Lines:
         return line_at(self._path, self._before, self._layout.newline)
 
     def _rows(self) -> list[tuple[int, bytes]]:
-        """The lines that are rows, counted from 0: no blank ones, no comments, no header that comes again
-        between joined files.
-        """
+        """The lines that are rows, with their numbers from 0; no blank lines, comments, repeated headers."""
         lines = ((number, line.removeprefix(BOM)) for number, line in enumerate(self._block.splitlines()))
         return [
             (number, line)
@@ -184,7 +185,7 @@ class _Lines:
         ]
 
     def parsed_as_text(self) -> pa.Table | None:
-        """The table with every cell as it is written, or None where no row is."""
+        """The table with every cell as text, or None if it has no row."""
         rows = self._rows()
         if not rows:
             return None
@@ -194,7 +195,7 @@ class _Lines:
         return table
 
     def parsed(self, types: Mapping[str, pa.DataType], block: bytes | None = None) -> pa.Table | None:
-        """The table, or None where a cell is of another type or a row of another width."""
+        """The table, or None if a cell is of another type, or a row has another number of cells."""
         layout = self._layout
         kinds = {
             ours: types.get(ours, _WORDS if ours in _FEW_WORDS else pa.string()) for ours in layout.places
@@ -216,7 +217,7 @@ class _Lines:
             )
         except pa.ArrowException:
             return None
-        # one that is not closed takes the lines behind it into its cell
+        # a quotation mark that is not closed takes the lines behind it into its cell
         if b'"' in block and len(table) != len(self._rows()):
             return None
         return table
@@ -234,5 +235,6 @@ class _Lines:
             if (cells := len(re.sub(r'"[^"]*"', "", text).split(delimiter))) != width:
                 return UserError(f"{where}: expected {width} columns, got {cells}: {text[:60]!r}")
         return UserError(
-            f"{self._path}: line {first + rows[0][0]} and what follows cannot be read as a table of {width} columns"
+            f"{self._path}: line {first + rows[0][0]} and what follows cannot be read as a table of {width} "
+            "columns"
         )

@@ -1,6 +1,4 @@
-"""What the first look learns about the order of a recording: whether its trades can be read as they stand, or
-are sorted first.
-"""
+"""What the first look finds out about the order of a recording: whether its trades have to be sorted."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,13 +10,13 @@ import numpy as np
 
 from flows.feed.frames import TIME, Frames
 from flows.replay.packed import grouped
-from operators.columns import NEVER, Flags
+from operators.columns import DAY_US, NEVER, Flags
 
-# so far may the times of a recording go back: streams of several symbols do that by less than a second
+# How far the times of a recording may go back: streams of several symbols do that by less than a second.
 SLACK_US: Final = 2_000_000
 MOST_OPEN: Final = 64  # files read at once
 EARLIEST_US: Final = 1_230_768_000_000_000  # 2009-01-01: no market of coins is older than Bitcoin
-AHEAD_US: Final = 86_400_000_000  # a clock that is a day ahead is possible, a trade of next week is not
+AHEAD_US: Final = DAY_US  # how far ahead of this machine's clock a trade may be
 
 
 @dataclass(slots=True)
@@ -33,7 +31,7 @@ class Span:
     rising: bool = True  # each id is above the one before
 
     def extend(self, ids: np.ndarray, ts: np.ndarray) -> None:
-        """The trades that come next; shapes (n,), n > 0."""
+        """Add the next trades; shapes (n,), n > 0."""
         self.rising = self.rising and int(ids[0]) > self.last_id and bool((ids[1:] > ids[:-1]).all())
         self.last_id = int(ids[-1])
         self.first_us, self.last_us = min(self.first_us, int(ts.min())), max(self.last_us, int(ts.max()))
@@ -42,14 +40,14 @@ class Span:
 
 @dataclass(slots=True)
 class Facts:
-    """What one file holds."""
+    """What one file holds, and how far it is out of order."""
 
     spans: dict[str, Span] = field(default_factory=dict)  # by symbol
-    back_us: int = 0  # the most that a time is before one of an earlier row, of any symbol
+    back_us: int = 0  # the most that a time goes back behind one of an earlier row, of any symbol
     _newest: int = NEVER
 
     def add(self, frames: Frames, names: Sequence[str]) -> None:
-        """The file's next rows; `names` are the symbols of their codes."""
+        """Add the file's next rows; `names` are the symbols by code."""
         if not len(frames):
             return
         newest = np.maximum(np.maximum.accumulate(frames.ts), self._newest)
@@ -70,8 +68,9 @@ class Facts:
 
 
 def disorder(files: Mapping[str, Facts], symbols: Sequence[str]) -> str | None:
-    """Why the files (by name) cannot be read as they stand, in words; None: they can, each from its
-    beginning, merged by time.
+    """Why the files (by name) have to be sorted, in words.
+
+    None if merging them by time is enough.
     """
     for name, facts in files.items():
         for symbol, span in facts.of(symbols).items():
@@ -93,7 +92,7 @@ def disorder(files: Mapping[str, Facts], symbols: Sequence[str]) -> str | None:
 
 
 def open_at_once(files: Mapping[str, Facts], symbols: Sequence[str]) -> int:
-    """The most files that hold trades of one time."""
+    """The largest number of files that hold trades of the same time."""
     ends = []
     for facts in files.values():
         if spans := facts.of(symbols).values():
@@ -105,16 +104,14 @@ def open_at_once(files: Mapping[str, Facts], symbols: Sequence[str]) -> int:
 
 
 def possible(parts: Iterator[tuple[Frames, int]], latest_us: int) -> Iterator[tuple[Frames, int]]:
-    """The parts without trades of before 2009 or after `latest_us`: those are counted as rejected for their
-    time.
-    """
+    """The parts without trades before 2009 or after `latest_us`; these are counted as rejected."""
     for frames, position in parts:
         wrong = (frames.ts < EARLIEST_US) | (frames.ts > latest_us)
         yield without(frames, wrong, TIME) if wrong.any() else frames, position
 
 
 def without(frames: Frames, wrong: Flags, reason: str) -> Frames:
-    """The frames without the rows that are wrong, (n,), which are counted as rejected for that reason."""
+    """The frames without the `wrong` rows, (n,), which are counted as rejected for this reason."""
     rejected = frames.rejected + np.bincount(frames.symbol[wrong], minlength=len(frames.rejected))
     return replace(
         frames.rows(~wrong),

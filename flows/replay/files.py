@@ -1,4 +1,4 @@
-"""What one recording turned out to be, and the columns that its readers bring."""
+"""The description of one recording, and the columns that its reader returns."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,20 +12,20 @@ from flows.markets import BINANCE, Market, market_of, native
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the bytes of a recording are laid out. Each format adds what its reader must know."""
+    """The format of a recording. Each format adds what its reader needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What one recording turned out to be."""
+    """One recording: its format, and what it holds."""
 
     path: Path
     layout: Layout
-    streams: tuple[str, ...]  # what its beginning holds of trade, aggTrade
-    symbol: str | None = None  # of a table without a symbol column
-    # False: it has no column of ids, and the ids in its frames count its rows in the order of the file
+    streams: tuple[str, ...]  # which of trade and aggTrade its beginning holds
+    symbol: str | None = None  # the symbol of all trades, if the table has no symbol column
+    # False: it has no column of ids; its frames then have row numbers as ids
     ids: bool = True
-    sides: bool = True  # False: nothing in it says who took a trade
+    sides: bool = True  # False: it does not say who took a trade
     first_us: int = 0  # the earliest trade at its beginning
     market: Market = BINANCE  # the venue of its symbols
 
@@ -45,22 +45,23 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some rows of a table of trades, before their cells are understood."""
+    """Some rows of a table of trades, before their cells are converted."""
 
-    columns: Mapping[str, pa.Array]  # by our names
+    columns: Mapping[str, pa.Array]  # by Pairflow's names
     position: int  # in the file, in bytes
-    where: Callable[[int], str]  # a row (from 0) as its user finds it: `line 17`
-    names: Mapping[str, str] = field(default_factory=dict)  # ours to the file's
-    foreign: int = 0  # sound messages between the rows that are no trades
-    unreadable: int = 0  # lines that are no message
+    where: Callable[[int], str]  # where the user finds a row (counted from 0): `line 17`
+    names: Mapping[str, str] = field(default_factory=dict)  # Pairflow's names to the file's
+    foreign: int = 0  # valid messages between the rows that are no trades
+    unreadable: int = 0  # lines that are no messages
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
 
 def foreign(path: Path, number: int, line: bytes) -> UserError:
-    """A file that holds something else than trades, by the line that says so."""
+    """The error of a file that holds something other than trades, with the line that shows it."""
     shown = line[:60].decode("utf-8", "replace").strip()
     return UserError(
-        f"{path}: line {number}: expected recorded Binance trades (frames or JSON, CSV with a header, Parquet, Feather), got {shown!r}"
+        f"{path}: line {number}: expected recorded Binance trades (frames or JSON, CSV with a header, "
+        f"Parquet, Feather), got {shown!r}"
     )

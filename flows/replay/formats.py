@@ -1,14 +1,13 @@
-"""A recording in any shape that people have, as Frames: which one it is, told by its content, and its trades
-in batches.
+"""Recordings in any format as `Frames`. The content of a file decides its format, not its name.
 
-    format         a file a subject                                what it brings
-    frame_files    websocket frames, one a line or in arrays       Frames, by the decoder that the live feed has
-    csv_tables     archives and tables of text                     Parts: columns by our names (names.py),
-    json_tables    objects with keys of their own                  whose cells mean the same in every format (cells.py)
-    arrow_files    Parquet, Feather                                and become Frames in tables.py
+    file           formats                                     what it returns
+    frame_files    websocket frames, one a line or in arrays   Frames, from the decoder of the live feed
+    csv_tables     archives and tables of text                 Parts: columns by Pairflow's names (names.py),
+    json_tables    objects with other keys                     converted by the same rules (cells.py),
+    arrow_files    Parquet, Feather                            which become Frames in tables.py
 
-All of them may be packed (unpack.py). `peek` finds the format, `looked` goes through a file for the first
-look, `frames_of` reads it.
+All of them may be compressed (unpack.py). `peek` finds the format, `looked` reads a file for the first look,
+`frames_of` reads its trades.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,9 +28,7 @@ from flows.replay.unpack import BLOCK, one_line, opened, take
 
 
 def peek(path: Path, market: Market = BINANCE) -> File:
-    """What a recording of a venue is, by its beginning. A file that holds no trades is refused in a line that says what
-    it holds.
-    """
+    """Describe a venue's recording by its beginning. Raises UserError, with what it holds, if that is no trades."""
     file = replace(_format(path), market=market)
     firsts = []
     for stream in file.streams:
@@ -39,9 +36,7 @@ def peek(path: Path, market: Market = BINANCE) -> File:
         if first is not None:
             firsts.append(int(first.ts[:PEEKED].min()))
     if not firsts:
-        raise UserError(
-            f"{path}: holds no trade: every one has a price, a quantity or a time that cannot be one"
-        )
+        raise UserError(f"{path}: holds no trade: every row has an impossible price, quantity or time")
     return replace(file, first_us=min(firsts))
 
 
@@ -53,7 +48,7 @@ def _format(path: Path) -> File:
             f"{one_line(path)}: cannot be read: {e.strerror if isinstance(e, OSError) else e}"
         ) from e
     if not regular and not path.is_dir():
-        raise UserError(f"{path}: is no regular file: save what it brings first")
+        raise UserError(f"{path}: is not a regular file: save its content to one first")
     with opened(path) as (stream, raw):
         start = take(path, stream, BLOCK)
         if kind := kind_of(start):
@@ -68,10 +63,9 @@ def _format(path: Path) -> File:
 
 
 def looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
-    """Trades of a part after the other, and the position in the file, for a first look: symbols are entered
-    into `codes`, which has none at first.
+    """A part of the file's trades after the other, with the position in the file. Adds symbols to the empty `codes`.
 
-    Of frames each block's first or last ones, of tables all.
+    For the first look: of tables all trades, of websocket frames only the first or last ones of each block.
     """
     own: dict[str, int] = {}
     parts = (
@@ -94,7 +88,7 @@ def _look_at_tables(file: File, codes: dict[str, int]) -> Iterator[tuple[Frames,
 
 
 def frames_of(file: File, codes: Mapping[str, int], stream: str) -> Iterator[tuple[Frames, int]]:
-    """The trades of a file in its own order, in batches of about 10,000, and the position in the file."""
+    """The trades of a file in the file's order, in batches of about 10,000, with the position in the file."""
     own = file.codes(codes)
     if isinstance(file.layout, FrameLines | FrameObjects):
         yield from read_frames(file, file.layout, own, len(codes), stream)

@@ -1,17 +1,17 @@
-"""One symbol's trades in the order of their ids: each once, and without those whose time cannot be theirs.
+"""One symbol's trades in the order of their ids, each once, without those whose times contradict the ids.
 
-Ids are the order of trades; times confirm them. In the order of ids the time of a trade may go back a little
-(exchanges do that by milliseconds); what goes back further is wrong, in its time or in its id, and is left
-out with its reason:
+Ids are the order of trades, and times confirm it. In the order of ids a time may go back a little (on
+exchanges it does by milliseconds). A trade whose time goes back further has a wrong time or a wrong id, and
+is left out with one of these reasons:
 
-| reason | what |
+| reason | meaning |
 |---|---|
 | duplicate | the same trade once more |
-| conflict | another trade of the same id; the one whose time, price, quantity and side are the smaller is kept |
-| time | more than an hour later than most of the trades behind it and before it, or earlier; up to four in a row are found |
-| order | the same by more than 10 s, and its id follows on neither of its neighbours' |
+| conflict | another trade with the same id; the one with the smaller time, price, quantity and side is kept |
+| time | its time is more than an hour away from most trades before and behind it; finds up to four in a row |
+| order | its time is more than 10 s away from them, and its id follows neither neighbour's id |
 
-A pause is never wrong, however long: the last trade before it and the first one after it are both in line.
+A pause is never wrong, however long it is: the trades on both sides of it fit their neighbours.
 """
 
 from collections import Counter
@@ -25,16 +25,20 @@ from flows.feed.frames import APART_US, TIME
 from flows.replay.packed import CONTENT, ROW, Packed, join, select
 from operators.columns import UNKNOWN, Flags, Longs
 
-DUPLICATE, CONFLICT, ORDER = "duplicate", "conflict", "order"  # reasons, beside those of feed/frames.py
-BACK_US: Final = 10_000_000  # a time that is this much before an earlier id's contradicts it
+DUPLICATE, CONFLICT, ORDER = (
+    "duplicate",
+    "conflict",
+    "order",
+)  # reasons, in addition to those of feed/frames.py
+BACK_US: Final = 10_000_000  # a time that goes back by more contradicts the earlier id's
 AROUND: Final = 9  # trades on each side that a time is compared with: four wrong ones in a row are a minority
-# share of trades whose time contradicts the ids; from then on the ids are no order of these trades
+# If a larger share of the times contradicts the ids, the ids are not the order of these trades.
 MOST_CONTRADICTED: Final = 0.05
-FEW: Final = 10  # contradictions that say nothing about all ids
+FEW: Final = 10  # so few contradictions prove nothing, whatever their share
 
 
 class ById:
-    """A symbol's rows by id, once through. Afterwards `left_out` has what was left out, by reason."""
+    """Checks a symbol's rows, once. Afterwards `left_out` counts the rows that were left out, by reason."""
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
@@ -46,8 +50,9 @@ class ById:
         self._example = ""
 
     def checked(self, parts: Iterator[Packed]) -> Iterator[Packed]:
-        """The rows that stay. `parts` are by id and content, all rows of one id in one part; what comes out
-        does not depend on the parts.
+        """The rows that stay; they do not depend on how the rows are divided into parts.
+
+        `parts` are sorted by id and content, and all rows with the same id are in one part.
         """
         before, held = np.empty(0, ROW), np.empty(0, ROW)
         for part in parts:
@@ -61,10 +66,10 @@ class ById:
         self._refuse_contradicted()
 
     def _once(self, rows: Packed) -> Packed:
-        """The rows without those that are the one before once more."""
+        """The rows without those that equal the row before."""
         again = np.zeros(len(rows), np.bool_)
         equal = {name: rows[name][1:] == rows[name][:-1] for name in ("id", *CONTENT)}
-        # of a recording without sides; these come last
+        # a row of a recording without sides, which is sorted behind the others, equals a row with a side
         equal["is_buyer_maker"] |= rows["is_buyer_maker"][1:] == UNKNOWN
         again[1:] = np.logical_and.reduce(list(equal.values()))
         self.left_out[DUPLICATE] += int(np.count_nonzero(again))
@@ -81,7 +86,7 @@ class ById:
         return self._forward(select(rows, ~(wrong_time | wrong_order)))
 
     def _forward(self, rows: Packed) -> Packed:
-        """The rows without those whose time is an hour back, and one of each id."""
+        """The rows without those whose time goes back by an hour, and one row for each id."""
         reached = np.maximum.accumulate(np.concatenate(([self._reached], rows["ts"])))[:-1]
         back = reached - BACK_US > rows["ts"]
         if back.any():
@@ -89,7 +94,7 @@ class ById:
             late = reached - APART_US > rows["ts"]
             self.left_out[TIME] += int(np.count_nonzero(late))
             rows = select(rows, ~late)
-        # all differ: identical ones have gone
+        # rows with the same id now differ: identical ones are already removed
         other = rows["id"] == np.concatenate(([self._last_id], rows["id"][:-1]))
         if other.any():
             self.left_out[CONFLICT] += int(np.count_nonzero(other))
@@ -113,16 +118,16 @@ class ById:
     def _refuse_contradicted(self) -> None:
         if self._contradicted > max(FEW, MOST_CONTRADICTED * (self.kept + self._contradicted)):
             raise UserError(
-                f"replay: {self.symbol}: ids and times are in different orders ({self._example}): where ids start anew, replay what is before "
-                "and behind that separately; where they mean nothing, leave their column out"
+                f"replay: {self.symbol}: ids and times are in different orders ({self._example}): if the ids "
+                "start again, replay what is before and behind that separately; if they mean nothing, remove "
+                "their column"
             )
 
 
 def out_of_line(ids: Longs, ts: Longs) -> tuple[Flags, Flags]:
-    """Which rows, by id, have a time that contradicts the AROUND before and behind: by an hour, and by 10 s
-    where ids do not follow on.
+    """Which rows have a time that contradicts their neighbours: by an hour; by 10 s next to jumps in the ids.
 
-    Shapes (n,). Times that never go back are all in line, also those at the ends.
+    The rows are sorted by id; shapes (n,). Times that never go back contradict nothing, not even at the ends.
     """
     if len(ts) < 2 or not (ts[1:] < ts[:-1] - BACK_US).any():
         return np.zeros(len(ts), np.bool_), np.zeros(len(ts), np.bool_)
@@ -134,10 +139,9 @@ def out_of_line(ids: Longs, ts: Longs) -> tuple[Flags, Flags]:
 
 
 def _contradicted(ts: Longs, apart_us: int) -> Flags:
-    """Times that are later than half of those behind, and less than half of those before agree; and the
-    mirror image of that.
+    """Times that are later than half of those behind, where less than half of those before agree.
 
-    Earlier, later: by more than `apart_us`.
+    "Later" means by more than `apart_us`. In the same way, times that are earlier than half of those before.
     """
     n = len(ts)
     position = np.arange(n)

@@ -1,4 +1,4 @@
-"""What a file of JSON holds: frames or objects with keys of their own, one a line or within which brackets."""
+"""Finds out what a JSON file holds: frames or other objects, one on each line or inside brackets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,20 +15,18 @@ from flows.replay.json_tables import JsonLines, JsonObjects, names_symbol
 from flows.replay.names import columns_of, known_columns, symbol_of, with_sides
 from flows.replay.unpack import BLOCK, take
 
-TRIED: Final = 1_000  # lines, or objects within the same brackets, among which a trade is looked for
-DEEPEST: Final = 6  # brackets around a trade
-LONGEST_TRADE: Final = 10_000  # bytes kept of a line that a block cuts
+TRIED: Final = 1_000  # the first trade must be among so many lines, or objects inside the same brackets
+DEEPEST: Final = 6  # the most brackets around a trade
+LONGEST_TRADE: Final = 10_000  # bytes that are kept of a line at the end of a block
 
 _BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def peek_json(path: Path, start: bytes, skip: int, stream: IO[bytes]) -> File:
-    """The recording that a file is. `start` is its beginning, of which `skip` lines are no JSON; `stream`
-    brings what follows.
-    """
+    """Describe a JSON file. `start` is its beginning, after `skip` other lines; `stream` continues it."""
     newline = b"\n" if b"\n" in start else b"\r"
     before = sum(map(len, start.splitlines(keepends=True)[:skip]))
-    near: list[str] = []  # the keys of an object that lacks little of a trade
+    near: list[str] = []  # the keys of an object that is almost a trade
     text, taken = start[before:], b""
     file = _by_line(path, text, newline, skip, near) or _by_brackets(path, text, before, near)
     while file is None:
@@ -74,9 +72,7 @@ def _by_brackets(path: Path, text: bytes, before: int, near: list[str]) -> File 
 
 
 def _trade(text: bytes, near: list[str]) -> bool | dict[str, str]:
-    """True for a frame of a trade, the keys of an object that is a trade (ours to its own), False for
-    anything else.
-    """
+    """True for a frame of a trade; for another trade its keys by Pairflow's names; else False."""
     try:
         value: Any = msgspec.json.decode(text)
     except _BROKEN:

@@ -1,5 +1,6 @@
-"""Where the objects lie in JSON that is not one object a line: arrays, pages of them, objects around them; a
-block at a time.
+"""Finds the objects in JSON that is not one object on each line, a block at a time.
+
+The objects may be in an array, in pages of arrays, and inside other objects.
 """
 
 import re
@@ -9,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from flows.errors import UserError
 from flows.replay.unpack import LONGEST_LINE, opened, take
+from operators.columns import Flags, Longs
 
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _OPEN, _CLOSE, _QUOTE = 1, 2, 3
@@ -21,20 +22,18 @@ _STRUCTURE[[ord("{"), ord("[")]] = _OPEN
 _STRUCTURE[[ord("}"), ord("]")]] = _CLOSE
 _STRUCTURE[ord('"')] = _QUOTE
 
-Places = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True)
 class Brackets:
-    """The brackets of a text that are not within its strings."""
+    """The brackets of a text that are not inside its strings."""
 
-    at: Places  # where each is
-    depth: Places  # how many are open before an opening one, and after a closing one
-    opening: npt.NDArray[np.bool_]
+    at: Longs  # where each is
+    depth: Longs  # how many are open before an opening one, and after a closing one
+    opening: Flags
 
 
 def brackets(text: bytes, depth: int = 0) -> Brackets:
-    """The brackets of a text that begins outside of strings and within `depth` brackets."""
+    """The brackets of a text that begins outside of strings and inside `depth` brackets."""
     if b"\\" in text:
         text = _ESCAPE.sub(b"__", text)
     kinds = _STRUCTURE[np.frombuffer(text, np.uint8)]
@@ -47,8 +46,8 @@ def brackets(text: bytes, depth: int = 0) -> Brackets:
     return Brackets(at, np.where(opening, after - 1, after), opening)
 
 
-def objects(text: bytes, found: Brackets, depth: int) -> tuple[Places, Places]:
-    """Where the whole objects begin and end that lie within exactly `depth` brackets."""
+def objects(text: bytes, found: Brackets, depth: int) -> tuple[Longs, Longs]:
+    """Where the complete objects inside exactly `depth` brackets begin and end."""
     here = found.depth == depth
     at, opening = found.at[here], found.opening[here]
     if len(at) and not opening[0]:
@@ -64,15 +63,13 @@ class Found:
     """Objects of a block of JSON."""
 
     rows: list[bytes]
-    before: list[bytes]  # what lies between each and the one before it
-    first: int  # how many came before these, from the beginning of the file
+    before: list[bytes]  # the text between each and the one before it
+    first: int  # how many came before these, from the beginning of the file on
     position: int  # in the file, in bytes
 
 
 def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
-    """The objects of a file within exactly `depth` brackets, and what lies between them. `skip`: bytes before
-    the JSON begins.
-    """
+    """The objects of a file inside exactly `depth` brackets. `skip`: bytes before the JSON begins."""
     with opened(path) as (stream, raw):
         take(path, stream, skip)
         rest, within, count = b"", 0, 0
@@ -81,7 +78,8 @@ def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
             found = brackets(text, within)
             if len(found.depth) and found.depth.min() < 0:
                 raise UserError(
-                    f"{path}: the JSON is damaged after trade {count:,}: a bracket is closed that none opens: repair it"
+                    f"{path}: the JSON is damaged after trade {count:,}: a closing bracket "
+                    "without an opening one: repair it"
                 )
             starts, ends = objects(text, found, depth)
             if len(starts):
@@ -93,7 +91,8 @@ def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
                 rest, within = text[ends[-1] :], depth
             elif len(text) > LONGEST_LINE:
                 raise UserError(
-                    f"{path}: after trade {count:,}: more than {LONGEST_LINE >> 20} MB without a trade: expected an array of them"
+                    f"{path}: after trade {count:,}: more than {LONGEST_LINE >> 20} MB without a trade: "
+                    "expected an array of them"
                 )
             else:
                 rest = text
@@ -101,5 +100,6 @@ def scan(path: Path, depth: int, skip: int) -> Iterator[Found]:
         open_at_end = within + int(np.where(left.opening, 1, -1).sum())
         if open_at_end:
             raise UserError(
-                f"{path}: the JSON is cut off or damaged after trade {count:,}: its brackets do not close: fetch or repair it"
+                f"{path}: the JSON is cut off or damaged after trade {count:,}: its brackets do not close: "
+                "fetch or repair it"
             )

@@ -1,5 +1,6 @@
-"""Trades as JSON objects with keys of their own, as REST clients and loggers save them: one a line, in
-arrays, in objects around these.
+"""Trades as JSON objects, as REST clients and loggers save them.
+
+Each is on its own line, or they are in arrays, also inside other objects. Their keys may have many names.
 """
 
 import re
@@ -22,7 +23,7 @@ from flows.replay.unpack import blocks, line_at
 _BROKEN: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 _STRUCTURE: Final = b" \t\r\n,[]"
 
-# The symbol of all trades in an object around them: `{"symbol":"BTCUSDT","trades":[…]}`
+# The symbol of all trades in the object around them: `{"symbol":"BTCUSDT","trades":[…]}`
 _SYMBOL = re.compile(
     rb'"(?:' + "|".join(NAMES["symbol"]).encode() + rb')"\s*:\s*("(?:[^"\\]|\\.){1,80}")', re.IGNORECASE
 )
@@ -30,25 +31,25 @@ _SYMBOL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class JsonLines(Layout):
-    """An object a line."""
+    """One object on each line."""
 
-    names: dict[str, str]  # our name of a key to the file's
+    names: dict[str, str]  # Pairflow's name of a key to the file's
     newline: bytes
     skip: int  # lines before the first object
 
 
 @dataclass(frozen=True, slots=True)
 class JsonObjects(Layout):
-    """Whole objects within `depth` brackets."""
+    """Objects inside `depth` brackets."""
 
-    names: dict[str, str]  # our name of a key to the file's
+    names: dict[str, str]  # Pairflow's name of a key to the file's
     depth: int
     skip: int  # bytes before the JSON
     around: bool  # the symbol is in the object around the trades
 
 
 class _Rows:
-    """The decoder of objects with such keys into columns."""
+    """Decodes objects with these keys into columns."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = tuple(names)
@@ -58,10 +59,10 @@ class _Rows:
         self._one: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row)
 
     def decode(self, texts: Sequence[bytes]) -> list[Any]:
-        """The row of each text, None where it is no object of JSON."""
+        """The row of each text; None where it is not a JSON object."""
         try:
             rows = self._all.decode(b"[" + b",".join(texts) + b"]")
-            if len(rows) == len(texts):  # two halves may make a whole, and one line may hold two
+            if len(rows) == len(texts):  # else two texts are halves of one object, or a text holds two
                 return rows
         except _BROKEN:
             pass
@@ -78,7 +79,7 @@ class _Rows:
 
 
 def _array(values: list[Any]) -> pa.Array:
-    """Values of JSON in one type: as they are if they agree, else as text."""
+    """JSON values as a column: with their type if they have the same, else as text."""
     kinds = set(map(type, values)) - {type(None)}
     if len(kinds) <= 1:
         try:
@@ -92,13 +93,14 @@ def _array(values: list[Any]) -> pa.Array:
 
 
 def is_other(row: Any) -> bool:
-    """Whether a decoded object is another message: it has neither a price nor a quantity."""
+    """Whether a decoded object is no trade: it has neither a price nor a quantity."""
     return row.price is None and row.qty is None
 
 
 def json_line_parts(file: File, layout: JsonLines) -> Iterator[Part]:
-    """The trades of a file of one object a line. Lines that are no JSON are counted as unreadable, other
-    messages as foreign.
+    """The trades of a file with one object on each line.
+
+    Lines that are not JSON are counted as unreadable, other messages as foreign.
     """
     decoder = _Rows(layout.names)
     for block, before, position in blocks(file.path, layout.newline, layout.skip):
@@ -128,7 +130,8 @@ def json_object_parts(file: File, layout: JsonObjects) -> Iterator[Part]:
         if None in decoded:
             k = decoded.index(None)
             raise UserError(
-                f"{file.path}: trade {found.first + k + 1:,}: is not JSON: {found.rows[k][:60].decode('utf-8', 'replace')!r}"
+                f"{file.path}: trade {found.first + k + 1:,}: is not JSON: "
+                f"{found.rows[k][:60].decode('utf-8', 'replace')!r}"
             )
         good = [k for k, row in enumerate(decoded) if not is_other(row)]
         columns = decoder.columns([decoded[k] for k in good])
@@ -139,7 +142,7 @@ def json_object_parts(file: File, layout: JsonObjects) -> Iterator[Part]:
                     symbol = _symbol_around(before)
                 around.append(symbol)
             columns["symbol"] = pa.array([around[k] for k in good], pa.string())
-        # an error between two pages
+        # other messages between two pages of trades, such as an error
         others = 0 if layout.depth > 1 else sum(b"{" in before for before in found.before)
         where = partial(_trade, [found.first + k for k in good])
         yield Part(columns, found.position, where, layout.names, len(decoded) - len(good) + others)
@@ -150,7 +153,7 @@ def _trade(numbers: Sequence[int], row: int) -> str:
 
 
 def _symbol_around(text: bytes) -> str | None:
-    """The symbol in the beginning of an object, behind the end of the one before it."""
+    """The symbol that the text names at the beginning of an object, behind the end of the one before."""
     found = _SYMBOL.search(text, text.rfind(b"}") + 1)
     try:
         return msgspec.json.decode(found[1], type=str) if found else None
@@ -159,5 +162,5 @@ def _symbol_around(text: bytes) -> str | None:
 
 
 def names_symbol(text: bytes) -> bool:
-    """Whether what lies before the first trade names the symbol."""
+    """Whether the text before the first trade names the symbol."""
     return _symbol_around(text) is not None

@@ -1,4 +1,4 @@
-"""Several streams of rows, each by rising keys, as one: only the heads of the streams are in memory."""
+"""Merges streams of rows, each sorted by key, into one; only the beginnings of the streams are in memory."""
 
 import heapq
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -11,31 +11,32 @@ from operators.columns import Longs
 
 R = TypeVar("R")  # rows of some kind
 
-NONE: Final = np.iinfo(np.int64).max  # stands for the key of no row
+NO_KEY: Final = np.iinfo(np.int64).max  # the first key of a stream without rows
 
 
 class Kind(NamedTuple, Generic[R]):
-    """How rows of a kind are handled."""
+    """The functions that select and join rows of some kind."""
 
     select: Callable[[R, Any], R]  # rows by a slice or an index array
-    join: Callable[[Sequence[R]], R]  # several parts, one after the other
+    join: Callable[[Sequence[R]], R]  # joins parts, one after the other
 
 
 @dataclass(slots=True)
 class Stream(Generic[R]):
-    """Rows and their keys, (n,), in batches by rising keys. Within `slack` a key may be below one that came
-    before, also in another batch.
+    """Rows and their keys, (n,), in batches with rising keys.
+
+    A key may be up to `slack` below one that came before, also in another batch.
     """
 
-    opens_at: int  # no key is below; the first batch is not read before the others have come to it
+    opens_at: int  # no key is below this; the first batch is read when the other streams reach it
     batches: Generator[tuple[R, Longs], None, None]
     slack: int = 0
-    rows: R | None = None  # read and not given yet, by key
+    rows: R | None = None  # rows that were read but not returned yet, sorted by key
     keys: Longs = field(default_factory=lambda: np.empty(0, np.int64))
-    first: int = NONE  # key of the first of them
+    first: int = NO_KEY  # the smallest of their keys
 
     def read(self, kind: Kind[R]) -> int | None:
-        """Take the next batch; returns the key below which none is to come, or None after the last batch."""
+        """Read the next batch. Returns the key below which no row follows; None after the last batch."""
         batch = next(self.batches, None)
         if batch is None:
             return None
@@ -53,20 +54,20 @@ class Stream(Generic[R]):
         return self.opens_at
 
     def give(self, kind: Kind[R], before: int | None) -> tuple[R, Longs]:
-        """The rows whose keys are below `before`; None: all. There is at least one."""
+        """Remove and return the rows with keys below `before` (None: all rows). There is at least one."""
         assert self.rows is not None
         n = len(self.keys) if before is None else int(np.searchsorted(self.keys, before, side="left"))
         given = kind.select(self.rows, slice(0, n)), self.keys[:n]
         self.rows, self.keys = kind.select(self.rows, slice(n, None)), self.keys[n:]
-        self.first = int(self.keys[0]) if len(self.keys) else NONE
+        self.first = int(self.keys[0]) if len(self.keys) else NO_KEY
         return given
 
 
 def merged(streams: Sequence[Stream[R]], kind: Kind[R]) -> Iterator[tuple[R, Longs]]:
-    """The rows of all streams in parts: each part's keys are above those of the part before; within a part
-    they come stream by stream.
+    """The rows of all streams, in parts whose keys are above those of the part before.
 
-    So all rows of one key are in one part, and who wants an order among them sorts the part.
+    All rows with the same key are in one part. Inside a part the rows come stream by stream: the caller sorts
+    them if it needs to.
     """
     waiting = [(stream.opens_at, k) for k, stream in enumerate(streams)]
     heapq.heapify(waiting)

@@ -1,4 +1,4 @@
-"""What the columns of a table of trades are called, and what a file's name says: the one place for both."""
+"""The names that columns of trades may have, and the symbol in the name of a file."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,9 @@ _TIMES: Final = (
 )
 _UNITS: Final = ("", "_s", "_ms", "_us", "_ns", "_utc")
 
-# Our column to the names that people, exchanges and libraries give it, the better one first where a table has
-# several. Case, blanks and punctuation do not matter (`tradeId`, `Trade ID` and `trade_id` are one name),
-# except for names of one letter: `t` is an id and `T` a time.
+# Pairflow's columns, with the names that people, exchanges and libraries give them. If a table has several of
+# these, the first one counts. Case, blanks and punctuation do not matter (`tradeId`, `Trade ID` and
+# `trade_id` are the same), except in names of one letter: `t` is an id and `T` a time.
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "id": ("trade_id", "id", "agg_trade_id", "aggregate_trade_id", "tid", "trade_no", "a", "t"),
     "time": (*(name + unit for name in _TIMES for unit in _UNITS), "T", "E"),
@@ -77,11 +77,11 @@ MEANINGS: Final[Mapping[str, str]] = {
     "first": "the first id of an aggregate trade",
     "last": "the last id of an aggregate trade",
 }
-# Exchanges use these for the quantity of the base currency, and some for the turnover: two of them in one
-# table leave it open which is which.
+# Exchanges use these for the quantity in the base currency, and some for the turnover. If a table has two of
+# them, it is not known which is which.
 _EITHER: Final = ("amount", "size", "volume", "vol", "sz", "v")
 
-SHORTEST_ALONE: Final = 5  # characters of a symbol that is a whole name
+SHORTEST_ALONE: Final = 5  # the fewest characters of a symbol that is the whole name of a file
 QUOTES: Final = (
     "USDT",
     "USDC",
@@ -99,7 +99,10 @@ QUOTES: Final = (
     "BRL",
     "DAI",
 )
-_SUFFIXES: Final = r"(?:\.(?:csv|tsv|txt|log|dat|json|jsonl|ndjson|parquet|pq|feather|arrow|ipc|gz|gzip|bz2|xz|lzma|zst|zstd|lz4|zip))+$"
+_SUFFIXES: Final = (
+    r"(?:\.(?:csv|tsv|txt|log|dat|json|jsonl|ndjson|parquet|pq|feather|arrow|ipc|"
+    r"gz|gzip|bz2|xz|lzma|zst|zstd|lz4|zip))+$"
+)
 _KIND: Final = r"(?:agg_?trades?|trades?)"
 _KIND_BEHIND = re.compile(rf"^(.+?)[-_. ]{_KIND}(?![^\W\d_])", re.IGNORECASE)
 _DATE_BEHIND = re.compile(r"^(.+?)[-_. ](?:(?:19|20)\d\d-\d\d|(?:19|20)\d\d[01]\d(?:[0-3]\d)?(?!\d))")
@@ -116,15 +119,15 @@ _PLAIN: Final = {
 
 
 def known_columns(columns: Sequence[str]) -> dict[str, str]:
-    """Our names of the columns that a table has and a trade needs, to its own names for them."""
+    """The columns of a trade that a table has: Pairflow's names to the table's."""
     spelled = {(_plain(column) if len(column) > 1 else column): column for column in reversed(columns)}
     names = {
         ours: next((spelled[name] for name in known if name in spelled), "") for ours, known in _PLAIN.items()
     }
     if names["is_buyer_maker"]:
-        names["side"] = ""  # one says who took the trade
+        names["side"] = ""  # one of the two is enough
     if not (names["first"] and names["last"]):
-        # together they make an aggregate trade; one alone means something else
+        # an aggregate trade has both; one alone means something else
         names["first"] = names["last"] = ""
     return {ours: theirs for ours, theirs in names.items() if theirs}
 
@@ -135,7 +138,7 @@ def with_sides(names: Mapping[str, str]) -> bool:
 
 
 def columns_of(where: str, columns: Sequence[str], called: str = "column") -> dict[str, str]:
-    """The same of a table that must hold trades: what is missing or open to doubt is refused by its name."""
+    """As `known_columns`, of a table that must hold trades. Refuses missing and ambiguous columns by name."""
     names = known_columns(columns)
     shown = ", ".join(column[:40] for column in columns[:12]) + (", …" if len(columns) > 12 else "")
     for ours in ("time", "price", "qty"):
@@ -145,11 +148,12 @@ def columns_of(where: str, columns: Sequence[str], called: str = "column") -> di
             )
     for theirs in names.values():
         if list(columns).count(theirs) > 1:
-            raise UserError(f"{where}: more than one {called} has the name {theirs[:40]}: leave one of them")
+            raise UserError(f"{where}: more than one {called} has the name {theirs[:40]}: keep one of them")
     either = [column for column in columns if _plain(column) in _EITHER or column in _EITHER]
     if names["qty"] in either and len(either) > 1:
         raise UserError(
-            f"{where}: {' and '.join(either[:3])} may each be the quantity: name the one of the base currency qty"
+            f"{where}: {' and '.join(either[:3])} may each be the quantity: rename the one in the "
+            "base currency to qty"
         )
     return names
 
@@ -160,17 +164,18 @@ def _offered(ours: str) -> str:
 
 
 def symbol_of_file(name: str) -> str | None:
-    """The symbol that the name of a file says, or None: `BTCUSDT.csv`, `BTCUSDT-trades-2024-08-09.zip`,
-    `btc-usdt_2024-08.json.gz`.
+    """The symbol in the name of a file, such as `BTCUSDT-trades-2024-08-09.zip`, or None.
 
-    The symbol is all that comes before `trades` or `aggTrades` or a date, or the whole name; a name of which
-    only a part would be understood says none. A whole name needs capitals, or a known currency at its end:
-    `mine.csv` is about no symbol.
+    The symbol is everything before `trades`, `aggTrades` or a date, else the whole name; if that is not a
+    symbol, there is none. A whole name must be in capitals or end in a known currency: `mine.csv` names no
+    symbol.
 
-    >>> [symbol_of_file(name) for name in ("BTCUSDT_250328-trades-2025-01-01.csv", "BTC-USDT.csv.gz", "btcusdt (1).csv", "BTCUSDT-1.csv")]
-    ['BTCUSDT_250328', 'BTCUSDT', 'BTCUSDT', 'BTCUSDT']
-    >>> [symbol_of_file(name) for name in ("mine.csv", "trades.csv", "BTCUSDT.P-trades-1.csv", "my BTCUSDT.csv")]
-    [None, None, None, None]
+    >>> [symbol_of_file(name) for name in ("BTCUSDT_250328-trades-2025-01-01.csv", "BTC-USDT.csv.gz")]
+    ['BTCUSDT_250328', 'BTCUSDT']
+    >>> [symbol_of_file(name) for name in ("btcusdt (1).csv", "BTCUSDT-1.csv", "btc-usdt_2024-08.json.gz")]
+    ['BTCUSDT', 'BTCUSDT', 'BTCUSDT']
+    >>> [symbol_of_file(name) for name in ("mine.csv", "BTCUSDT.P-trades-1.csv", "my BTCUSDT.csv")]
+    [None, None, None]
     """
     stem = re.sub(_SUFFIXES, "", name, flags=re.IGNORECASE)
     behind = _KIND_BEHIND.match(stem) or _DATE_BEHIND.match(stem)
@@ -184,11 +189,12 @@ def symbol_of_file(name: str) -> str | None:
 
 
 def symbol_of(path: Path, aggregate: bool) -> str:
-    """The symbol of a recording that holds none itself."""
+    """The symbol of a recording without a symbol column, from the name of its file."""
     symbol = symbol_of_file(path.name)
     if symbol is None:
         kind = "aggTrades" if aggregate else "trades"
         raise UserError(
-            f"{path}: its name does not say the symbol, and no column does: rename it to SYMBOL-{kind}-DATE{path.suffix}"
+            f"{path}: its name does not say the symbol, and no column does: rename it to "
+            f"SYMBOL-{kind}-DATE{path.suffix}"
         )
     return symbol

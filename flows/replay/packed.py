@@ -1,4 +1,4 @@
-"""Trades as rows of fixed size: what is sorted, written to a temporary file and read back."""
+"""Trades as rows of fixed size, which are sorted, written to temporary files and read back."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -23,12 +23,12 @@ ROW: Final = np.dtype(  # the columns of Frames: 53 bytes a trade
         ("event_ts", np.int64),
     ]
 )
-OPAQUE: Final = np.dtype((np.void, ROW.itemsize))  # moved as a whole: five times as fast as field by field
+OPAQUE: Final = np.dtype((np.void, ROW.itemsize))  # a row as plain bytes: copied five times as fast
 CONTENT: Final = ("ts", "price", "qty", "is_buyer_maker", "count")  # what makes two trades of one id the same
 
 
 def pack(frames: Frames) -> Packed:
-    """The rows of these frames, without their counts."""
+    """The rows of these frames, without the counts of rejected messages."""
     rows = np.empty(len(frames), ROW)
     for name in COLUMNS:
         rows[name] = getattr(frames, name)
@@ -36,7 +36,7 @@ def pack(frames: Frames) -> Packed:
 
 
 def unpack(rows: Packed, symbols: int) -> Frames:
-    """Frames of these rows; `symbols` is the size of the universe."""
+    """Frames of these rows; `symbols` is the number of symbols."""
     columns: dict[str, Any] = {name: np.ascontiguousarray(rows[name]) for name in COLUMNS}
     if (columns["is_buyer_maker"] != UNKNOWN).all():
         columns["is_buyer_maker"] = columns["is_buyer_maker"].view(np.bool_)
@@ -56,7 +56,7 @@ def join(parts: Sequence[Packed]) -> Packed:
 
 
 def by_content(rows: Packed) -> Packed:
-    """The rows by symbol, id and content: the order in which equal ids, and then equal rows, are neighbours."""
+    """The rows sorted by symbol, id and content, so that equal ids, and equal rows, are neighbours."""
     order = np.lexsort((rows["id"], rows["symbol"]))
     ids, symbols = rows["id"][order], rows["symbol"][order]
     if len(rows) > 1 and ((ids[1:] == ids[:-1]) & (symbols[1:] == symbols[:-1])).any():
@@ -65,22 +65,22 @@ def by_content(rows: Packed) -> Packed:
 
 
 def by_time(rows: Packed) -> Packed:
-    """The rows by symbol, time and content: the order of trades that have no ids."""
+    """The rows sorted by symbol, time and content: the order of trades without ids."""
     return select(rows, np.lexsort((*_content(rows), rows["symbol"])))
 
 
 def _content(rows: Packed) -> list[npt.NDArray[Any]]:
-    """The columns of CONTENT, the last one first; an unknown side comes behind the known ones."""
+    """The columns of CONTENT for np.lexsort: the last one first, and unknown sides behind known ones."""
     columns = {name: np.ascontiguousarray(rows[name]) for name in CONTENT}
     columns["is_buyer_maker"] = columns["is_buyer_maker"].view(np.uint8)  # UNKNOWN is negative
     return list(columns.values())[::-1]
 
 
 def turn(symbol: npt.NDArray[np.int32], ids: Longs, reached: Longs) -> Longs | None:
-    """The order of trades by `reached`, the newest time of the symbol so far: of one time as they stand, each
-    symbol's by id. Shapes (n,).
+    """The order in which trades are replayed, as indices; None if they have it already. Shapes (n,).
 
-    None: they are in that order.
+    They are sorted by `reached`, the newest time of the symbol so far. Trades with the same time keep their
+    order, but each symbol's are sorted by id.
     """
     order = np.argsort(reached, kind="stable") if (reached[1:] < reached[:-1]).any() else None
     if order is not None:
@@ -89,7 +89,7 @@ def turn(symbol: npt.NDArray[np.int32], ids: Longs, reached: Longs) -> Longs | N
     symbol, ids = symbol[of_symbol], ids[of_symbol]
     if not ((symbol[1:] == symbol[:-1]) & (ids[1:] <= ids[:-1])).any():
         return order
-    if order is not None:  # files of one symbol that meet in one time
+    if order is not None:  # one file of a symbol ends at the time at which the next one begins
         reached = reached[order]
     of_one_time = np.lexsort((ids, symbol, reached[of_symbol]))
     found = of_symbol[of_one_time]
@@ -97,8 +97,8 @@ def turn(symbol: npt.NDArray[np.int32], ids: Longs, reached: Longs) -> Longs | N
 
 
 def grouped(symbol: npt.NDArray[np.int32]) -> Longs:
-    """(n,) the order in which each symbol's rows are together, as they are."""
-    # 16 bits are sorted in one pass
+    """(n,) indices that bring the rows of each symbol together, in their order."""
+    # numpy sorts 16 bits in one pass
     keys = symbol.astype(np.int16) if symbol.max(initial=0) < 2**15 else symbol
     order: Longs = np.argsort(keys, kind="stable")
     return order

@@ -1,8 +1,8 @@
-"""Recorded trades as a source: what a set of recordings holds, and its trades in Pairflow's order.
+"""Recorded trades: what a set of recordings holds, and its trades in Pairflow's order.
 
-The order is that of trades, not of rows: each symbol by id, the symbols by time. So the same trades come out
-the same however their rows are ordered, in however many files they are cut, and in whatever format.
-Recordings that are in order are read as they stand; all others are sorted first (sort.py).
+The trades of a symbol are in the order of their ids, and the symbols are merged by time. So the order of the
+rows, the number of files and their formats do not matter: the same trades always come in the same order.
+Recordings that are in this order already are read directly; all others are sorted first (sort.py).
 """
 
 import time
@@ -25,9 +25,9 @@ from flows.replay.packed import grouped, pack, turn, unpack
 from flows.replay.sort import Sorter, refuse_without_room, room
 from operators.columns import Longs
 
-Progress = Callable[[int, int], None]  # bytes read so far, bytes in all
+Progress = Callable[[int, int], None]  # called with the bytes read so far, and all bytes
 
-BATCH: Final = 10_000  # trades given at once, about
+BATCH: Final = 10_000  # trades of a batch, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Look:
     facts: tuple[Facts, ...]  # of each file
     symbols: tuple[str, ...]  # sorted
     streams: tuple[str, ...]  # of each file: trade | aggTrade
-    latest_us: int  # a trade after it is of the future
+    latest_us: int  # a later trade would be in the future, and is rejected
 
     @property
     def stream(self) -> str:
@@ -52,7 +52,7 @@ class Look:
 
     @property
     def ids(self) -> bool:
-        """Whether the trades have ids of their own."""
+        """Whether the trades have ids."""
         return self.files[0].ids
 
     @property
@@ -64,11 +64,11 @@ class Look:
         return max(span.last_us for span in self._spans())
 
     def trades(self, symbols: Sequence[str]) -> int:
-        """Rows of these symbols, each as often as it is there."""
+        """The number of rows of these symbols, duplicates included."""
         return sum(span.trades for facts in self.facts for span in facts.of(symbols).values())
 
     def disorder(self, symbols: Sequence[str]) -> str | None:
-        """Why the trades of these symbols have to be sorted first, in words; None where they are in order."""
+        """Why the trades of these symbols have to be sorted first, in words; None if they are in order."""
         if not self.ids:
             return "they have no ids"
         return disorder(
@@ -86,11 +86,10 @@ def symbols_in(
     stream: str | None = None,
     market: Market | None = None,
 ) -> Look:
-    """Go through the recordings once, from end to end: what symbols, what stream, from when to when, and
-    whether they are in order.
+    """Read the recordings once, from beginning to end, for their symbols, stream, times and order.
 
-    Finds a truncated, foreign or broken file before anything is done with the others. `stream` picks one of
-    trade and aggTrade where a recording holds both. `market`: the venue of files whose names have none
+    A truncated, foreign or damaged file is found before anything is done with the others. `stream` chooses
+    between trade and aggTrade if a recording holds both. `market` is the venue of files whose names have none
     (default: Binance spot).
     """
     files, found = _peek_all(paths, market or BINANCE)
@@ -111,38 +110,38 @@ def symbols_in(
     symbols = sorted({name for facts in all_facts for name in facts.spans})
     if not symbols:
         raise UserError(
-            f"{files[0].path}: holds no trade: every one has a price, a quantity or a time that cannot be one"
+            f"{files[0].path}: holds no trade: every row has an impossible price, quantity or time"
         )
     return Look(files, tuple(all_facts), tuple(symbols), streams, latest_us)
 
 
 class Recording:
-    """The trades of a look, in order: iterate once. Sorts them at once where that is needed, so that what is
-    wrong is known before.
+    """The trades of the recordings, in order; can be iterated once.
 
-    `symbols` are those whose codes are 0, 1, …; trades of others are counted as foreign. A batch of `Frames`
-    has about 10,000 rows, each symbol's ids rising; what was left out is counted in the batches: `rejected`,
-    `foreign`, `unreadable`, and `reasons` also for those that are duplicates or conflicts (ids.py).
+    If they have to be sorted, that happens here, so that errors are found before the replay begins. `symbols`
+    have the codes 0, 1, …; trades of other symbols are counted as foreign. Each batch is a `Frames` of about
+    10,000 rows, in which the ids of each symbol rise. The batches also count what was left out: `rejected`,
+    `foreign`, `unreadable`, and `reasons`, which includes duplicates and conflicts (ids.py).
     """
 
     def __init__(
         self,
         look: Look,
         symbols: Sequence[str],
-        beside: Path | None = None,
+        near: Path | None = None,
         say: Callable[[str], None] = lambda text: None,
         sorting: Progress | None = None,
         reading: Progress | None = None,
     ) -> None:
         self.look, self.symbols = look, tuple(symbols)
         self._codes = {name: code for code, name in enumerate(self.symbols)}
-        self._left = Frames.none(len(self.symbols))  # counts that are not given yet
+        self._left = Frames.none(len(self.symbols))  # counts that no batch has yet
         self._positions = [0] * len(look.files)
         self._reading = reading
         self.first_us, self.last_us = look.first_us, look.last_us
         self._sorter: Sorter | None = None
         if why := look.disorder(self.symbols):
-            self._sort(why, room(beside), say, sorting)
+            self._sort(why, room(near), say, sorting)
 
     def __iter__(self) -> Iterator[Frames]:
         waiting: list[Frames] = []
@@ -176,14 +175,15 @@ class Recording:
             yield frames if order is None else frames.rows(order)
 
     def _by_time(self, k: int) -> Generator[tuple[Frames, Longs], None, None]:
-        """One file's trades and the newest time of each one's symbol so far."""
+        """One file's trades, each with the newest time of its symbol so far."""
         newest = np.full(len(self.symbols), np.iinfo(np.int64).min)
         for frames in self._read(k, self._reading):
             yield frames, _reached(frames, newest)
 
     def _read(self, k: int, progress: Progress | None, times: int = 1) -> Iterator[Frames]:
-        """One file's trades; what is none is counted. Progress is that of all files, as a part of `times` as
-        much work.
+        """One file's trades; other messages are counted.
+
+        Reports the progress of all files, as a part of `times` as much work.
         """
         file, total = self.look.files[k], sum(each.size for each in self.look.files)
         for frames, position in possible(
@@ -223,15 +223,16 @@ def read(
     progress: Progress | None = None,
     stream: str | None = None,
 ) -> Iterator[Frames]:
-    """The trades of the recordings in order, in batches of about 10,000; `symbols` as in Recording (default:
-    all, sorted).
+    """The trades of the recordings in order, in batches of about 10,000.
+
+    `symbols` as in Recording; by default all, sorted.
     """
     look = symbols_in(paths, None, stream)
     yield from Recording(look, look.symbols if symbols is None else symbols, reading=progress)
 
 
 def _reached(frames: Frames, newest: Longs) -> Longs:
-    """(n,) the newest time of each trade's symbol up to it; `newest` (symbols,) is carried on."""
+    """(n,) the newest time of the symbol up to each trade. Updates `newest` (symbols,)."""
     order = grouped(frames.symbol)
     symbol, ts = frames.symbol[order], frames.ts[order]
     start = np.flatnonzero(np.concatenate(([True], symbol[1:] != symbol[:-1])))[: len(frames)].tolist()
@@ -262,7 +263,8 @@ def _peek_all(paths: Sequence[Path], market: Market) -> tuple[tuple[File, ...], 
     if without and len(without) < len(files):
         other = next(file for file in files if file not in without)
         raise UserError(
-            f"{without[0].path}: its trades have no ids, but those of {other.path.name} do: replay them separately"
+            f"{without[0].path}: its trades have no ids, but those of {other.path.name} do: replay them "
+            "separately"
         )
     for file in without:
         if sum(file.path.samefile(other.path) for other in files) > 1:
@@ -285,7 +287,7 @@ def _common(files: Sequence[File]) -> str:
 
 
 def _name(file: File, files: Sequence[File]) -> str:
-    """The file's name, or its path where another one's name is the same."""
+    """The file's name, or its path if another file has the same name."""
     return (
         file.path.name if sum(other.path.name == file.path.name for other in files) == 1 else str(file.path)
     )

@@ -1,6 +1,4 @@
-"""The trades of a recording, in order, as the dataflow takes them: what is missing between ids, and how far
-each symbol has come.
-"""
+"""Adds holes and watermarks to the trades of a recording, which are in order."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -8,25 +6,24 @@ from typing import Final
 import numpy as np
 
 from flows.database.columns import Column, Rows, Symbols
-from flows.feed.backlog import CAUSES, NONE, RECORDING, STATUSES, UNFILLABLE
 from flows.feed.frames import COLUMNS, Frames
+from flows.feed.gaps import CAUSES, NONE, RECORDING, STATUSES, UNFILLABLE
 from flows.replay.packed import grouped
 from operators.columns import NEVER, Flags, Longs, Trades
 
-JUMPS_TOLD: Final = 10  # fewer jumps of ids are losses
-# of trades; a recording with fewer jumps than that has lost trades, one with more is of a market whose ids
-# jump
-SHARE_TOLD: Final = 0.005
+# A recording with fewer jumps in the ids, or with jumps before a smaller share of its trades, has lost
+# trades. One with more is probably of a market whose ids only grow, and the user gets a line about that.
+JUMPS_REPORTED: Final = 10
+SHARE_REPORTED: Final = 0.005
 
 
 @dataclass(slots=True)
 class IdSequence:
-    """Trades in order in, with the marks of holes and the watermarks out. Each symbol's ids rise, and the
-    symbols come by time.
+    """Adds holes and watermarks to trades whose ids rise for each symbol, and whose symbols come by time.
 
-    A symbol's watermark is the time of its newest trade, and also the time that all have come to less
-    `quiet_us`, as in a live run. Nothing can be asked for, so a jump of `contiguous` ids is an unfillable
-    hole at once; where ids only grow, it is none.
+    As in a live run, a symbol's watermark is the time of its newest trade, and also the newest time of all
+    symbols less `quiet_us`. There is no exchange to ask for missing trades, so a jump in `contiguous` ids is
+    an unfillable hole at once. Where ids only grow, a jump is no hole.
     """
 
     symbols: tuple[str, ...]
@@ -35,14 +32,14 @@ class IdSequence:
     trades: int = 0  # so far
     jumps: int = 0  # of ids that should be contiguous
     _last: Longs = field(init=False)  # (symbols,) id of the newest trade, NONE before the first
-    _newest: Longs = field(init=False)  # (symbols,) its time, or that of one before where that is later
-    _reached: int = NEVER
+    _newest: Longs = field(init=False)  # (symbols,) the latest time of its trades
+    _reached: int = NEVER  # the latest time of all symbols
 
     def __post_init__(self) -> None:
         self._last, self._newest = np.full(len(self.symbols), NONE), np.full(len(self.symbols), NEVER)
 
     def take(self, frames: Frames) -> tuple[Trades, Rows]:
-        """The trades that come next, and the holes before them as rows of the ledger."""
+        """The next trades, and the holes before them as rows of the ledger."""
         order = grouped(frames.symbol)
         symbol, ids, ts = frames.symbol[order].astype(np.int64), frames.id[order], frames.ts[order]
         first = np.concatenate(([True], symbol[1:] != symbol[:-1]))[: len(ids)]  # of its symbol in these
@@ -63,7 +60,7 @@ class IdSequence:
         return Trades(**columns, after_hole=after_hole, watermark=self.watermark()), ledger
 
     def pass_time(self, to_us: int) -> None:
-        """No trade before this time is to come."""
+        """Note that no trade before this time follows."""
         self._reached = max(self._reached, to_us)
 
     def watermark(self) -> Longs:
@@ -73,7 +70,7 @@ class IdSequence:
         return np.where(self._newest == NEVER, NEVER, np.maximum(self._newest, self._reached - self.quiet_us))
 
     def unfinished(self, timeframes_us: Longs) -> Longs:
-        """(timeframes,) how many symbols have a bar that has begun and is not over."""
+        """(timeframes,) how many symbols have a bar that has begun but not ended."""
         begun = self._newest != NEVER
         watermark, newest = self.watermark()[begun], self._newest[begun]
         return np.array(
@@ -82,14 +79,17 @@ class IdSequence:
         )
 
     def ids_that_jump(self) -> str | None:
-        """A line of advice where so many ids are missing that the market's ids probably only grow."""
+        """A line of advice, if so many ids are missing that the market's ids probably only grow."""
         share = self.jumps / max(self.trades, 1)
-        if self.jumps < JUMPS_TOLD or share < SHARE_TOLD:
+        if self.jumps < JUMPS_REPORTED or share < SHARE_REPORTED:
             return None
-        return f"jumps in the ids of {100 * share:.1f} % of the trades: if this market's ids only grow, set source.ids: sparse"
+        return (
+            f"jumps in the ids of {100 * share:.1f} % of the trades: "
+            "if this market's ids only grow, set source.ids: sparse"
+        )
 
     def _advance(self, symbol: Longs, ids: Longs, ts: Longs) -> Longs:
-        """Go on behind these trades, by symbol; returns (n,) the newest time of each one's symbol before it."""
+        """Note these trades, sorted by symbol. Returns (n,) the latest time of the symbol before each one."""
         ends = np.flatnonzero(np.concatenate((symbol[1:] != symbol[:-1], [True])))[: len(ids)].tolist()
         before, a = np.empty(len(ids), np.int64), 0
         for b in (end + 1 for end in ends):

@@ -1,9 +1,8 @@
-"""Trades in whatever order, put in order with bounded memory: sorted in parts, the parts merged, all in
-temporary files.
+"""Sorts trades in bounded memory: parts are sorted, written to temporary files, and merged.
 
-First each symbol by id, so that equal ids are neighbours and times can be compared with those around them
-(ids.py); then the symbols by time. The temporary files have no name: the operating system removes them with
-the process, however that ends.
+First each symbol's trades are sorted by id, so that equal ids are neighbours and each time can be compared
+with those around it (ids.py). Then the symbols are merged by time. The temporary files have no name, so the
+operating system removes them when the process ends, however it ends.
 """
 
 import errno
@@ -25,17 +24,15 @@ from flows.replay.packed import ROW, Packed, by_content, by_time, join, select, 
 from operators.columns import Longs
 
 RUN: Final = 1 << 18  # trades sorted in memory at once: 14 MB
-IN_MEMORY: Final = RUN * ROW.itemsize  # bytes of each of the two files that stay in memory
-BUFFERED: Final = 8 << 20  # bytes of all heads of a merge
-LEAST_READ: Final = 1 << 11  # trades read at once however many parts there are
+IN_MEMORY: Final = RUN * ROW.itemsize  # bytes: a smaller temporary file stays in memory
+BUFFERED: Final = 8 << 20  # bytes that a merge reads from all its parts together
+LEAST_READ: Final = 1 << 11  # trades that it reads at least from each
 PACKED: Final = Kind(select, join)
-COPIES: Final = 2  # of all trades on the disk at the same time, at most
+COPIES: Final = 2  # how often all trades are on the disk at the same time, at most
 
 
 class Spill:
-    """Rows in the order in which they were appended, in memory until they are many, then in a file without a
-    name.
-    """
+    """Rows in the order in which they were appended: in memory, and once they are many in an unnamed file."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -64,33 +61,33 @@ class Spill:
         self._file.close()
 
     def __del__(self) -> None:
-        self._file.close()  # of a sort that nobody finished
+        self._file.close()  # if the sort was not finished
 
 
 class Sorter:
-    """Takes trades in any order, gives them in Pairflow's: each symbol by id, the symbols by time.
+    """Takes trades in any order, and returns them in Pairflow's: each symbol by id, the symbols by time.
 
-    `numbered`: their ids are to be replaced by 1, 2, 3 … in the order of time, price, quantity and side.
-    Codes index `symbols`.
+    `numbered`: replaces their ids by 1, 2, 3 … in the order of time, price, quantity and side. Codes index
+    `symbols`.
     """
 
     def __init__(self, symbols: Sequence[str], directory: Path, numbered: bool = False) -> None:
         self._symbols, self._numbered = symbols, numbered
         self._unsorted: list[Packed] = []
         self._waiting = 0
-        self._runs: list[Longs] = []  # of each run, where each symbol begins and the last one ends
+        self._runs: list[Longs] = []  # for each run: where each symbol begins, and the end
         self._file, self._ordered = Spill(directory), Spill(directory)
-        self._begin = np.zeros(len(symbols) + 1, np.int64)  # of each symbol in `_ordered`
-        self.left_out: Counter[str] = Counter()  # by reason
-        self.rejected = np.zeros(len(symbols), np.int64)  # of them, those whose time or id is wrong
+        self._begin = np.zeros(len(symbols) + 1, np.int64)  # where each symbol begins in `_ordered`
+        self.left_out: Counter[str] = Counter()  # trades that were left out, by reason
+        self.rejected = np.zeros(len(symbols), np.int64)  # those of them with a wrong time or id, by symbol
         self.first_us, self.last_us = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 
     def __len__(self) -> int:
-        """Trades in order, once `order` has run."""
+        """The number of trades that are in order, once `order` has run."""
         return len(self._ordered)
 
     def add(self, rows: Packed) -> None:
-        """More trades."""
+        """Take more trades."""
         self._unsorted.append(rows)
         self._waiting += len(rows)
         while self._waiting >= RUN:
@@ -100,7 +97,7 @@ class Sorter:
             self._waiting = len(whole) - RUN
 
     def order(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """All trades are there: put each symbol's in order. `progress` gets trades done and in all."""
+        """Sort each symbol's trades, after all were added. `progress` gets the trades done, and in all."""
         if self._waiting:
             self._write_run(join(self._unsorted))
         self._unsorted = []
@@ -120,7 +117,7 @@ class Sorter:
         self._file.close()
 
     def in_turn(self) -> Iterator[Packed]:
-        """The trades in order, in parts. Once only: then the files are gone."""
+        """The trades in order, in parts. Works once: it removes the temporary files."""
         codes = np.flatnonzero(np.diff(self._begin))
         block = max(BUFFERED // ROW.itemsize // max(len(codes), 1), LEAST_READ)
         streams = []
@@ -135,7 +132,7 @@ class Sorter:
             self.close()
 
     def close(self) -> None:
-        """Give the space back."""
+        """Remove the temporary files."""
         self._file.close()
         self._ordered.close()
 
@@ -147,7 +144,7 @@ class Sorter:
         self._file.append(rows)
 
     def _kept(self, code: int) -> Iterator[Packed]:
-        """One symbol's trades by id that stay."""
+        """One symbol's trades by id, without those that are left out."""
         runs = [(int(run[code]), int(run[code + 1])) for run in self._runs if run[code + 1] > run[code]]
         block = max(BUFFERED // ROW.itemsize // max(len(runs), 1), LEAST_READ)
         key = "ts" if self._numbered else "id"
@@ -192,29 +189,31 @@ def _numbered(parts: Iterator[Packed]) -> Iterator[Packed]:
         yield rows
 
 
-def room(beside: Path | None) -> Path:
-    """Where temporary files go: TMPDIR where it is set, else beside the database, else where the system has
-    them (that may be memory).
+def room(near: Path | None) -> Path:
+    """The directory for temporary files: TMPDIR if it is set, else next to the database, else the system's.
+
+    The system's directory comes last because it may be in memory.
     """
-    if beside is not None and not any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")):
-        there = next((path for path in (beside, *beside.parents) if path.is_dir()), None)
+    if near is not None and not any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")):
+        there = next((path for path in (near, *near.parents) if path.is_dir()), None)
         if there is not None and os.access(there, os.W_OK):
             return there
     return Path(tempfile.gettempdir())
 
 
 def refuse_without_room(directory: Path, trades: int) -> None:
-    """Raise UserError when so many trades cannot be sorted there."""
+    """Raise UserError if there is not enough space to sort so many trades."""
     needed, free = COPIES * trades * ROW.itemsize, shutil.disk_usage(directory).free
     if trades > RUN and needed > free:
         raise UserError(
-            f"replay: the trades are not in order; sorting them takes {needed / 1e9:,.1f} GB in {directory}, {free / 1e9:,.1f} GB are free: "
+            f"replay: the trades are not in order; sorting them takes {needed / 1e9:,.1f} GB in "
+            f"{directory}, {free / 1e9:,.1f} GB are free: "
             "set TMPDIR to a directory with more room"
         )
 
 
 def cannot_sort(directory: Path, error: OSError) -> UserError:
-    """What went wrong with a temporary file, and what to do."""
+    """The error of a temporary file that cannot be written or read."""
     why = "no space is left" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
     return UserError(
         f"replay: sorting the trades in {directory}: {why}: set TMPDIR to a directory that has room"

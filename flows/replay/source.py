@@ -1,4 +1,4 @@
-"""A recording as a source of the dataflow: the same batches as from the exchange, in event time."""
+"""A recording as a source of the dataflow: batches like those of the exchange, in event time."""
 
 import time
 from collections import Counter
@@ -21,30 +21,30 @@ from flows.settings.model import Settings
 from flows.settings.timeframes import timeframe_us
 from operators.columns import NEVER, SECOND_US
 
-# 1s bars of all symbols that a batch may close: a pause of a month would close millions
+# How many 1s bars, of all symbols, a batch may close: after a pause of a month it would be millions.
 BARS_AT_ONCE: Final = 20_000
 
 
 @dataclass(slots=True)
 class Summary:
-    """What of a recording was no trade and why, and what its end cut off."""
+    """What of a recording was left out and why, and the bars that its end cuts off."""
 
     reasons: Counter[str] = field(default_factory=Counter)  # trades that were left out
-    foreign: int = 0  # sound messages and rows of other symbols and other events
-    off_market: int = 0  # events that are no trades of the market: their X is not MARKET
+    foreign: int = 0  # valid messages and rows of other symbols and other events
+    off_market: int = 0  # trades outside the market, such as liquidations: their X is not MARKET
     unreadable: int = 0  # lines
     unfinished: Counter[str] = field(default_factory=Counter)  # bars, by timeframe
     advice: str | None = None  # what the ids of the trades suggest
 
     def count(self, frames: Frames) -> None:
-        """These frames' counts."""
+        """Add the counts of these frames."""
         self.reasons += frames.reasons
         self.foreign += frames.foreign
         self.off_market += frames.off_market
         self.unreadable += frames.unreadable
 
     def left_out(self) -> str:
-        """In words and brackets; nothing where all was taken."""
+        """What was left out, in words and brackets; empty if nothing was."""
         rejected = [
             f"{self.reasons[reason]:,} {reason}" for reason in (*REASONS, ORDER) if self.reasons[reason]
         ]
@@ -58,7 +58,7 @@ class Summary:
         return f" (left out: {'; '.join(told)})" if told else ""
 
     def cut_off(self) -> str | None:
-        """The bars that the recording's end cut off, as a line."""
+        """A line about the bars that the end of the recording cuts off."""
         each = ", ".join(f"{count} of {word}" for word, count in self.unfinished.items() if count)
         return (
             f"left out, bars that are unfinished at the recordings' end: {self.unfinished.total()} ({each})"
@@ -68,7 +68,7 @@ class Summary:
 
 
 class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
-    """Recorded trades in event time: as fast as the flow takes them, or at `speed` times the market's."""
+    """Recorded trades in event time: as fast as possible, or at `speed` times the speed of the market."""
 
     def __init__(
         self,
@@ -95,8 +95,8 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
         self._health = Health(settings.symbols, np.arange(n), wall_us)
         self._nothing = Frames.none(n), np.zeros(n, np.int64)
         self._step_us = max(BARS_AT_ONCE // n, 1) * SECOND_US
-        self._clock = NEVER  # market time that all symbols have come to
-        # with `speed`: the monotonic clock and the market's at the first trade
+        self._clock = NEVER  # the market time that all symbols have reached
+        # with `speed`: the monotonic clock and the market time at the first trade
         self._began: tuple[float, int] | None = None
         self._pending: Frames | None = None
         self._ended = False
@@ -117,8 +117,9 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
         return [("recording", Feed(trades, gaps, self._health.rows(0)))]
 
     def _due(self) -> Frames | None:
-        """The trades that come next, at most so much market time at once; without a trade in it, time passes
-        all the same.
+        """The next trades, within a limited span of market time; None at the end.
+
+        If there is no trade in this span, market time moves on nevertheless.
         """
         frames = self._pending if self._pending is not None else next(self._recording, None)
         self._pending = None
@@ -141,7 +142,7 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
         return frames.rows(slice(0, due))
 
     def _market_us(self, next_us: int) -> int:
-        """What time it is on the market."""
+        """The current market time, in µs."""
         assert self._speed is not None
         if self._began is None:
             self._began = time.monotonic(), next_us
@@ -167,8 +168,9 @@ class RecordingPartition(StatefulSourcePartition[tuple[str, Feed], None]):
 
 
 class RecordingSource(FixedPartitionedSource[tuple[str, Feed], None]):
-    """A recording, its trades in order (recordings.py), as a source of one partition. It keeps no position: a
-    replay begins at the beginning.
+    """A source of one partition with the trades of a recording, in order (recordings.py).
+
+    It keeps no position: a replay always begins at the beginning.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Rows of a table of trades, in whatever format, as Frames."""
+"""Converts rows of a table of trades, of any format, to `Frames`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,8 +20,9 @@ T = TypeVar("T")
 
 
 def frames(file: File, part: Part, codes: Mapping[str, int], symbols: int, counted: int) -> Frames:
-    """The trades of a part; `codes` are of so many `symbols`. `counted` rows of the file came before it: ids go on from there where the file
-    has none.
+    """The trades of a part; `codes` are of so many `symbols`.
+
+    Without ids in the file, rows are numbered behind the `counted` ones before.
     """
     n = len(part)
     column = _Columns(file, part)
@@ -51,7 +52,7 @@ def frames(file: File, part: Part, codes: Mapping[str, int], symbols: int, count
 
 
 def _is_buyer_maker(column: "_Columns", part: Part) -> Any:
-    """Whether the taker sold; UNKNOWN in every row of a table that does not say it."""
+    """Whether the taker sold; UNKNOWN in every row if the table does not say it."""
     if "is_buyer_maker" in part.columns:
         return column.read("is_buyer_maker", cells.flags)
     if "side" in part.columns:
@@ -60,7 +61,7 @@ def _is_buyer_maker(column: "_Columns", part: Part) -> Any:
 
 
 def symbols(file: File, part: Part) -> list[str]:
-    """The names of the symbols in a part, as Pairflow writes them."""
+    """The symbols in a part, by Pairflow's names."""
     if file.symbol is not None:
         return [file.symbol]
     return sorted({_name(text) for text in _Columns(file, part).words("symbol")[1]})
@@ -74,8 +75,9 @@ def _symbols(file: File, column: "_Columns", codes: Mapping[str, int], n: int) -
 
 
 def _name(text: str) -> str:
-    """The symbol's name, with its venue where the text has one (`BTCUSDT.usdm`). A text that names no symbol
-    (`BTC/USDT:USDT`, a swap) stays as it is: no configuration can ask for it.
+    """Pairflow's name of a symbol, with its venue if the text has one (`BTCUSDT.usdm`).
+
+    Other text, such as `BTC/USDT:USDT` (a swap), is kept; no configuration can have it as a symbol.
     """
     base, _, venue = text.partition(".")
     if venue.lower() in MARKETS and (name := symbol_name(base)):
@@ -84,7 +86,7 @@ def _name(text: str) -> str:
 
 
 class _Columns:
-    """The columns of a part, and the error of a cell as one line: file, line, column, value."""
+    """Converts the columns of a part. The error of a cell is one line: file, line, column, value."""
 
     def __init__(self, file: File, part: Part) -> None:
         self._file = file
@@ -95,12 +97,14 @@ class _Columns:
             return convert(self._part.columns[name])
         except CellError as e:
             raise UserError(
-                f"{self._file.path}: {self._part.where(e.row)}: column {self._part.names.get(name, name)}: {e}"
+                f"{self._file.path}: {self._part.where(e.row)}: column {self._part.names.get(name, name)}: "
+                f"{e}"
             ) from e
         except pa.ArrowException as e:
             kind = self._part.columns[name].type
             raise UserError(
-                f"{self._file.path}: column {self._part.names.get(name, name)}: holds {kind}, which is not understood here"
+                f"{self._file.path}: column {self._part.names.get(name, name)}: holds {kind}, which is not "
+                "understood here"
             ) from e
 
     def words(self, name: str) -> tuple[Codes, list[str]]:

@@ -1,5 +1,6 @@
-"""A recording's text, whatever it is packed in: gzip, bzip2, xz, zstd, lz4, a zip of one file; UTF-8 or
-UTF-16, with or without a mark.
+"""Reads the bytes of a recording: decompresses them, and converts UTF-16 to UTF-8.
+
+It knows gzip, bzip2, xz, zstd, lz4 and a zip of one file.
 """
 
 import bz2
@@ -19,8 +20,8 @@ import pyarrow as pa
 from flows.errors import UserError
 
 BLOCK: Final = 3 << 19  # bytes taken at once: about 10,000 frames
-LONGEST_LINE: Final = 16 << 20  # bytes held at most while the end of a line, or of a JSON value, is awaited
-NESTED: Final = 3  # packings in one another: a zip of a .csv.gz
+LONGEST_LINE: Final = 16 << 20  # bytes of the longest line or JSON value
+NESTED: Final = 3  # compressions inside one another, such as a zip of a .csv.gz
 BOM: Final = codecs.BOM_UTF8
 
 _DAMAGED: Final = (
@@ -65,7 +66,7 @@ _UNPACKERS: Final[dict[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {  # by a fil
 
 
 class _Arrow(io.RawIOBase):
-    """The unpacked bytes of a codec that Python 3.11 lacks and pyarrow has."""
+    """The decompressed bytes of a codec that pyarrow has, but Python 3.11 does not."""
 
     def __init__(self, packed: IO[bytes], codec: str) -> None:
         self._stream = pa.CompressedInputStream(pa.PythonFile(packed, "r"), codec)
@@ -102,9 +103,7 @@ class _Utf8(io.RawIOBase):
 
 
 class opened:
-    """A context in which a recording's unpacked bytes can be read (`stream`), and how much of the file has
-    been (`raw.tell()`).
-    """
+    """Opens a recording: a stream of its decompressed bytes, and the file, whose `tell` is the position."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -151,7 +150,7 @@ class opened:
                 if not name.endswith("/") and not name.startswith("__MACOSX/")
             ]
             if len(members) != 1:
-                raise UserError(f"{self.path}: holds {len(members)} files: expected a zip of one")
+                raise UserError(f"{self.path}: holds {len(members)} files: expected a zip with one file")
             return archive.open(members[0])
         except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as e:
             raise UserError(
@@ -180,7 +179,7 @@ def _peekable(stream: IO[bytes]) -> IO[bytes]:
 
 
 def damaged(path: Path, stream: IO[bytes], e: BaseException) -> UserError:
-    """What a failure to read or to unpack comes from."""
+    """The error of a recording that cannot be read or decompressed."""
     if isinstance(e, OSError) and e.errno:
         return UserError(f"{path}: cannot be read: {e.strerror or e}")
     try:
@@ -188,7 +187,8 @@ def damaged(path: Path, stream: IO[bytes], e: BaseException) -> UserError:
     except (OSError, ValueError, AttributeError):
         where = "on the way"
     return UserError(
-        f"{path}: the compressed recording is cut off or damaged {where}: fetch or repair it (gzip -t says the same)"
+        f"{path}: the compressed recording is cut off or damaged {where}: fetch or repair it (gzip -t says "
+        "the same)"
     )
 
 
@@ -200,10 +200,9 @@ def take(path: Path, stream: IO[bytes], size: int = BLOCK) -> bytes:
 
 
 def blocks(path: Path, newline: bytes = b"\n", skip: int = 0) -> Iterator[tuple[bytes, int, int]]:
-    """Whole lines of a recording, a block at a time: the lines, how many unpacked bytes came before, the
-    position in the file.
+    """Complete lines, a block at a time, with the decompressed bytes before, and the position in the file.
 
-    The first `skip` lines, which must be in the first block, are left out.
+    Leaves out the first `skip` lines, which must be in the first block.
     """
     with opened(path) as (stream, raw):
         rest, before, first = b"", 0, True
@@ -217,7 +216,8 @@ def blocks(path: Path, newline: bytes = b"\n", skip: int = 0) -> Iterator[tuple[
             elif len(rest) > LONGEST_LINE:
                 line = line_at(path, before, newline)
                 raise UserError(
-                    f"{path}: line {line}: is longer than {LONGEST_LINE >> 20} MB: expected a trade a line"
+                    f"{path}: line {line}: is longer than {LONGEST_LINE >> 20} MB: "
+                    "expected one trade on each line"
                 )
             else:
                 rest += block
@@ -227,13 +227,14 @@ def blocks(path: Path, newline: bytes = b"\n", skip: int = 0) -> Iterator[tuple[
 
 
 def _beginning(text: bytes, newline: bytes, lines: int) -> int:
-    """The length of so many lines at the beginning of a text."""
+    """The length of the first `lines` lines of a text."""
     return len(text) - len(text.split(newline, lines)[-1]) if lines else 0
 
 
 def line_at(path: Path, before: int, newline: bytes) -> int:
-    """The number (from 1) of the line that begins behind so many unpacked bytes. Reads them again: only an
-    error needs it.
+    """The number (from 1) of the line that begins behind so many decompressed bytes.
+
+    Reads the file again, as only an error message needs the number.
     """
     number = 1
     with opened(path) as (stream, _):

@@ -1,4 +1,4 @@
-"""What a user is told while the kernels are compiled: a minute where numba has no cache of them."""
+"""Messages while the numerical kernels are compiled, which takes a minute if numba has no cache of them."""
 
 import sys
 import threading
@@ -19,15 +19,13 @@ AT_EVERY_START: Final = (
 
 
 def compiled_anew() -> str:
-    """A line for the user when nothing can be kept of what is compiled; empty otherwise."""
+    """A line for the user if numba cannot cache what it compiles; empty otherwise."""
     return AT_EVERY_START.format(why=why) if (why := uncached()) else ""
 
 
 @contextmanager
 def telling_of_compiling(say: Callable[[str], None]) -> Iterator[None]:
-    """Say, should a kernel have to be compiled in the block, that it takes a while: once on a machine, or at
-    every start.
-    """
+    """Report, if a kernel is compiled in the block, that this takes a while, and whether at every start."""
     ended = threading.Event()
     if said := compiled_anew():
         say(said)
@@ -47,12 +45,12 @@ def telling_of_compiling(say: Callable[[str], None]) -> Iterator[None]:
         ended.set()
         if not said:
             thread.join()
-    if not said and (late := compiled_anew()):  # the cache failed only when it was to be written, or read
+    if not said and (late := compiled_anew()):  # the cache failed only when it was written or read
         say(late)
 
 
 def _compiled() -> bool:
-    """Whether this process has compiled a kernel of ours that was not in numba's cache."""
+    """Whether this process has compiled one of Pairflow's kernels because numba's cache did not have it."""
     ours = [
         module
         for name, module in list(sys.modules.items())

@@ -1,8 +1,8 @@
-"""What stops the process when a step of the dataflow fails.
+"""Ends the process when a step of the dataflow fails.
 
-An exception that leaves a step makes Bytewax panic: a stack trace of the runtime for the user, and an abort
-without the reason when a second step fails while it cleans up. So a failing step ends the process itself,
-after one line. Nothing is lost by that: a start after any sudden end, this one too, resumes at the last epoch
+An exception that leaves a step makes Bytewax panic: the user gets a stack trace of the runtime, and an abort
+without a reason if a second step fails while Bytewax cleans up. So a failing step prints one line and ends
+the process itself. Nothing is lost by that: as after any sudden end, the next start resumes at the last epoch
 whose rows are in the database.
 """
 
@@ -21,9 +21,9 @@ from flows.errors import UserError
 
 STDERR: Final = 2
 HELD_BYTES: Final = 1 << 20
-MARK: Final = b"\0held\0"  # what was printed before it has been read when it has
+MARK: Final = b"\0held\0"  # once this has been read, everything that was printed before it has been, too
 MARK_S: Final = 2.0
-_told: Final = [STDERR]  # the last one is where `tell` writes
+_outputs: Final = [STDERR]  # file descriptors; `tell` writes to the last one
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 
@@ -40,14 +40,15 @@ def guarded(step: Step) -> Step:
             end(f"pairflow: {error}")
         except Exception:
             end(
-                f"pairflow: a step failed, which should not happen; please report this:\n{traceback.format_exc()}"
+                "pairflow: a step failed, which should not happen; please report "
+                f"this:\n{traceback.format_exc()}"
             )
 
     return guard  # type: ignore[return-value]
 
 
 def end(text: str) -> None:
-    """Say why and end the process with exit code 1, at once and without any cleaning up."""
+    """Print the reason and end the process with exit code 1, at once and without cleaning up."""
     tell(text)
     with contextlib.suppress(Exception):
         sys.stdout.flush()
@@ -55,22 +56,23 @@ def end(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """A line on standard error, past Python's files: a signal's handler may have interrupted just those, and
-    their locks.
+    """Write a line to standard error without Python's file objects.
+
+    A signal's handler may call this while it interrupts code that holds the locks of these objects.
     """
     with contextlib.suppress(OSError):
-        os.write(_told[-1], f"{text}\n".encode(errors="backslashreplace"))
+        os.write(_outputs[-1], f"{text}\n".encode(errors="backslashreplace"))
 
 
 @contextlib.contextmanager
 def held_stderr() -> Iterator[Callable[[], str]]:
-    """Hold back what native code prints on standard error, a panic's stack trace above all; Python's own
-    lines go on.
+    """Hold back what native code prints to standard error, such as the stack trace of a panic.
 
-    Gives a function that reads it. It is told at the end, unless a UserError says all there is to say.
+    Lines that Python prints still appear at once. Yields a function that returns what is held. That is
+    printed at the end, unless a UserError ends the block, which then says enough.
     """
     python = sys.stderr
-    reading, writing = os.pipe()  # not a file: the disk may be what is full
+    reading, writing = os.pipe()  # not a file: the failure may be a full disk
     held, caught_up = bytearray(), threading.Event()
 
     def read() -> None:
@@ -91,12 +93,12 @@ def held_stderr() -> Iterator[Callable[[], str]]:
             return held.replace(MARK, b"").decode(errors="replace").rstrip()
 
         ours = python is not None and _is_stderr(python)
-        _told.append(stderr.fileno())
+        _outputs.append(stderr.fileno())
         if ours:
             _send(python, stderr)
         watched = not faulthandler.is_enabled()
         if watched:
-            faulthandler.enable(stderr)  # what aborts the process at least says where
+            faulthandler.enable(stderr)  # if the process aborts, this prints at least where
         os.dup2(writing, STDERR)
         tellable = True
         try:
@@ -110,9 +112,9 @@ def held_stderr() -> Iterator[Callable[[], str]]:
                 faulthandler.disable()
             if ours:
                 _send(stderr, python)
-            _told.pop()
-            if tellable and (told := words()):
-                tell(told)
+            _outputs.pop()
+            if tellable and (text := words()):
+                tell(text)
             os.close(writing)
             reader.join(MARK_S)
             if not reader.is_alive():
@@ -123,11 +125,11 @@ def _is_stderr(file: Any) -> bool:
     try:
         return bool(file.fileno() == STDERR)
     except (OSError, ValueError, AttributeError):
-        return False  # what a test captures with
+        return False  # pytest's capture
 
 
 def _send(before: Any, after: Any) -> None:
-    """Let what is printed and logged to one file go to another."""
+    """Redirect sys.stderr and the logging handlers from one file to another."""
     before.flush()
     sys.stderr = after
     for handler in logging.getLogger().handlers:

@@ -1,10 +1,9 @@
-"""SIGINT and SIGTERM: before and after a dataflow runs (`interruptible`), and while one does
-(`stopping_on_signals`).
+"""SIGINT and SIGTERM while a dataflow runs (`stopping_on_signals`), and before and after (`interruptible`).
 
-Python runs a signal's handler between two of its own instructions, in the main thread. While a numerical
-kernel runs there, none comes: a window of many rows may take seconds, a batch of such windows minutes. So
-while a dataflow runs a thread watches for signals, too: the operating system's handler writes each signal's
-number to a pipe at once, and kernels run without the interpreter's lock (operators/compiled.py).
+Python runs a signal's handler in the main thread, between two of its own instructions. It does not run while
+a numerical kernel does: a window of many rows may take seconds, a batch of such windows minutes. So a thread
+watches for signals, too, while a dataflow runs: the handler in C writes the number of each signal to a pipe
+at once, and kernels run without the interpreter's lock (operators/compiled.py), so the thread can read it.
 """
 
 import os
@@ -20,28 +19,27 @@ from flows.errors import Interrupted
 from flows.runtime.fatal import end, tell
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-STEP_S: Final = 6.0  # what a step may still take after a signal; all of the end is to take less than 10 s
+STEP_S: Final = 6.0  # how long a step may go on after a signal; the whole end must take less than 10 s
 LOOK_S: Final = 0.1
 AT_ONCE: Final = "pairflow: ended at once: what was under way is not written; the next run resumes before it"
 TOO_LONG: Final = (
-    "pairflow: ended in the middle of a computation that takes longer than {seconds:g} s: what was under way is not written; "
+    "pairflow: ended in the middle of a computation that takes longer than {seconds:g} s: what was under "
+    "way is not written; "
     "the next run resumes before it"
 )
 
-_at_work: dict[int, float] = {}  # by thread: when the step that it is in began with its batch
+_at_work: dict[int, float] = {}  # by thread: when the step that it runs began with its batch
 
 
 class Settable(Protocol):
-    """What a signal sets."""
+    """A flag that a signal sets."""
 
     def set(self) -> None: ...
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """The first signal raises Interrupted wherever the program is; the second ends the process where it
-    stands.
-    """
+    """The first signal raises Interrupted wherever the program is; the second ends the process at once."""
     came = False
 
     def handler(number: int, _frame: object) -> None:
@@ -57,15 +55,15 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def stopping_on_signals(stop: Settable) -> Iterator[None]:
-    """The first signal ends the source; what is under way is drained, written and snapshotted.
+    """The first signal ends the source; rows that are under way are still written, and the state is kept.
 
-    The second one ends the process at once. So does the first where a step does not finish its batch within
+    The second signal ends the process at once. So does the first if a step does not finish its batch within
     STEP_S.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     watcher = threading.Thread(target=_watch, args=(reading, stop), name="signals", daemon=True)
-    # the handler itself, for the main thread where it waits; the count of signals is the watcher's
+    # The handler is for a main thread that waits; the watching thread counts the signals.
     with handled_by(lambda number, _frame: stop.set()):
         before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         watcher.start()
@@ -80,7 +78,7 @@ def stopping_on_signals(stop: Settable) -> Iterator[None]:
 
 @contextmanager
 def step_at_work() -> Iterator[None]:
-    """The block is a step's work on one batch, which a signal may have to end."""
+    """Mark the block as a step's work on one batch, which a signal may have to end."""
     thread = threading.get_ident()
     _at_work[thread] = time.monotonic()
     try:
@@ -91,7 +89,7 @@ def step_at_work() -> Iterator[None]:
 
 @contextmanager
 def handled_by(handler: "signal._HANDLER") -> Iterator[None]:
-    """SIGINT and SIGTERM go to this handler in the block."""
+    """Handle SIGINT and SIGTERM with this handler in the block."""
     before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
@@ -120,6 +118,6 @@ def _watch(reading: int, stop: Settable) -> None:
 
 
 def _works_since(moment: float) -> float:
-    """For how many seconds since then a step has been at work on one batch."""
+    """For how many seconds since `moment` the longest-running step has worked on one batch."""
     now = time.monotonic()
     return max((now - max(began, moment) for began in list(_at_work.values())), default=0.0)

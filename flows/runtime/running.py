@@ -1,12 +1,11 @@
-"""A dataflow from start to stop: recovery store, progress, errors."""
+"""Runs a dataflow, and decides whether its recovery store is the one of these settings."""
 
 import fcntl
 import json
 import re
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, Final
@@ -24,7 +23,7 @@ from bytewax.testing import cluster_main, run_main
 
 from flows.errors import UserError
 from flows.runtime.fatal import held_stderr
-from flows.runtime.recovery import FIRST_IDS, damaged, forget_uncommitted, write_durably
+from flows.runtime.recovery import FIRST_IDS, PARTS, damaged, epochs, forget_uncommitted, write_durably
 from flows.settings.fingerprint import differences, settings_fingerprint
 from flows.settings.model import Settings
 
@@ -41,23 +40,19 @@ STEPS: Final = (
     "rows",
     "questdb",
 )
-STATE_VERSION: Final = 4  # of what the operators pickle: raised with every change of it
+STATE_VERSION: Final = 4  # of the state that the operators pickle: raised with every change of it
 FINGERPRINT: Final = "fingerprint.json"
-PARTS: Final = "part-*.sqlite3"
-STORE_TABLES: Final = ("parts", "exs", "fronts", "commits", "snaps")
-# as the runtime tells it
+# an error of SQLite, as the runtime prints it: its code and its message
 SQLITE: Final = re.compile(r'SqliteFailure\(Error \{ code: (\w+)[^}]*\}, (?:Some\("([^"]*)"\)|None)')
-TOLD: Final = 3  # differences between two configurations
-SIMULATED: Final = "-simulated"
+NAMED: Final = 3  # differences between two configurations that a message names
+SIMULATED_SUFFIX: Final = "-simulated"
 LOCK: Final = "run.lock"
-LOCK_S: Final = 1.0  # `pairflow check` holds it for an instant
+LOCK_S: Final = 1.0  # how long to wait for the lock: `pairflow check` holds it for an instant
 LOOK_S: Final = 0.05
 
 
 def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta, workers: int = 1) -> None:
-    """Run the flow until its source ends. What the runtime itself fails with is a line; its stack traces are
-    held back.
-    """
+    """Run the flow until its source ends. A failure of the runtime is one line instead of a stack trace."""
     store = "" if recovery is None else str(recovery.db_dir)
     if recovery is not None:
         forget_uncommitted(Path(store))
@@ -72,18 +67,19 @@ def execute(flow: Dataflow, *, recovery: RecoveryConfig | None, every: timedelta
         except (NoPartitionsError, MissingPartitionsError, InconsistentPartitionsError) as error:
             raise damaged(Path(store), str(error)) from None
         except RuntimeError as error:
-            if not (told := SQLITE.search(f"{error} {held()}")):
+            if not (found := SQLITE.search(f"{error} {held()}")):
                 raise
-            why = told[2] or told[1]
-            if told[1] in ("DatabaseCorrupt", "NotADatabase"):
+            why = found[2] or found[1]
+            if found[1] in ("DatabaseCorrupt", "NotADatabase"):
                 raise damaged(Path(store), why) from None
             raise UserError(
-                f"recovery: {store}: the store cannot be written ({why}): make room, then start again: the run goes on before what it lost"
+                f"recovery: {store}: the store cannot be written ({why}): make room, then start again: the "
+                "run resumes before the failure"
             ) from None
 
 
 def open_recovery(settings: Settings) -> RecoveryConfig | None:
-    """The recovery store of these settings, made when there is none; refused when it is of others."""
+    """The recovery store of these settings. Creates it if there is none; refuses one of other settings."""
     directory = settings.recovery.dir
     if directory is None:
         return None
@@ -92,7 +88,7 @@ def open_recovery(settings: Settings) -> RecoveryConfig | None:
         directory.mkdir(parents=True, exist_ok=True)
         if not kept:
             for path in directory.glob(f"{PARTS}*"):
-                path.unlink()  # of another configuration, and never used
+                path.unlink()  # a store of another configuration that was never used
             init_db_dir(directory, 1)
         write_durably(directory / FINGERPRINT, json.dumps(fingerprint(settings), indent=1))
     except (OSError, ValueError) as error:
@@ -101,22 +97,23 @@ def open_recovery(settings: Settings) -> RecoveryConfig | None:
 
 
 def compare_recovery(settings: Settings) -> bool:
-    """Whether there is a recovery store of these settings; a damaged one is refused, and one of others once
-    it was used. Only reads.
+    """Whether there is a recovery store of these settings. Only reads.
+
+    Raises UserError if it is damaged, or if it belongs to other settings and was used.
     """
     directory = settings.recovery.dir
     if directory is None:
         return False
     try:
         parts = sorted(directory.glob(PARTS))
-        epochs = sum(map(_epochs, parts))
-        if not epochs and not any(directory.glob(f"*.{FIRST_IDS}")):
-            # else it is made anew
+        if not sum(map(epochs, parts)) and not any(directory.glob(f"*.{FIRST_IDS}")):
+            # never used: `open_recovery` may create it again
             return _fingerprint_kept(directory) == fingerprint(settings) and bool(parts)
         kept = _fingerprint_kept(directory)
         if kept is None:
             raise UserError(
-                f"recovery: {directory}: a recovery store without {FINGERPRINT}; start anew with `pairflow run --fresh`"
+                f"recovery: {directory}: a recovery store without {FINGERPRINT}; start anew with `pairflow "
+                "run --fresh`"
             )
         if kept != fingerprint(settings):
             _refuse_other(directory, kept, fingerprint(settings))
@@ -126,7 +123,7 @@ def compare_recovery(settings: Settings) -> bool:
 
 
 def _fingerprint_kept(directory: Path) -> dict[str, Any] | None:
-    """The fingerprint beside the store; None: there is none."""
+    """The fingerprint that is kept with the store, or None."""
     path = directory / FINGERPRINT
     if not path.exists():
         return None
@@ -139,37 +136,18 @@ def _fingerprint_kept(directory: Path) -> dict[str, Any] | None:
     return kept
 
 
-def _epochs(part: Path) -> int:
-    """Workers' frontiers in the store, 0 before the first epoch; raise UserError when it is damaged."""
-    if part.stat().st_size == 0:
-        raise damaged(part, "it is empty")
-    # A store that was closed has no write-ahead log beside it, and `immutable` leaves none there.
-    mode = "mode=ro" if part.with_name(f"{part.name}-wal").exists() else "immutable=1"
-    try:
-        with closing(sqlite3.connect(f"{part.absolute().as_uri()}?{mode}", uri=True)) as store:
-            for (told,) in store.execute("PRAGMA quick_check(1)"):
-                if told != "ok":
-                    raise damaged(part, " ".join(told.split()))
-            has = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if lacking := [table for table in STORE_TABLES if table not in has]:
-                raise damaged(part, f"it has no table {lacking[0]}")
-            if not store.execute("SELECT count(*) FROM parts").fetchone()[0]:
-                raise damaged(part, "its table parts is empty")
-            return int(store.execute("SELECT count(*) FROM fronts").fetchone()[0])
-    except sqlite3.Error as error:
-        raise damaged(part, str(error)) from None
-
-
 def _unusable(directory: Path, error: Exception) -> UserError:
     return UserError(
-        f"recovery: {directory}: {error}; give recovery.dir a directory that can be written, or start with --fresh"
+        f"recovery: {directory}: {error}; give recovery.dir a directory that can be written, or start with "
+        "--fresh"
     )
 
 
 @contextmanager
 def own_recovery(settings: Settings) -> Iterator[None]:
-    """Hold the recovery directory for the length of the block; refused while another run does. The operating
-    system lets go of it with the process.
+    """Lock the recovery directory in the block; raises UserError while another run has it.
+
+    The operating system releases the lock when the process ends.
     """
     directory = settings.recovery.dir
     if directory is None:
@@ -201,7 +179,8 @@ def refuse_in_use(settings: Settings) -> None:
 
 def in_use(directory: Path) -> UserError:
     return UserError(
-        f"recovery: {directory}: another run is under way on it; stop that one, or give this one a recovery.dir of its own"
+        f"recovery: {directory}: another run is under way on it; stop that one, or give this one a "
+        "recovery.dir of its own"
     )
 
 
@@ -217,34 +196,33 @@ def _refuse_other(directory: Path, kept: dict[str, Any], mine: dict[str, Any]) -
     found = differences(kept["settings"], mine["settings"])
     if kept.get("steps") != mine["steps"] or kept.get("version") != mine["version"]:
         found.append("this version of Pairflow keeps other state")
-    if len(found) > TOLD:
-        found[TOLD:] = [f"and {len(found) - TOLD} more"]
+    if len(found) > NAMED:
+        found[NAMED:] = [f"and {len(found) - NAMED} more"]
     raise UserError(
-        f"recovery: {directory} is of another configuration ({'; '.join(found)}); go back to it, or start anew with `pairflow run --fresh`"
+        f"recovery: {directory} is of another configuration ({'; '.join(found)}); go back to it, or start "
+        "anew with `pairflow run --fresh`"
     )
 
 
 def refuse_unforgettable(settings: Settings) -> None:
-    """Raise UserError when there is something in the recovery store's place that `forget_recovery` is not to
-    delete. Only reads.
-    """
+    """Raise UserError if a directory has the name of a file that `forget_recovery` deletes. Only reads."""
     for path in _kept(settings):
         if path.is_dir():
             raise UserError(
-                f"recovery: {path} is a directory, not a recovery store: move it away, or set another recovery.dir"
+                f"recovery: {path} is a directory, not a recovery store: move it away, or set another "
+                "recovery.dir"
             )
 
 
 def forget_recovery(settings: Settings) -> None:
-    """Delete the recovery store: the next start goes on where the database ends, or begins at the newest
-    trade.
-    """
+    """Delete the recovery store. The next start continues where the database ends, or at the newest trade."""
     for path in _kept(settings):
         try:
             path.unlink()
         except OSError as error:
             raise UserError(
-                f"recovery: {path} cannot be deleted ({error.strerror}): move it away, or set another recovery.dir"
+                f"recovery: {path} cannot be deleted ({error.strerror}): move it away, or set another "
+                "recovery.dir"
             ) from None
 
 
@@ -254,27 +232,29 @@ def _kept(settings: Settings) -> list[Path]:
 
 
 def of_its_own(settings: Settings) -> Settings:
-    """The settings. A simulated market differs on every run: it gets no recovery store and its own database,
-    `<dir>-simulated`.
+    """The settings of a run, in which a simulated market never mixes with real trades.
+
+    It differs on every run: it gets no recovery store and its own database, `<dir>-simulated`.
     """
     if not settings.source.simulated:
         return settings
     database = settings.questdb
     if not database.embedded:
         raise UserError(
-            f"source.exchange: simulated trades would come among the real ones at {database.host}: set questdb.embedded: true, "
+            f"source.exchange: simulated trades would come among the real ones at {database.host}: set "
+            "questdb.embedded: true, "
             "or source.exchange: binance"
         )
     return msgspec.structs.replace(
         settings,
         questdb=msgspec.structs.replace(
-            database, dir=database.dir.with_name(f"{database.dir.name}{SIMULATED}")
+            database, dir=database.dir.with_name(f"{database.dir.name}{SIMULATED_SUFFIX}")
         ),
         recovery=msgspec.structs.replace(settings.recovery, dir=None),
     )
 
 
 def fingerprint(settings: Settings) -> dict[str, Any]:
-    """What the recovery store depends on, as JSON."""
+    """What the recovery store depends on, as JSON values."""
     mine = {"version": STATE_VERSION, "steps": list(STEPS), "settings": settings_fingerprint(settings)}
     return json.loads(json.dumps(mine))

@@ -1,4 +1,4 @@
-"""The flag that ends a run: a signal sets it; sources and waiting code check it."""
+"""The flag that ends a run. A signal sets it; sources, and code that waits, check it."""
 
 import time
 from typing import Final
@@ -7,10 +7,10 @@ LOOK_S: Final = 0.05  # how often `wait` checks the flag
 
 
 class Stop:
-    """Set by a signal; sources then end, and with them the flow.
+    """Set by a signal; the sources then end, and with them the flow.
 
-    A plain flag that is looked at: a threading.Event has a lock, which the code that the signal interrupts
-    may be holding.
+    It is a plain flag that is polled, not a threading.Event: the code that the signal interrupts may hold the
+    event's lock.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Stop:
         return self._set
 
     def wait(self, timeout: float, /) -> None:
-        """Return after so many seconds, or when it is set."""
+        """Return after so many seconds, or as soon as the flag is set."""
         until = time.monotonic() + timeout
         while not self._set and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, LOOK_S))

@@ -1,4 +1,4 @@
-"""`alerts` of pipeline.yaml to `Alert`s: one for each rule, subject and timeframe."""
+"""Reads `alerts` of pipeline.yaml: one `Alert` for each rule, subject and timeframe."""
 
 import math
 import re
@@ -14,8 +14,8 @@ from operators.methods import OLS
 from operators.metrics import METRICS, PAIR, SIDES, SYMBOL, Metric
 
 PRIORITIES = ("high", "medium", "low")
-USUAL_TIMEFRAME = "1m"  # what an alert rule watches unless it says otherwise
-REACHABLE = 0.8  # of the largest |z| a window can give: the share an alert's threshold may ask for
+USUAL_TIMEFRAME = "1m"  # what an alert rule watches by default
+REACHABLE = 0.8  # the highest threshold of a rule, as a share of the largest |z| that a window can have
 
 
 def largest_zscore(window: int) -> float:
@@ -26,8 +26,9 @@ def largest_zscore(window: int) -> float:
 def read_alerts(
     field: Field | None, pairs: tuple[Pair, ...], symbols: tuple[str, ...], timeframes: tuple[str, ...]
 ) -> tuple[Alert, ...]:
-    """Every rule on every subject and timeframe it applies to: rules, pairs and symbols in their order, the
-    shortest timeframe first.
+    """Every rule on every subject and timeframe that it applies to.
+
+    Rules, pairs and symbols keep their order; the shortest timeframe comes first.
     """
     alerts: list[Alert] = []
     names: set[str] = set()
@@ -102,11 +103,13 @@ def _rule(
             raise keys["timeframes"].wrong(f"{subject} has none of {', '.join(asked or ())}")
         if metric.method and metric.method not in named[subject].methods:
             raise rule.wrong(
-                f"{metric.name} is tested on {metric.method}, which {subject} does not have: add it to its hedge.method"
+                f"{metric.name} is tested on {metric.method}, which {subject} does not have: add it to its "
+                "hedge.method"
             )
         if only_stationary and OLS not in named[subject].methods:
             raise rule.wrong(
-                f"{subject} has no {OLS} to be tested on: add it to its hedge.method, or set only_stationary: false"
+                f"{subject} has no {OLS} to be tested on: add it to its hedge.method, or set "
+                "only_stationary: false"
             )
         for timeframe in watched:
             if metric.name == "zscore":
@@ -116,7 +119,8 @@ def _rule(
                 most = REACHABLE * largest_zscore(window)
                 if abs(threshold) > most:
                     raise keys[side].wrong(
-                        f"out of reach of {subject} at {timeframe}: expected at most {math.floor(most * 100) / 100:g} either way "
+                        f"out of reach of {subject} at {timeframe}: expected at most "
+                        f"{math.floor(most * 100) / 100:g} either way "
                         f"(80 % of the largest |z| of zscore.window {window}), got {threshold:g}"
                     )
             yield Alert(
@@ -135,7 +139,7 @@ def _rule(
 
 
 def _levels(rule: Field, metric: Metric, keys: Mapping[str, Field]) -> tuple[str, float, float]:
-    """The side, the threshold that opens an episode and the exit that closes it."""
+    """The side, the threshold that opens an episode, and the exit that closes it."""
     sides = [side for side in SIDES if side in keys]
     if len(sides) != 1:
         raise rule.wrong(f"expected one of {either(SIDES)}, got {' and '.join(sides) or 'none'}")
@@ -169,7 +173,7 @@ def _level(field: Field, metric: Metric, side: str) -> float:
 def _subjects(
     rule: Field, metric: Metric, keys: Mapping[str, Field], known: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The pairs or symbols a rule is about, in their own order; all of them unless it names some."""
+    """The pairs or symbols that a rule is about, in the order of `known`; by default all of them."""
     kind, other = metric.subject, SYMBOL if metric.subject == PAIR else PAIR
     for wrong in (other, f"{other}s"):
         if wrong in keys:
@@ -202,12 +206,13 @@ def _subjects(
 
 
 def _subject(written: str, kind: str, known: Sequence[str]) -> str:
-    """The pair or symbol that is meant, whatever way its symbols are written, and with or without their venues
-    where that leaves one; the text as it is written when there is no such subject.
+    """The known name of a pair or symbol, in whatever spelling; an unknown one is left as it is written.
+
+    The venues may be left out where that leaves one subject.
     """
     if written in known:
         return written
-    # BTC-USDT-ETH-USDT is a pair, too: of the ways to divide it, one is known.
+    # BTC-USDT-ETH-USDT is a pair, too: one of the ways to divide it gives two known symbols.
     parts = [(written[:k], written[k + 1 :]) for k, letter in enumerate(written) if letter == "-"]
     ways = {tuple(map(_spelled, part)) for part in ([(written,)] if kind == SYMBOL else parts)}
     legs = {subject: tuple(subject.split("-")) for subject in known}
@@ -222,10 +227,10 @@ def _spelled(written: str) -> str:
 
 
 def _watched(own: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The timeframes of a pair (or of all bars) that a rule reads.
+    """The timeframes of a pair, or of all bars, that a rule reads.
 
-    Those it asks for. Else 1m; without 1m the shortest above, and where all are shorter the longest: the
-    nearest to a minute either way.
+    These are the ones that the rule asks for; by default 1m. Without 1m it is the shortest of the longer
+    ones, or, if all are shorter, the longest.
     """
     if asked is not None:
         return tuple(word for word in own if word in asked)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.markets import BINANCE, MARKETS, Market
+from flows.markets import BINANCE, MARKETS, Market, native
 from flows.settings.strict_yaml import Field, shown
 from flows.settings.symbols import symbol_name
 
@@ -24,7 +24,7 @@ class Spellings:
         if name is None or field.content != str(field.content).strip():
             raise field.expected("a symbol such as BTCUSDT (2 to 40 letters, digits and _)")
         before = self._written.setdefault(name, str(field.content))
-        if before != field.content and (market is None or name != before + market.suffix):
+        if before != field.content and {before, field.content} != {name, native(name)}:
             raise field.wrong(
                 f"{name} is written in two ways, {shown(before)} and {shown(field.content)}: write {name} everywhere"
             )

@@ -1,5 +1,6 @@
-"""`defaults` and `pairs` of pipeline.yaml to `Pair`s: what is built in, then the defaults, then what the pair
-itself sets.
+"""Reads `defaults` and `pairs` of pipeline.yaml.
+
+What a pair sets itself overrides `defaults`, and that overrides what is built in, key by key.
 """
 
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ from flows.settings.timeframes import read_timeframe, read_timeframes
 from operators.methods import LONGEST_WINDOW, METHODS, MOST_LAGS, OLS, OPTIONS, Option
 
 Number = TypeVar("Number", int, float)
-COST_BPS = 10_000  # a fee of the whole trade
-# What every pair starts from; `defaults:` in the file goes over it key by key, the pair's own keys over both.
+COST_BPS = 10_000  # the highest fee: 100 % of the trade
+# What every pair starts from.
 BUILT_IN: dict[str, Any] = {
     "timeframes": ["1s", "1m"],
     "prices": "log",
@@ -28,13 +29,14 @@ BUILT_IN: dict[str, Any] = {
     "costs": {"fee_bps": 10, "slippage_bps": 1},
 }
 BY_DEFAULT, BY_USER, BY_PAIR = range(3)  # who set a pair's setting: nobody, `defaults:`, the pair itself
-# bars
+# the smallest counts of bars
 LEAST = {"hedge.window": 20, "zscore.window": 10, "correlation.window": 5, "adf.window": 30, "adf.every": 1}
 
 
 def read_pairs(
     top: Field, keys: Mapping[str, Field], timeframes: tuple[str, ...], spellings: Spellings
 ) -> tuple[Pair, ...]:
+    """The pairs in the order of the file, with windows for their timeframes among `timeframes`."""
     defaults = _leaves(Field(top.where, "defaults", BUILT_IN, BY_DEFAULT))
     if "defaults" in keys:
         written = _leaves(keys["defaults"].ranked(BY_USER))
@@ -52,8 +54,9 @@ def read_pairs(
 
 
 def _leaves(field: Field, *also: str) -> dict[str, Field]:
-    """What a pair, or `defaults`, sets: one entry a setting, named `hedge.window`, so that whoever is nearer
-    overrides key by key.
+    """What a pair or `defaults` sets: one entry for each setting, such as `hedge.window`.
+
+    So the settings of a pair can override others key by key.
     """
     leaves: dict[str, Field] = {}
     for key, setting in field.keys(*also, *BUILT_IN).items():
@@ -66,7 +69,7 @@ def _leaves(field: Field, *also: str) -> dict[str, Field]:
 
 
 def _verify(leaves: Mapping[str, Field], timeframes: tuple[str, ...]) -> None:
-    """Refuse a broken default even where no pair uses it."""
+    """Refuse a wrong default even if no pair uses it."""
     for leaf, field in leaves.items():
         match leaf:
             case "timeframes":
@@ -102,7 +105,7 @@ def _pair(
         raise legs.expected(what)
     y, x = (spellings.symbol(element) for element in elements)
     if y == x:
-        raise legs.wrong(f"the legs of a pair differ, got {y} twice")
+        raise legs.wrong(f"the legs of a pair must differ, got {y} twice")
     leaves = {**defaults, **own}
     return Pair(
         y=y,
@@ -161,7 +164,7 @@ def _cost(field: Field) -> float:
 
 
 def _option(field: Field, option: Option) -> float | dict[str, float]:
-    """A number, or one per timeframe, in the option's range."""
+    """A number in the option's range, or one for each timeframe."""
     if isinstance(field.content, dict):
         _are_timeframes(field, "a number")
         return {key: _in_range(number, option) for key, number in field.entries("").items()}
@@ -176,7 +179,7 @@ def _in_range(field: Field, option: Option) -> float:
 
 
 def _are_timeframes(field: Field, what: str) -> None:
-    """Refuse a mapping by timeframe that is empty or has another key."""
+    """Refuse a mapping that is empty, or has a key that is no timeframe."""
     if not field.content:
         raise field.expected(f"{what}, or one per timeframe")
     for key in field.content if isinstance(field.content, dict) else ():
@@ -184,7 +187,7 @@ def _are_timeframes(field: Field, what: str) -> None:
 
 
 def _counts(field: Field, least: int) -> int | dict[str, int]:
-    """A count of bars, or one per timeframe."""
+    """A count of bars, or one for each timeframe."""
     if not isinstance(field.content, dict):
         return field.integer(least, LONGEST_WINDOW)
     _are_timeframes(field, f"an integer ≥ {least}")
@@ -197,7 +200,8 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
         own = tuple(word for word in BUILT_IN["timeframes"] if word in timeframes)
         if not own:
             raise pair.wrong(
-                f"no timeframes: none of 1s, 1m is among bars.timeframes: set defaults.timeframes to some of {', '.join(timeframes)}"
+                "no timeframes: none of 1s, 1m is among bars.timeframes: set defaults.timeframes to some "
+                f"of {', '.join(timeframes)}"
             )
     else:
         own = read_timeframes(words, timeframes)
@@ -224,22 +228,27 @@ def _windows(pair: Field, leaves: Mapping[str, Field], timeframes: tuple[str, ..
             if window.hedge > METHODS[method].longest_window:
                 length, by = leaves["hedge.window"], leaves["hedge.method"]
                 raise (length if length.rank >= by.rank else by).wrong(
-                    f"{method} bears a hedge.window of at most {METHODS[method].longest_window} (more rows take longer than there is time between bars), "
+                    f"{method} allows a hedge.window of at most {METHODS[method].longest_window} (more rows "
+                    "take longer than there is time between bars), "
                     f"got {window.hedge} at {window.timeframe}: shorten it, or choose another method"
                 )
         if window.zscore > window.hedge:
             zscore, hedge = leaves["zscore.window"], leaves["hedge.window"]
             if zscore.rank >= hedge.rank:
                 raise zscore.wrong(
-                    f"expected an integer ≤ hedge.window ({window.hedge} at {window.timeframe}), got {window.zscore}"
+                    f"expected an integer ≤ hedge.window ({window.hedge} at {window.timeframe}), got "
+                    f"{window.zscore}"
                 )
             raise hedge.wrong(
-                f"expected an integer ≥ zscore.window ({window.zscore} at {window.timeframe}), got {window.hedge}"
+                f"expected an integer ≥ zscore.window ({window.zscore} at {window.timeframe}), got "
+                f"{window.hedge}"
             )
-        most = window.adf // 2 - 2  # with a constant; beyond it the regression has more unknowns than rows
+        most = window.adf // 2 - 2  # with more lags the regression, with its constant, has too few rows
         if isinstance(lags, int) and lags > most:
-            what = f"aic, bic or an integer ≤ {most} (half of adf.window, {window.adf} at {window.timeframe}, less 2)"
-            raise leaves["adf.lags"].expected(what)
+            raise leaves["adf.lags"].expected(
+                f"aic, bic or an integer ≤ {most} "
+                f"(half of adf.window, {window.adf} at {window.timeframe}, less 2)"
+            )
     return windows
 
 
@@ -255,7 +264,8 @@ def _options(
             found[name] = _by_timeframe(pair, leaf, field, _option(field, option), timeframes)
         elif field.rank == BY_PAIR:
             raise field.wrong(
-                f"a setting of {method.name}, which is not among the methods of this pair: add it to hedge.method, or remove this"
+                f"a setting of {method.name}, which is not among the methods of this pair: add it to "
+                "hedge.method, or remove this"
             )
     return found
 
@@ -273,6 +283,7 @@ def _by_timeframe(
     if missing := [word for word in timeframes if word not in counts]:
         origin = "" if field.rank == BY_PAIR else " by default"
         raise place.wrong(
-            f"nothing for {', '.join(missing)}: expected a number, or one each for {', '.join(timeframes)}; got {', '.join(counts)}{origin}"
+            f"nothing for {', '.join(missing)}: expected a number, or one each for {', '.join(timeframes)}; "
+            f"got {', '.join(counts)}{origin}"
         )
     return counts

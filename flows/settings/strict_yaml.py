@@ -1,8 +1,11 @@
-"""YAML text to fields that know where they stand: one document, no duplicate keys, no surprises of YAML 1.1.
+"""Parses YAML into fields that know their path: one document, no duplicate keys, no surprises of YAML 1.1.
 
-Plain `NO`, `on`, `12:30:00`, `2024-08-09`, `1_000`, `017` and `0x1F` are text here, as they look; only
-true/false, null and decimal numbers are resolved, and text in quotes stays text. Whatever is wrong becomes
-one line: file:line:column for the YAML itself, file: path.of.the[0].key for what it says.
+Plain `NO`, `on`, `12:30:00`, `2024-08-09`, `1_000`, `017` and `0x1F` are text here, as they look. Only
+true/false, null and decimal numbers have other types, and text in quotes is always text. Every mistake
+becomes one line: file:line:column for the YAML itself, file: path.of.the[0].key for its content.
+
+msgspec.convert would check the content, but its messages do not show the value that was found, suggest no
+key, and know nothing of settings that depend on each other.
 """
 
 import difflib
@@ -18,8 +21,8 @@ import yaml
 from flows.errors import UserError
 
 TAG = "tag:yaml.org,2002:"
-LONGEST_GOT = 60  # characters of a wrong value that are quoted back
-MOST_GOT = 4  # elements of a wrong list
+LONGEST_GOT = 60  # characters of a wrong value that a message quotes
+MOST_GOT = 4  # elements of a wrong list that a message quotes
 SECRETS = ("password", "token", "secret", "api_key", "apikey", "user", "webhook")
 
 _shortened = reprlib.Repr()
@@ -27,7 +30,7 @@ _shortened.maxstring = _shortened.maxother = _shortened.maxlong = LONGEST_GOT
 
 
 class _Loader(yaml.SafeLoader):
-    """Resolves the core schema of YAML 1.2, less octal and hexadecimal numbers."""
+    """Resolves the core schema of YAML 1.2 without its octal and hexadecimal numbers."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -47,18 +50,19 @@ for _tag, _pattern, _first in (
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A value of the document with its path: what every check reads, and what every complaint names."""
+    """A value of the document with its path, which every error message names."""
 
     where: str  # the file's name
     path: str  # pairs[0].hedge.window; empty for the document itself
     content: object
-    rank: int = 0  # of two settings that contradict each other the one with the higher rank is to blame
+    rank: int = 0  # if two settings contradict each other, the message names the one with the higher rank
 
     def ranked(self, rank: int) -> "Field":
-        """The same field, it and all below it of another rank."""
+        """The same field with another rank, also for all below it."""
         return replace(self, rank=rank)
 
     def wrong(self, complaint: str) -> UserError:
+        """The error of this field, in one line."""
         line = f"{self.where}: {self.path}: {complaint}" if self.path else f"{self.where}: {complaint}"
         return UserError(" ".join(line.splitlines()))
 
@@ -75,19 +79,20 @@ class Field:
         return {key: self.child(key, content) for key, content in self.content.items()}
 
     def keys(self, *known: str) -> dict[str, "Field"]:
-        """The entries of a mapping that may hold the `known` keys only."""
+        """The entries of a mapping that may have the `known` keys only."""
         entries = self.entries(f"a mapping with {either(known)}")
         for key in entries:
             if key in known:
                 continue
-            # the value is not quoted: it may be a real one
+            # the message does not quote the value: it may be a real secret
             if any(secret in key.lower() for secret in SECRETS):
                 raise self.child(key, None).wrong(
                     "secrets come from the environment, not from this file: remove it"
                 )
             if key == "<<":
                 raise self.wrong(
-                    "unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under defaults"
+                    "unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under "
+                    "defaults"
                 )
             raise self.wrong(f"unknown key {shown(key)}, {suggested(key, known)}")
         return entries
@@ -135,8 +140,9 @@ class Field:
 
 
 def shown(content: object) -> str:
-    """What was got, as it looks in YAML where that is short, on one line. What a mapping holds is not told:
-    it may be a password.
+    """A value for an error message, in one line and shortened.
+
+    The content of a mapping is not shown: it may be a password.
     """
     if content is None:
         return "nothing"
@@ -159,7 +165,7 @@ def either(words: Iterable[str]) -> str:
 
 
 def suggested(word: str, known: Sequence[str]) -> str:
-    """What a wrong word should have been: the nearest known one, or all of them."""
+    """A suggestion in place of a wrong word: the nearest known one, or all of them."""
     near = difflib.get_close_matches(word.lower(), known, 1) or difflib.get_close_matches(
         word.upper(), known, 1
     )
@@ -167,14 +173,15 @@ def suggested(word: str, known: Sequence[str]) -> str:
 
 
 def parse(text: str, where: str) -> Field:
-    """The one document in `text`: mappings with text keys, lists, text, numbers, booleans and null."""
+    """Parse the one document in `text`; `where` is the name of the file for error messages."""
     try:
         node = _Loader(text).get_single_node()
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         column = error.position - before.rfind("\n")
         raise UserError(
-            f"{where}:{before.count(chr(10)) + 1}:{column}: the character {shown(chr(error.character))} is not allowed in YAML"
+            f"{where}:{before.count(chr(10)) + 1}:{column}: the character {shown(chr(error.character))} is "
+            "not allowed in YAML"
         ) from None
     except yaml.MarkedYAMLError as error:
         raise UserError(f"{where}:{_position(error.problem_mark)}: {_reason(error)}") from None
@@ -191,14 +198,12 @@ def parse(text: str, where: str) -> Field:
 
 
 def _content(node: yaml.Node, where: str, done: dict[int, object], open_nodes: set[int]) -> object:
-    """A node's content; aliases share it, so that nested aliases cost nothing, and an alias of itself is
-    refused.
-    """
+    """The content of a node. Aliases share it, so nested aliases stay small; one of itself is refused."""
     if id(node) in done:
         return done[id(node)]
     at = f"{where}:{_position(node.start_mark)}"
     if id(node) in open_nodes:
-        raise UserError(f"{at}: an alias stands inside what it names")
+        raise UserError(f"{at}: an alias is inside what it refers to")
     open_nodes.add(id(node))
     content: object
     if isinstance(node, yaml.MappingNode) and node.tag == TAG + "map":
@@ -224,9 +229,7 @@ def _mapping(
         if not isinstance(key, yaml.ScalarNode):
             raise UserError(f"{at}: a key must be a word")
         if key.value in lines:
-            raise UserError(
-                f"{at}: duplicate key {shown(key.value)}: it stands in line {lines[key.value]} already"
-            )
+            raise UserError(f"{at}: duplicate key {shown(key.value)}: line {lines[key.value]} has it already")
         lines[key.value] = key.start_mark.line + 1
         content[key.value] = _content(below, where, done, open_nodes)
     return content

@@ -1,12 +1,12 @@
-"""Durations and timeframes, such as 250ms, 1s or 5m: their lengths, and how they are read."""
+"""Reads durations and timeframes such as 250ms, 1s or 5m."""
 
 import re
 from collections.abc import Sequence
 
 from flows.settings.strict_yaml import Field, shown
-from operators.columns import DAY_US
+from operators.columns import DAY_US, MINUTE_US, SECOND_US
 
-UNITS_US = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": DAY_US}
+UNITS_US = {"ms": 1_000, "s": SECOND_US, "m": MINUTE_US, "h": 60 * MINUTE_US, "d": DAY_US}
 TIMEFRAMES = ("1s", "5s", "10s", "30s", "1m", "5m")  # the default of bars.timeframes
 LONGEST_TIMEFRAME_S = 300
 
@@ -17,6 +17,7 @@ def timeframe_us(word: str) -> int:
 
 
 def read_duration_us(field: Field, what: str, low_us: int, high_us: int) -> int:
+    """A duration in µs within these bounds; `what` describes it in the error message."""
     written = (
         re.fullmatch(r"([0-9]{1,12})(ms|s|m|h|d)", field.content) if isinstance(field.content, str) else None
     )
@@ -27,6 +28,7 @@ def read_duration_us(field: Field, what: str, low_us: int, high_us: int) -> int:
 
 
 def read_timeframe(field: Field) -> str:
+    """A timeframe in its one spelling: 1m, not 60s."""
     written = (
         re.fullmatch(r"([1-9][0-9]{0,6})(ms|s|m|h|d)", field.content)
         if isinstance(field.content, str)
@@ -45,6 +47,7 @@ def read_timeframe(field: Field) -> str:
 def read_timeframes(
     field: Field, among: Sequence[str] | None = None, among_name: str = "bars.timeframes"
 ) -> tuple[str, ...]:
+    """Timeframes, the shortest first. `among`: the only ones allowed, with their name for error messages."""
     words: list[str] = []
     for element in field.elements("a list of timeframes such as [1s, 1m]"):
         word = read_timeframe(element)

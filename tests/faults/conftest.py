@@ -1,5 +1,6 @@
-"""A market of two minutes, R: the tables of an uninterrupted run over its trades, and the seed of what is
-left to chance.
+"""A recording of two minutes of a simulated market, R, and the seed of the random choices.
+
+R is what the tables hold after an uninterrupted run over the recording.
 """
 
 import os
@@ -51,7 +52,7 @@ def trades(recording: Path) -> Frames:
 
 @pytest.fixture(scope="session")
 def r(questdb: Endpoint, trades: Frames, tmp_path_factory: pytest.TempPathFactory) -> Tables:
-    """R, by the plainest way: the recording replayed."""
+    """R, made in the simplest way: by replaying the recording."""
     emptied(questdb)
     replay([trades], settings_for(None, questdb, tmp_path_factory.mktemp("replayed")), questdb)
     return tables(questdb)
@@ -59,28 +60,32 @@ def r(questdb: Endpoint, trades: Frames, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def speed() -> float:
-    """Times the market's own; a process that starts takes some seconds, so rows about processes have a slower
-    one.
+    """How much faster than in reality the market is played.
+
+    Tests that start processes use a slower market, because a process needs some seconds to start.
     """
     return SPEED
 
 
 @pytest.fixture
 def played(recording: Path, speed: float) -> Iterator[Background]:
-    """The exchange, which plays the recording from the first subscription on."""
+    """The local exchange. It plays the recording from the first subscription on."""
     with background(paths=[recording], speed=speed) as exchange:
         yield exchange
 
 
 @pytest.fixture
 def settings(r: Tables, played: Background, database: Endpoint, tmp_path: Path) -> Settings:
-    """Those of a pipeline on the exchange and the session's database, which is empty; R was made before."""
+    """Settings of a pipeline with the local exchange and the session's database.
+
+    The database is empty. R, which needs it too, has been made before.
+    """
     return settings_for(played, database, tmp_path)
 
 
 @pytest.fixture
 def home(r: Tables, played: Background, database: Endpoint, logins: None, tmp_path: Path) -> Home:
-    """The same as a directory for the command."""
+    """The same settings, in a directory in which the command runs."""
     (tmp_path / "pipeline.yaml").write_text(configuration(played, database))
     return Home(tmp_path, database, Stops(played, LAST_STOP_S))
 
@@ -94,7 +99,7 @@ def chance() -> random.Random:
 
 @pytest.fixture(scope="session")
 def own(tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Iterator[tuple[Path, Endpoint]]:
-    """Another QuestDB and its directory: one that may be killed."""
+    """Another QuestDB, which tests may kill, and its directory."""
     directory = tmp_path_factory.mktemp("own")
     http_port, pg_port = free_ports(2)
     with running(QuestDB(dir=directory, http_port=http_port, pg_port=pg_port)) as endpoint:
@@ -104,6 +109,6 @@ def own(tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Iterator
 
 @pytest.fixture
 def server(own: tuple[Path, Endpoint]) -> tuple[Path, Endpoint]:
-    """The same with empty tables."""
+    """The QuestDB that tests may kill, with empty tables."""
     emptied(own[1])
     return own

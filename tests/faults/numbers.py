@@ -1,4 +1,4 @@
-"""Closes measured as the line measures them, and the textbook formulas in extended precision."""
+"""Closes measured as the dataflow measures them, and the textbook formulas in extended precision."""
 
 import pickle
 
@@ -45,7 +45,7 @@ def walks(seed: int, rows: int, sd: float = 1e-4, price: float = 1e5) -> Floats:
 
 
 def bars(closes: Floats, start: int = 0) -> Bars:
-    """One bar a second and leg."""
+    """The closes as bars: one bar a second for each leg."""
     rows = closes.shape[1]
     symbol = np.tile(np.arange(2, dtype=np.int32), rows)
     ts = np.repeat(np.arange(start, start + rows) * SECOND_US, 2)
@@ -72,7 +72,7 @@ def bars(closes: Floats, start: int = 0) -> Bars:
 
 
 def measured(closes: Floats, restarts: tuple[int, ...] = ()) -> dict[str, Floats]:
-    """Every column of the signals; the state goes through a snapshot at each restart."""
+    """Every column of the signals. At each restart the state is pickled and loaded."""
     measurer = Measurer(2, SECOND_US, [SPEC])
     parts = []
     for start, end in zip((0, *restarts), (*restarts, closes.shape[1]), strict=True):
@@ -84,7 +84,7 @@ def measured(closes: Floats, restarts: tuple[int, ...] = ()) -> dict[str, Floats
 
 
 def two_pass(closes: Floats) -> dict[str, float]:
-    """What the last row should be."""
+    """The expected last row, by the textbook formulas in two passes over the window."""
     y, x = np.log(closes).astype(np.longdouble)
     ys, xs = y[-HEDGE:], x[-HEDGE:]
     dy, dx = ys - ys.mean(), xs - xs.mean()

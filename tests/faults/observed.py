@@ -1,9 +1,8 @@
-"""The command as a test has it run: `python -m tests.faults.observed run`, with what the environment asks
-for.
+"""The command as tests run it: `python -m tests.faults.observed run`. Two variables change what it does.
 
-DIE_AT=PLACE:N kills the process (SIGKILL) right after the Nth passage of a place; of commits those count that
-come after new trades, for how many others there are depends on how busy the machine is. NOTES=FILE appends
-every row on its way to the database.
+DIE_AT=PLACE:N kills the process (SIGKILL) right after it has passed a place for the Nth time. Only commits
+after new trades are counted, because the number of others depends on how busy the machine is.
+NOTES=FILE appends every row that is sent to the database to a file.
 """
 
 import os
@@ -21,10 +20,10 @@ from flows.feed.sequencer import Sequencer
 
 COMMIT = "before the commit"
 PLACES: dict[str, tuple[type, str]] = {
-    "written": (Writer, "_post"),  # a request is acknowledged
-    # the epoch's rows are acknowledged; the recovery store does not know yet
+    "written": (Writer, "_post"),  # the database has acknowledged a request
+    # The rows of the epoch are acknowledged, but the recovery store has not committed the epoch.
     COMMIT: (QuestDBPartition, "snapshot"),
-    "backfill": (Sequencer, "answer"),  # a page of missing trades has come
+    "backfill": (Sequencer, "answer"),  # a page of missing trades has arrived
 }
 
 

@@ -26,7 +26,7 @@ from flows.database.sink import QuestDBSink
 from flows.database.tally import Tally
 from flows.database.wal import settle
 from flows.database.writer import Writer
-from flows.feed.backlog import Patience
+from flows.feed.asking import Patience
 from flows.feed.frames import Frames, join
 from flows.feed.http import Limits
 from flows.live.socket import Timing

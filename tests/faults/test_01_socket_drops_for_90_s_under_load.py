@@ -1,6 +1,6 @@
 """Row 1: socket drops for 90 s under load.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from math import inf
@@ -23,7 +23,7 @@ def test_missing_ids_are_filled_in_order_and_entered_once_and_all_tables_equal_r
         played.call(played.exchange.disconnect, inf)
         market.go_on()
         line.until(market.reached)
-        played.call(played.exchange.disconnect)  # nobody; whoever comes from now on is let in
+        played.call(played.exchange.disconnect)  # cuts no connection, but accepts new ones again
         market.go_on()
         line.has(len(r["trades"]))
     same(tables(database), r)

@@ -1,6 +1,6 @@
 """Row 2: drop across a bar boundary.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from flows.database.connection import Endpoint

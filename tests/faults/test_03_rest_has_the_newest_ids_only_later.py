@@ -1,6 +1,6 @@
 """Row 3: REST has the newest ids only later (its source is a database that lags).
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, Stops, Tables, asked, ids_at, ledger, live, records, same, tables
 
 LAG_S = 60
-# so far apart that a busy machine does not blur it
+# Requests that are so far apart that their growing distances are visible on a busy machine, too.
 PATIENCE = replace(QUICK.patience, backoff_s=0.2, backoff_cap_s=2.0)
 
 

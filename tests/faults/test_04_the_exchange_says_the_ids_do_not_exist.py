@@ -1,6 +1,6 @@
 """Row 4: the exchange says the ids do not exist.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from flows.database.connection import Endpoint

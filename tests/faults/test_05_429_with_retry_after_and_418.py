@@ -1,6 +1,6 @@
 """Row 5: 429 with `Retry-After: 7`; 418.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ from flows.settings.model import Settings
 from operators.columns import SECOND_US
 from tests.faults.stage import QUICK, SECONDS, SPEED, Tables, asked, ids_at, live, same, settings_for, tables
 
-RETRY_AFTER_S = 2  # seven in the wild
+RETRY_AFTER_S = 2  # Binance says 7
 BUDGET, PAGE_WEIGHT = 100, 25
 
 
@@ -48,8 +48,8 @@ def test_the_budget_is_kept_when_many_pages_are_missing(
                 "lose", symbol=symbol, first=ids_at(trades, symbol, 20), last=ids_at(trades, symbol, 110)
             )
         settings = settings_for(exchange, database, tmp_path)
-        # both symbols lack the same time: which of them tells of it first shall not make the other a quiet
-        # one
+        # Both symbols miss trades of the same time. The one whose gap is noticed later must not count as a
+        # quiet symbol meanwhile.
         settings = structs.replace(
             settings, sources=(structs.replace(settings.source, quiet_us=SECONDS * SECOND_US),)
         )

@@ -1,6 +1,6 @@
 """Row 6: a gap of 2,501 trades.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import msgspec
@@ -20,7 +20,7 @@ def test_three_pages_fill_it_none_twice_and_none_missing(
 ) -> None:
     first = ids_at(trades, "BTCUSDT", 20)
     played.control("lose", symbol="BTCUSDT", first=first, last=first + COUNT - 1)
-    # a stream that is silent alone looks like a quiet symbol
+    # Otherwise BTCUSDT, the only silent stream, would count as a quiet symbol.
     patient = msgspec.structs.replace(settings.source, quiet_us=HOUR_US)
     with live(msgspec.structs.replace(settings, sources=(patient,)), database) as line:
         line.has(len(r["trades"]))

@@ -1,6 +1,6 @@
 """Row 7: duplicates; overlap of socket and REST.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from flows.database.connection import Endpoint
@@ -18,7 +18,7 @@ def test_each_id_counts_once_however_often_it_comes(
         played.control("faults", duplicate=0.3, shuffle=20)
         for _ in range(3):
             line.until(market.reached)
-            played.call(played.exchange.disconnect)  # REST fills while the new socket streams
+            played.call(played.exchange.disconnect)  # REST fills the gap while the new socket streams
             market.go_on()
         played.control("faults", drop=0.05)
         lasting(played, line, len(r["trades"]))

@@ -1,6 +1,6 @@
 """Row 8: messages shuffled within 100 ids.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from flows.database.connection import Endpoint

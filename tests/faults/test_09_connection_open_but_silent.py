@@ -1,6 +1,6 @@
 """Row 9: connection open but silent.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from dataclasses import replace
@@ -10,10 +10,10 @@ from flows.sandbox.background import Background
 from flows.settings.model import Settings
 from tests.faults.stage import QUICK, SPEED, Stops, Tables, bars_age_s, live, market_s, same, tables
 
-STALE_S = 60  # Grafana's rule
+STALE_S = 60  # from this age of the newest bar on, Grafana's rule "No new bars" fires
 
 
-def test_a_silent_connection_is_replaced_and_told(
+def test_a_silent_connection_is_replaced_and_reported(
     settings: Settings, played: Background, database: Endpoint, r: Tables
 ) -> None:
     watched = replace(QUICK, timing=replace(QUICK.timing, silence_s=1.2 * STALE_S / SPEED))

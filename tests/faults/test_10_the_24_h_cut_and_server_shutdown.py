@@ -1,6 +1,6 @@
 """Row 10: the 24 h cut; `serverShutdown` (raw event, or stream `!serverShutdown`; no notice time promised).
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from dataclasses import replace
@@ -14,15 +14,15 @@ from flows.sandbox.background import background
 from flows.venues.binance.messages import decode
 from tests.faults.stage import QUICK, SPEED, Stops, Tables, asked, ledger, live, same, settings_for, tables
 
-LIFETIME_S = 1.2  # a day
-LONG_S = 600.0  # of notice: nobody ends the old connection but who has a new one
+LIFETIME_S = 1.2  # of a connection; at Binance a day
+LONG_S = 600.0  # of notice: the exchange does not end the old connection, so Pairflow must do it
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "foreseen"])
 def test_the_next_connection_streams_before_the_old_one_ends(
     recording: Path, database: Endpoint, r: Tables, tmp_path: Path, announced: bool
 ) -> None:
-    # of two connections at once, one may be behind on a busy machine
+    # On a busy machine one of the two simultaneous connections may be late.
     patience = replace(QUICK.patience, grace_s=5.0)
     timing = QUICK.timing if announced else replace(QUICK.timing, lifetime_s=LIFETIME_S)
     with background(paths=[recording], speed=SPEED) as exchange:

@@ -1,6 +1,6 @@
 """Row 11: half a message, bad JSON, unknown event, extra field, price "NaN" or "0", negative quantity.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import random
@@ -16,10 +16,13 @@ from flows.venues.binance.messages import decode
 from tests.faults.stage import Tables, lasting, live, same, tables
 
 CODES = {"BTCUSDT": 0, "ETHUSDT": 1}
-TRADE_MESSAGE = b'{"stream":"ethusdt@trade","data":{"e":"trade","E":1763799900000,"s":"ETHUSDT","t":7,"p":"3200.01","q":"0.5","T":1763799900000,"m":true}}'
+TRADE_MESSAGE = (
+    b'{"stream":"ethusdt@trade","data":{"e":"trade","E":1763799900000,"s":"ETHUSDT","t":7,"p":"3200.01",'
+    b'"q":"0.5","T":1763799900000,"m":true}}'
+)
 
 
-def test_the_line_lives_counts_them_and_equals_r(
+def test_the_pipeline_goes_on_counts_them_and_equals_r(
     settings: Settings, played: Background, database: Endpoint, r: Tables
 ) -> None:
     with live(settings, database) as line:
@@ -42,7 +45,7 @@ def test_the_line_lives_counts_them_and_equals_r(
         (b'"0.5"', b'"0"'),
     ],
 )
-def test_numbers_that_no_trade_has_are_rejections_of_their_symbol(before: bytes, after: bytes) -> None:
+def test_impossible_numbers_are_counted_as_rejections_of_their_symbol(before: bytes, after: bytes) -> None:
     frames = decode([TRADE_MESSAGE.replace(before, after), TRADE_MESSAGE], CODES, TRADE)
     assert frames.id.tolist() == [7] and frames.rejected.tolist() == [0, 1]
 
@@ -57,14 +60,14 @@ def test_numbers_that_no_trade_has_are_rejections_of_their_symbol(before: bytes,
     ],
     ids=["half", "bad JSON", "unknown event", "extra field"],
 )
-def test_what_is_no_message_is_counted_and_an_extra_field_is_no_harm(
+def test_unreadable_and_foreign_messages_are_counted_and_an_extra_field_is_ignored(
     message: bytes, trades: int, unreadable: int, foreign: int
 ) -> None:
     frames = decode([message, TRADE_MESSAGE.replace(b'"t":7', b'"t":8')], CODES, TRADE)
     assert (len(frames), frames.unreadable, frames.foreign) == (trades + 1, unreadable, foreign)
 
 
-def test_whatever_the_bytes_are_the_parser_gives_sound_trades_and_raises_nothing(
+def test_whatever_the_bytes_are_the_parser_returns_valid_trades_and_raises_nothing(
     chance: random.Random,
 ) -> None:
     for _ in range(5_000):

@@ -1,6 +1,6 @@
 """Row 12: symbol unknown at the start / delisted while running.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import logging

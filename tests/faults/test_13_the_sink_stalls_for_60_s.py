@@ -1,6 +1,6 @@
 """Row 13: the sink stalls for 60 s.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Row 14: DNS or TLS failure, HTTP 451 (geo-block) at connect.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import logging
@@ -16,7 +16,7 @@ from flows.sandbox.background import Background
 from flows.venues.binance.venue import VENUE
 from tests.faults.stage import Home, eventually
 
-SCALE = 100  # of the wall clock
+SCALE = 100  # how much faster than the wall clock time passes
 TIMING = Timing(
     connect_s=5.0, backoff_s=Timing().backoff_s / SCALE, backoff_cap_s=Timing().backoff_cap_s / SCALE
 )
@@ -24,7 +24,7 @@ WINDOW_S = 300 / SCALE
 ALLOWED = 300
 
 
-def test_attempts_back_off_with_jitter_to_far_below_what_is_allowed(
+def test_attempts_back_off_with_jitter_to_far_below_the_limit(
     played: Background, caplog: pytest.LogCaptureFixture
 ) -> None:
     played.control("faults", ws_status=451)
@@ -48,7 +48,7 @@ def test_attempts_back_off_with_jitter_to_far_below_what_is_allowed(
 
 
 @pytest.mark.parametrize("where", ["wss://127.0.0.1:{port}", "ws://no-such-host.invalid"], ids=["TLS", "DNS"])
-def test_what_is_wrong_is_a_clear_line(
+def test_the_reason_is_logged_in_a_clear_line(
     played: Background, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
     stream = Stream(

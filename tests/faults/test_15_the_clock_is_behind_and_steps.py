@@ -1,6 +1,6 @@
 """Row 15: the machine's clock is 1.3 s behind, steps ±1 h.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import random

@@ -1,6 +1,6 @@
 """Row 16: one leg has no trades for 10 min.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import gzip
@@ -28,13 +28,13 @@ from tests.faults.stage import (
     trades_of,
 )
 
-FROM_S, TO_S = 20, 75  # longer than every window at 1s
+FROM_S, TO_S = 20, 75  # longer than every window of the timeframe 1s
 STALE_S = 10
 
 
 @pytest.fixture(scope="module")
 def quiet(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recording, as if nobody had traded the second leg for that time: its ids stay unbroken."""
+    """The recording without trades of the second leg between FROM_S and TO_S. Its ids have no gap."""
     lines, missing = [], 0
     for line in gzip.decompress(recording.read_bytes()).splitlines():
         message = json.loads(line)
@@ -52,7 +52,7 @@ def quiet(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def patient(settings: Settings) -> Settings:
-    """The settings, with legs that are stale sooner than the silence ends."""
+    """The settings, with a `source.stale` that is shorter than the silence."""
     return msgspec.structs.replace(
         settings, sources=(msgspec.structs.replace(settings.source, stale_us=STALE_S * SECOND_US),)
     )

@@ -1,6 +1,6 @@
 """Row 17: `kill -9` at a random moment, restart (many seeds).
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import random
@@ -12,7 +12,7 @@ from flows.database.connection import Endpoint
 from flows.sandbox.background import Background
 from tests.faults.stage import Home, Tables, count, same, tables
 
-LONGEST_S = 1.0  # of a life, from the first line on
+LONGEST_S = 1.0  # until a run is killed, from its first line of output on
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_a_pipeline_that_is_killed_again_and_again_leaves_r(
 ) -> None:
     for _ in range(kills):
         with home.running() as run:
-            # R begins with the first trade: somebody must have seen it
+            # R begins with the first trade, so a run must have seen it before the first kill.
             run.until(lambda: "streaming" in run.said and count(database))
             time.sleep(chance.uniform(0, LONGEST_S))
             run.kill()

@@ -1,6 +1,6 @@
 """Row 18: kill between write and epoch commit.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import signal

@@ -1,6 +1,6 @@
 """Row 19: down for 10 min.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from pathlib import Path
@@ -22,10 +22,10 @@ from tests.faults.stage import (
     tables,
 )
 
-DOWN_S = 60  # longer than every window at 1s
+DOWN_S = 60  # longer than every window of the timeframe 1s
 
 
-def test_what_came_meanwhile_is_filled_in_and_nothing_changes_afterwards(
+def test_the_trades_of_that_time_are_filled_in_and_nothing_changes_afterwards(
     home: Home, played: Background, database: Endpoint, r: Tables, tmp_path: Path
 ) -> None:
     notes = tmp_path / "notes"

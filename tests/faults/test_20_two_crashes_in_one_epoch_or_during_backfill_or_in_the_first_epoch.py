@@ -1,6 +1,6 @@
 """Row 20: two crashes in one epoch; during backfill; in the very first epoch.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import signal
@@ -15,7 +15,7 @@ from tests.faults.stage import SECONDS, Home, Stops, Tables, same, tables
 @pytest.mark.parametrize(
     "deaths",
     [
-        # the second before the epoch that the first interrupted is committed
+        # The second crash comes before the epoch that the first crash interrupted is committed.
         ["before the commit:3", "before the commit:1"],
         ["before the commit:2", "backfill:2"],
         ["written:2", "written:2"],
@@ -25,7 +25,7 @@ from tests.faults.stage import SECONDS, Home, Stops, Tables, same, tables
 def test_crashes_in_a_row_leave_r(
     home: Home, played: Background, database: Endpoint, r: Tables, deaths: list[str]
 ) -> None:
-    if deaths[0].startswith("written"):  # an epoch long enough for both symbols to begin in it
+    if deaths[0].startswith("written"):  # an epoch in which both symbols can begin
         text = (home.path / "pipeline.yaml").read_text()
         (home.path / "pipeline.yaml").write_text(text.replace("every: 200ms", "every: 5s"))
     market = Stops(played, *range(5, SECONDS - 10, 5))

@@ -1,6 +1,6 @@
 """Row 21: recovery directory deleted.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import shutil

@@ -1,6 +1,6 @@
 """Row 22: recovery directory of another configuration.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from flows.database.connection import Endpoint

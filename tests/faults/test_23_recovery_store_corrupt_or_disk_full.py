@@ -1,6 +1,6 @@
 """Row 23: recovery store corrupt, or disk full while snapshotting.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import resource
@@ -49,7 +49,7 @@ def test_a_full_disk_is_named_and_with_space_it_goes_on_to_r(
     with home.running() as run:
         run.until(lambda: market.reached() and count(database, "bars"))
         _, hard = resource.prlimit(run.popen.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(run.popen.pid, resource.RLIMIT_FSIZE, (1, hard))  # no file can grow
+        resource.prlimit(run.popen.pid, resource.RLIMIT_FSIZE, (1, hard))  # no file of the process can grow
         market.go_on()
         assert run.ends() not in (0, None)
         stopped_with_a_reason(run.lines, "make room")

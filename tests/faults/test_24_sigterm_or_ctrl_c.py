@@ -1,6 +1,6 @@
 """Row 24: SIGTERM / Ctrl-C.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import signal
@@ -21,9 +21,9 @@ from tests.faults.stage import COMPARED, Home, Stops, Tables, configuration, cou
 WITHIN_S = 10
 
 
-def test_what_may_be_waited_for_at_the_end_leaves_half_of_it_to_the_work() -> None:
-    """How long the work itself takes is the machine's affair."""
-    # the database's answer, the exchange's goodbye, monitor and audit
+def test_the_waits_at_the_end_leave_half_of_the_time_to_the_work() -> None:
+    """The work itself takes longer or shorter, depending on the machine."""
+    # Waiting for the answer of the database, for the closing of the websocket, for monitor and audit.
     assert STOPPING_S + CLOSE_S + 2 * STOP_S < WITHIN_S
 
 

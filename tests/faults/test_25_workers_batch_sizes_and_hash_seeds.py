@@ -1,6 +1,6 @@
 """Row 25: 1, 2, 4 workers; any batch sizes; any `PYTHONHASHSEED`.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import random

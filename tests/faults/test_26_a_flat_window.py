@@ -1,6 +1,6 @@
 """Row 26: a flat window.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import numpy as np

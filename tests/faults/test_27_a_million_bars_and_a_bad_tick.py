@@ -1,6 +1,6 @@
 """Row 27: 10⁶ bars at price 10⁵, and at log-price sd 10⁻⁵; a bad tick of 10⁹ that leaves the window.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import random

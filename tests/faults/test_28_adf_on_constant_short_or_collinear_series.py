@@ -1,6 +1,6 @@
 """Row 28: ADF on constant, short or collinear series.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import warnings
@@ -23,7 +23,7 @@ STEP = np.repeat([0.0, 1.0], 30)
     [np.full(60, 11.5), np.zeros(0), np.ones(3), np.arange(60.0)],
     ids=["constant", "empty", "short", "straight"],
 )
-def test_the_test_is_undefined_without_a_word(series: Floats) -> None:
+def test_the_test_is_undefined_without_a_warning(series: Floats) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         stat, pvalue, lags = adf(series)

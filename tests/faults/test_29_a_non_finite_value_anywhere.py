@@ -1,6 +1,6 @@
 """Row 29: a non-finite value anywhere.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import math

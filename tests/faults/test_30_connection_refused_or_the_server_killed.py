@@ -1,6 +1,6 @@
 """Row 30: connection refused for 60 s; `kill -9` of the server while writing.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import json

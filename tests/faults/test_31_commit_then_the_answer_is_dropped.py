@@ -1,6 +1,6 @@
 """Row 31: commit, then the answer is dropped.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from collections.abc import Callable

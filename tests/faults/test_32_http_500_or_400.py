@@ -1,6 +1,6 @@
 """Row 32: HTTP 500 for 30 s / 400.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import time

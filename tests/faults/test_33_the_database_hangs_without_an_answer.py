@@ -1,6 +1,6 @@
 """Row 33: hangs without an answer.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import time
@@ -15,7 +15,7 @@ from operators.columns import SECOND_US
 from tests.faults.stage import Stops, Tables, live, same, tables
 
 DEADLINE_S = 0.3
-STALE_S = 3  # rows of health come once a second
+STALE_S = 3  # a row of health is written every second
 
 
 def health_age_s(endpoint: Endpoint) -> float:
@@ -23,7 +23,7 @@ def health_age_s(endpoint: Endpoint) -> float:
         return time.time() - (newest(connection, "health") or 0) / SECOND_US
 
 
-def test_the_request_is_given_up_at_its_deadline_and_health_tells(
+def test_the_request_is_given_up_at_its_deadline_and_health_shows_it(
     settings: Settings, played: Background, database: Endpoint, r: Tables, proxy: Callable[..., Any]
 ) -> None:
     between, market = proxy(database.http_port), Stops(played, 20)

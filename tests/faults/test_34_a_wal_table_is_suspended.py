@@ -1,6 +1,6 @@
 """Row 34: a WAL table is suspended (it keeps accepting writes that nobody sees).
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import time
@@ -16,7 +16,7 @@ TABLES = ("bars", "signals")
 
 
 def alarmed(endpoint: Endpoint) -> set[str]:
-    """Tables that Grafana's rule, looked at every 10 s, fires for."""
+    """The tables for which Grafana's rule fires, which Grafana evaluates every 10 s."""
     with connect(endpoint) as connection:
         return {
             name
@@ -26,7 +26,10 @@ def alarmed(endpoint: Endpoint) -> set[str]:
 
 
 def suspend(connection: Any, name: str) -> None:
-    """Until it holds: a transaction that is just being applied puts the table back to work when it is done."""
+    """Suspend a table, again and again until it stays suspended.
+
+    A transaction that is being applied at that moment resumes the table when it is done.
+    """
     held = 0
     while held < 5:
         if name in [each for each, _ in suspended(connection)]:
@@ -45,7 +48,9 @@ def test_it_is_seen_alerts_and_has_every_row_after_resume(
         line.until(lambda: market.reached() and count(database, "signals"))
         assert alarmed(database) == set()
         try:
-            while alarmed(database) != set(TABLES):  # applying what has just come may undo it
+            while alarmed(database) != set(
+                TABLES
+            ):  # a transaction that is being applied may resume the table
                 for name in TABLES:
                     connection.execute(f"ALTER TABLE {name} SUSPEND WAL WITH 24, 'disk full'")
                 line.until(lambda: True)

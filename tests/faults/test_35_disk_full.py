@@ -1,6 +1,6 @@
 """Row 35: disk full.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 import json
@@ -31,7 +31,7 @@ def test_writes_stop_memory_is_bounded_and_with_space_every_row_arrives(
         settings_for(played, endpoint, tmp_path), endpoint, options=replace(QUICK, queue=QUEUE)
     ) as line:
         line.until(market.reached)
-        # no file of the server's can grow any more
+        # From now on no file of the server can grow.
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, before[1]))
         market.go_on()
         try:
@@ -45,7 +45,7 @@ def test_writes_stop_memory_is_bounded_and_with_space_every_row_arrives(
         finally:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
         with connect(endpoint) as connection:
-            for name, _ in suspended(connection):  # as row 34: told by the alert, resumed by hand
+            for name, _ in suspended(connection):  # as in row 34: the alert reports it, a person resumes it
                 connection.execute(f"ALTER TABLE {name} RESUME WAL")
             eventually(lambda: not suspended(connection))
         line.has(len(r["trades"]))

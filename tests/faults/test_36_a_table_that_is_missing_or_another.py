@@ -1,6 +1,6 @@
 """Row 36: table missing, or without DEDUP, or another column type.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from pathlib import Path

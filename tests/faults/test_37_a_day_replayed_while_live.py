@@ -1,6 +1,6 @@
 """Row 37: a day within retention replayed while live.
 
-What Pairflow promises then: docs/faults.md.
+docs/faults.md says what Pairflow promises in this case.
 """
 
 from flows.database.connection import Endpoint

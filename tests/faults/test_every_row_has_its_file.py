@@ -1,5 +1,6 @@
-"""Rows 1 to 37 of docs/faults.md, on feed, recovery, numbers and database, each have a file that names its
-row.
+"""Each of the rows 1 to 37 of docs/faults.md has a test file in this folder.
+
+These rows are on feed, recovery, numbers and database. Tests of the other rows are elsewhere.
 """
 
 from pathlib import Path

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from flows.feed.backlog import FILLED, LOST, UNFILLABLE, Page, Patience
+from flows.feed.asking import Page, Patience
 from flows.feed.frames import Frames
+from flows.feed.gaps import FILLED, LOST, UNFILLABLE
 from flows.feed.sequencer import Sequencer
 from operators.bars import BarBuilder
 from operators.columns import SECOND_US, Bars

@@ -1,6 +1,4 @@
-"""The tables of a real QuestDB, without a row and with plausible ones; and a Grafana: one that is installed,
-or one that runs already.
-"""
+"""Tables of a real QuestDB, empty or with plausible rows, and a Grafana: an installed or a running one."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +10,7 @@ import pytest
 
 from flows.database.connection import Endpoint, connect
 from flows.database.wal import settle
-from grafana.api import Grafana, named
+from grafana.tools.api import Grafana, named
 from tests.conftest import emptied
 from tests.grafana.installed import HOME, Database, Installed, grafana_on, prepared
 from tests.grafana.rows import HOURS, Stack, fill
@@ -21,30 +19,32 @@ from tests.line import Ports
 
 @pytest.fixture
 def empty(database: Endpoint) -> Iterator[Stack]:
-    """The tables, without a row."""
+    """The tables without rows."""
     until = datetime.now(UTC).replace(microsecond=0)
     with connect(database) as connection:
         yield Stack(connection, until - timedelta(hours=HOURS), until)
 
 
 def _state(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
-    """The same as long as no table is written to, altered or made anew."""
+    """A value that stays the same as long as no table is written to, altered or created again."""
     ids = "SELECT table_name, id FROM tables()"
     return connection.execute(
-        f"SELECT name, id, sequencerTxn FROM wal_tables() w JOIN ({ids}) t ON w.name = t.table_name ORDER BY name"
+        f"SELECT name, id, sequencerTxn FROM wal_tables() w JOIN ({ids}) t ON w.name = t.table_name "
+        "ORDER BY name"
     ).fetchall()
 
 
 @pytest.fixture(scope="session")
 def as_filled() -> dict[str, Any]:
-    """What the last filling left, so that tests that only read share one."""
+    """The state after the tables were last filled, so that tests that only read can share the rows."""
     return {}
 
 
 @pytest.fixture
 def filled(questdb: Endpoint, as_filled: dict[str, Any]) -> Iterator[Stack]:
-    """Three hours of two cointegrated symbols: 1m bars, and 1s bars of the minute in progress; signals,
-    tests, alerts, gaps, health.
+    """Three hours of two cointegrated symbols, in every table.
+
+    The bars are 1m bars, and 1s bars of the minute in progress.
     """
     with connect(questdb) as connection:
         if as_filled.get("state") != _state(connection):
@@ -58,7 +58,7 @@ def filled(questdb: Endpoint, as_filled: dict[str, Any]) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Iterator[Database]:
-    """A QuestDB that may be stopped, with Pairflow's tables and the read-only user."""
+    """A QuestDB that tests may stop, with Pairflow's tables and the read-only user."""
     if not HOME:
         pytest.skip("GRAFANA_HOME names no installed Grafana")
     database = Database(tmp_path_factory.mktemp("server"), *free_ports(2))
@@ -72,7 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Itera
 def installed(
     tmp_path_factory: pytest.TempPathFactory, server: Database, free_ports: Ports
 ) -> Iterator[Installed]:
-    """A Grafana that has no secrets but the passwords it needs, shared by the session."""
+    """A Grafana that has no secrets except the passwords that it needs, shared by the session."""
     with grafana_on(tmp_path_factory.mktemp("grafana"), server, free_ports) as grafana:
         grafana.start()
         yield grafana
@@ -80,7 +80,7 @@ def installed(
 
 @pytest.fixture
 def shown(server: Database) -> Iterator[Stack]:
-    """The same rows as `filled`, where the installed Grafana looks."""
+    """The same rows as `filled`, in the database of the installed Grafana."""
     emptied(server.endpoint)
     until = datetime.now(UTC).replace(microsecond=0)
     with connect(server.endpoint) as connection:

@@ -1,24 +1,17 @@
-"""An installed Grafana, as docker-compose.yml starts its container, and what it speaks to: a QuestDB that may
-be stopped, a webhook, a mail server.
+"""An installed Grafana, started as docker-compose.yml starts its container, and a QuestDB for it.
 
 GRAFANA_HOME names the installation: the folder with bin/, conf/ and public/, such as /usr/share/grafana of
 the official packages.
 """
 
-import email
-import email.policy
-import http.server
 import json
 import os
 import re
 import signal
-import socketserver
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,8 +25,7 @@ from flows.database.embedded import running
 from flows.database.prepare import prepare
 from flows.errors import UserError
 from flows.settings.model import QuestDB
-from grafana.api import Grafana
-from grafana.queries import dashboards
+from grafana.tools.api import Grafana
 from tests.line import Ports
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +48,7 @@ WRITES = (
 
 
 def eventually(condition: Callable[[], Any], deadline_s: float) -> Any:
-    """What the condition answers, when that is true."""
+    """Wait until the condition is true, and return its value."""
     deadline = time.monotonic() + deadline_s
     while not (found := condition()):
         assert time.monotonic() < deadline, f"the deadline of {deadline_s:.0f} s passed"
@@ -65,7 +57,7 @@ def eventually(condition: Callable[[], Any], deadline_s: float) -> Any:
 
 
 def environment(service: str, **given: str) -> dict[str, str]:
-    """What docker-compose.yml gives to a service when these are all that .env holds."""
+    """The environment that docker-compose.yml gives to a service when .env holds only the given variables."""
 
     def value(match: re.Match[str]) -> str:
         name, kind, rest = match.groups()
@@ -76,7 +68,7 @@ def environment(service: str, **given: str) -> dict[str, str]:
 
 
 class Database:
-    """A QuestDB of its own, with the read-only user that Grafana gets."""
+    """A QuestDB that tests may stop, with the read-only user that Grafana gets."""
 
     def __init__(self, directory: Path, http_port: int, pg_port: int) -> None:
         self.settings = QuestDB(dir=directory, http_port=http_port, pg_port=pg_port)
@@ -104,7 +96,7 @@ class Database:
 
     @contextmanager
     def hung(self) -> Iterator[None]:
-        """It takes connections, and answers nothing."""
+        """For the length of the block it accepts connections, but answers nothing."""
         pid = json.loads(keeper.state_file(self.settings.dir).read_text())["pid"]
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -118,109 +110,14 @@ class Database:
             return found
 
 
-@dataclass(frozen=True)
-class Told:
-    """One alert in one message: `status` is firing or resolved."""
-
-    way: str  # webhook | email
-    status: str
-    about: str  # everything that is said of it
-
-
-@dataclass
-class Post:
-    """What has arrived by webhook and by e-mail."""
-
-    told: list[Told] = field(default_factory=list)
-    tokens: set[str | None] = field(default_factory=set)
-    hook_port: int = 0
-    mail_port: int = 0
-
-    def of(self, *words: str) -> list[Told]:
-        """What was told about all of these."""
-        return [each for each in self.told if all(word in each.about for word in words)]
-
-    def env(self) -> dict[str, str]:
-        """What .env says to be told."""
-        return {
-            "ALERT_WEBHOOK_URL": f"http://127.0.0.1:{self.hook_port}/alerts",
-            "ALERT_WEBHOOK_TOKEN": "secret-hook",
-            "SMTP_HOST": f"127.0.0.1:{self.mail_port}",
-            "ALERT_EMAIL_TO": "desk@example.org",
-        }
-
-
-@contextmanager
-def post_office() -> Iterator[Post]:
-    """A webhook and a mail server on loopback: the mail server knows neither TLS nor passwords, as a relay
-    inside a network.
-    """
-    post = Post()
-
-    class Hook(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            post.told += [
-                Told("webhook", each["status"], json.dumps(each, ensure_ascii=False))
-                for each in said["alerts"]
-            ]
-            post.tokens.add(self.headers.get("Authorization"))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    class Mail(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            self.say("220 ready")
-            for line in self.rfile:
-                verb = line.split()[0].upper() if line.split() else b""
-                if verb == b"DATA":
-                    self.say("354 go on")
-                    text = b"".join(line.removeprefix(b".") for line in iter(self.rfile.readline, b".\r\n"))
-                    post.told.append(opened(text))
-                self.say("221 bye" if verb == b"QUIT" else "250 ok")
-
-        def say(self, text: str) -> None:
-            self.wfile.write(f"{text}\r\n".encode())
-
-    with ExitStack() as stack:
-        for kind in (Hook, Mail):
-            server = stack.enter_context(socketserver.ThreadingTCPServer(("127.0.0.1", 0), kind))
-            server.daemon_threads = True
-            thread = threading.Thread(target=server.serve_forever, args=(0.1,))
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(server.shutdown)
-            port = server.server_address[1]
-            post.hook_port, post.mail_port = (
-                (port, post.mail_port) if kind is Hook else (post.hook_port, port)
-            )
-        yield post
-
-
-def opened(message: bytes) -> Told:
-    """An e-mail, read."""
-    letter = email.message_from_bytes(message, policy=email.policy.default)
-    body = letter.get_body(("plain", "html"))
-    assert body is not None
-    subject = str(letter["Subject"])
-    return Told(
-        "email",
-        "resolved" if subject.startswith("Over: ") else "firing",
-        f"{letter['From']} {letter['To']} {subject}\n{body.get_content()}",
-    )
-
-
 class Installed:
-    """Grafana as a process, on a folder of its own that it may be started on again."""
+    """Grafana as a process. It keeps its files in its own folder, so it can be started there again."""
 
     def __init__(self, directory: Path, endpoint: Endpoint, port: int) -> None:
         self.directory = directory
         self.port = port
         self.admin = Grafana(f"http://127.0.0.1:{port}", "admin", ADMIN)
-        self.logs: list[str] = []  # one a start
+        self.logs: list[str] = []  # one for each start
         self._endpoint = endpoint
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -230,9 +127,7 @@ class Installed:
         return self._process.pid
 
     def env(self, **given: str) -> dict[str, str]:
-        """Its container's environment, with the addresses and folders of this machine in place of those of
-        the container.
-        """
+        """The environment of its container, with the addresses and folders of this machine."""
         folder, inside = next(
             mount.split(":")[:2] for mount in SERVICES["grafana"]["volumes"] if mount.startswith("./")
         )
@@ -246,7 +141,7 @@ class Installed:
             name: value.replace(inside, str(ROOT / folder))
             for name, value in environment("grafana", **given).items()
         }
-        # of the container, which publishes on loopback; start.sh has the machine's
+        # In the container this is 0.0.0.0, and Docker publishes the port on loopback. Here start.sh sets it.
         there.pop("GF_SERVER_HTTP_ADDR")
         return {
             **there,
@@ -256,7 +151,7 @@ class Installed:
             "GF_SERVER_HTTP_PORT": str(self.port),
             "GF_PATHS_DATA": str(self.directory / "data"),
             "GF_PATHS_LOGS": str(self.directory / "log"),
-            "GF_PATHS_PLUGINS": str(self.directory / "plugins"),  # the image has it
+            "GF_PATHS_PLUGINS": str(self.directory / "plugins"),  # in the image the folder exists
         }
 
     @property
@@ -295,7 +190,7 @@ class Installed:
             self._process = None
 
     def log(self) -> str:
-        """What it has said since its start."""
+        """The log since its start."""
         self.logs[-1] = self._path.read_text(errors="replace")
         return self.logs[-1]
 
@@ -310,7 +205,7 @@ class Installed:
         return {rule["name"]: rule for group in groups for rule in group["rules"]}
 
     def evaluated(self, since: float) -> dict[str, dict[str, Any]]:
-        """The same, once each was evaluated after `since` (seconds of the epoch)."""
+        """The same, after waiting until each rule was evaluated after `since` (seconds since 1970)."""
 
         def all_are() -> dict[str, dict[str, Any]] | None:
             rules = self.rules()
@@ -321,19 +216,19 @@ class Installed:
         return found
 
     def viewer(self, name: str = "viewer") -> Grafana:
-        """Another user, who may look and nothing else."""
+        """Another user, with the role Viewer."""
         password = f"secret-{name}"
         status, said = self.admin.answer(
             "/api/admin/users", {"name": name, "login": name, "password": password}
         )
-        assert status in {200, 412}, said  # 412: is there already
+        assert status in {200, 412}, said  # 412: the user exists already
         found = Grafana(self.admin.url, name, password)
         assert [org["role"] for org in found.answer("/api/user/orgs")[1]] == ["Viewer"]
         return found
 
 
 def stamp(text: str) -> float:
-    """Seconds of the epoch of a time as Grafana writes it; long ago, where there is none."""
+    """A time as Grafana writes it, as seconds since 1970; 0 for "never"."""
     return (
         datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00")).timestamp()
         if not text.startswith("0001")
@@ -343,7 +238,7 @@ def stamp(text: str) -> float:
 
 @contextmanager
 def grafana_on(directory: Path, database: Database, ports: Ports) -> Iterator[Installed]:
-    """A Grafana that is not yet started, and is stopped at the end."""
+    """A Grafana that the test starts. It is stopped at the end of the block."""
     directory.mkdir(parents=True, exist_ok=True)
     installed = Installed(directory, database.endpoint, *ports(1))
     try:
@@ -353,69 +248,7 @@ def grafana_on(directory: Path, database: Database, ports: Ports) -> Iterator[In
 
 
 def prepared(database: Database) -> Database:
+    """The database, started and with Pairflow's tables."""
     database.start()
     prepare(database.endpoint)
     return database
-
-
-def uids(grafana: Grafana) -> dict[str, list[str]]:
-    """What stands in Grafana, by its uids; the folder's own among them."""
-
-    def of(path: str, key: str = "uid") -> list[str]:
-        status, found = grafana.answer(path)
-        assert status == 200, (path, found)
-        return sorted(each[key] for each in found)
-
-    return {
-        "dashboards": of("/api/search?type=dash-db"),
-        "folders": of("/api/folders"),
-        "data sources": of("/api/datasources"),
-        "rules": of("/api/v1/provisioning/alert-rules"),
-        "contact points": of("/api/v1/provisioning/contact-points"),
-    }
-
-
-def query(grafana: Grafana, sql: str, shape: str = "table", **more: Any) -> tuple[int, Any]:
-    """What Grafana's data source answers to a statement."""
-    asked = {
-        "refId": "A",
-        "datasource": {"uid": "questdb"},
-        "format": shape,
-        "rawSql": sql,
-        "intervalMs": 60_000,
-        "maxDataPoints": 500,
-        **more,
-    }
-    return grafana.answer("/api/ds/query", {"queries": [asked], "from": "now-3h", "to": "now"})
-
-
-def through(grafana: Grafana, choice: dict[str, str]) -> Iterator[tuple[str, int, Any]]:
-    """What Grafana answers to every statement of the dashboards, with these values of the variables: where,
-    status, answer.
-    """
-    for board in dashboards():
-        asked = [(panel["title"], target) for panel in board["panels"] for target in panel.get("targets", [])]
-        asked += [(each["name"], each["target"]) for each in board["annotations"]["list"]]
-        asked += [
-            (each["name"], {"rawSql": each["query"]})
-            for each in board["templating"]["list"]
-            if each["type"] == "query"
-        ]
-        for title, target in asked:
-            text = re.sub(
-                r"\$\{(\w+):sqlstring\}", lambda match: quoted(choice.get(match[1], "")), target["rawSql"]
-            )
-            status, said = query(grafana, text, target.get("format", "table"))
-            yield f"{board['title']}, {title}, {target.get('refId', 'variable')}", status, said
-
-
-def quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def cells(said: Any) -> list[Any]:
-    """Every value that is something, of an answer."""
-    frames = [frame for result in said["results"].values() for frame in result.get("frames", [])]
-    return [
-        cell for frame in frames for column in frame["data"]["values"] for cell in column if cell is not None
-    ]

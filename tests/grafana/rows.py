@@ -1,4 +1,4 @@
-"""Plausible rows to run every statement of grafana/ on."""
+"""Plausible rows, on which the tests run every statement of grafana/."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from grafana.queries import Query
+from grafana.queries import Query, queries
 
+QUERIES = queries()
 HOURS = 3
 PAIR = ("BTCUSDT", "ETHUSDT")
-HOSTILE = "x' OR 1=1--"  # as a name
+HOSTILE = "x' OR 1=1--"  # used as the name of a symbol, pair or method
 
 
 @dataclass
 class Stack:
-    """A QuestDB and the range of time its rows are in. `now`, when it is not the end of the range: what
-    statements take for the present.
+    """A QuestDB and the time range of its rows.
+
+    `now` is the present for the statements, if it is not the end of the range.
     """
 
     connection: psycopg.Connection[Any]
@@ -26,6 +28,7 @@ class Stack:
     now: datetime | None = None
 
     def rows(self, query: Query, **choice: str) -> list[dict[str, Any]]:
+        """The rows that the statement returns, with these values of the dashboard's variables."""
         chosen = {"symbol": PAIR[0], "pair": "-".join(PAIR), "timeframe": "1m", "method": "ols", **choice}
         chosen |= dict(zip("yx", chosen["pair"].split("-") * 2, strict=False))
         now = f"CAST({int((self.now or self.until).timestamp())}000000 AS TIMESTAMP)"
@@ -37,6 +40,7 @@ class Stack:
 
 
 def fill(stack: Stack) -> None:
+    """Write the rows of every table."""
     random = np.random.default_rng(7)
     first = int(stack.since.timestamp()) // 60 * 60 + 60
     closed = (int(stack.until.timestamp()) - first) // 60 - 1  # the last whole minute is still in progress
@@ -119,7 +123,8 @@ def fill(stack: Stack) -> None:
             "variance_ratio": 0.3,
         }
         rows["cointegration"].append(at | tests)
-    # Two episodes of ten minutes that are over, and one still open; a rule on correlation that never opened.
+    # Two episodes of ten minutes that are over, one that is still open, and a rule on correlation that has
+    # never opened.
     rules = (
         ("z high", "medium", "above", 40, 50),
         ("z low", "medium", "below", 60, 70),
@@ -129,7 +134,7 @@ def fill(stack: Stack) -> None:
         sign = -1 if side == "below" else 1
         for k in range(30, closed):
             active = opened <= k < over
-            # the closing row carries it too
+            # The row that closes an episode also carries its time.
             episode = (first + 60 * opened) * 1_000_000 if opened <= k <= over else None
             row = {
                 "ts": first + 60 * k,
@@ -217,3 +222,17 @@ def insert(connection: psycopg.Connection[Any], table: str, records: list[dict[s
             "(" + ", ".join(literal(name, record.get(name)) for name in names) + ")" for record in some
         )
         connection.execute(f"INSERT INTO {table} ({', '.join(names)}) VALUES {values}".encode())
+
+
+def named(where: str) -> Query:
+    """The statement of that place, such as `Overview, panel Now, A`."""
+    return next(query for query in QUERIES if query.where == where)
+
+
+def wait(stack: Stack, table: str, where: str) -> None:
+    """Wait until the table shows a row for which the condition holds."""
+    for _ in range(10_000):
+        counted = stack.connection.execute(f"SELECT count() FROM {table} WHERE {where}".encode()).fetchone()
+        if counted and counted[0]:
+            return
+    raise AssertionError(f"no row of {table} where {where}")

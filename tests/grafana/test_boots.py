@@ -1,6 +1,4 @@
-"""Rows 38 and 39 on an installed Grafana: what stands after each start on the same volume, with and without
-secrets.
-"""
+"""Rows 38 and 39: what an installed Grafana has after several starts, with and without secrets."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +8,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import emptied
-from tests.grafana.installed import NEEDED, Database, Installed, grafana_on, post_office, uids
+from tests.grafana.answers import uids
+from tests.grafana.installed import NEEDED, Database, Installed, grafana_on
+from tests.grafana.post import post_office
 from tests.line import Ports
 
 pytestmark = NEEDED
@@ -52,7 +52,7 @@ OWN = {
 
 @dataclass
 class Boot:
-    """What one start led to."""
+    """What Grafana has after one start."""
 
     uids: dict[str, list[str]]
     rules: dict[str, dict[str, Any]]
@@ -61,6 +61,7 @@ class Boot:
 
 
 def look(grafana: Installed, since: float) -> Boot:
+    """What the running Grafana has, once it has evaluated every rule after `since`."""
     rules = grafana.evaluated(since)
     points = {
         each["uid"]
@@ -74,9 +75,9 @@ def look(grafana: Installed, since: float) -> Boot:
 def boots(
     server: Database, tmp_path_factory: pytest.TempPathFactory, free_ports: Ports
 ) -> Iterator[list[Boot]]:
-    """Four starts on one volume: bare, with a user's own rule, with secrets, and bare again."""
+    """Four starts with the same data: bare, with a user's own rule, with secrets, and bare again."""
     done = []
-    emptied(server.endpoint)  # nothing is to be told meanwhile
+    emptied(server.endpoint)  # so that no alert fires
     with post_office() as post, grafana_on(tmp_path_factory.mktemp("boots"), server, free_ports) as grafana:
         for given in ({}, {}, post.env(), {}):
             since = time.time()
@@ -85,17 +86,17 @@ def boots(
             if len(done) == 1:
                 assert grafana.admin.answer("/api/folders", {"uid": "mine", "title": "Mine"})[0] == 200
                 group = {"title": "mine", "folderUid": "mine", "interval": 10, "rules": [OWN]}
-                status, said = grafana.admin.answer(
+                status, answer = grafana.admin.answer(
                     "/api/v1/provisioning/folder/mine/rule-groups/mine", group, "PUT"
                 )
-                assert status == 200, said
+                assert status == 200, answer
                 done[0].uids = uids(grafana.admin)
             grafana.stop()
             done[-1].log = grafana.logs[-1]
         yield done
 
 
-def test_it_starts_without_any_secret_but_the_passwords_and_its_rules_are_evaluated(
+def test_it_starts_without_any_secret_except_the_passwords_and_its_rules_are_evaluated(
     boots: list[Boot],
 ) -> None:
     """Row 39."""
@@ -105,13 +106,13 @@ def test_it_starts_without_any_secret_but_the_passwords_and_its_rules_are_evalua
     assert {name: rule.get("lastError") for name, rule in bare.rules.items() if rule["health"] != "ok"} == {}
 
 
-def test_every_start_on_the_same_volume_finds_the_same_uids(boots: list[Boot]) -> None:
+def test_every_start_with_the_same_data_has_the_same_uids(boots: list[Boot]) -> None:
     """Row 38."""
-    bare, again, told, bare_again = boots
+    bare, again, notifying, bare_again = boots
     assert again.uids == bare.uids
     assert bare_again.uids == bare.uids
     changed = "contact points"
-    assert told.uids | {changed: []} == bare.uids | {changed: []}
+    assert notifying.uids | {changed: []} == bare.uids | {changed: []}
 
 
 def test_no_start_logs_an_error(boots: list[Boot]) -> None:
@@ -130,7 +131,7 @@ def test_a_contact_point_comes_and_goes_with_its_secret(boots: list[Boot]) -> No
     ]
 
 
-def test_a_users_own_rule_stays_and_is_evaluated_beside_ours(boots: list[Boot]) -> None:
+def test_a_users_own_rule_stays_and_is_evaluated_along_with_ours(boots: list[Boot]) -> None:
     for boot in boots[1:]:
         assert "mine" in boot.uids["rules"]
         assert "mine" in boot.uids["folders"]

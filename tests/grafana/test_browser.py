@@ -1,4 +1,4 @@
-"""What a reader sees: every dashboard of an installed Grafana in a real browser, light and dark."""
+"""Every dashboard of an installed Grafana, as a real browser shows it, light and dark."""
 
 import re
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from urllib.parse import quote
 import pytest
 
 from flows.errors import UserError
-from grafana.browser import Browser, Page, browser, found
 from grafana.queries import dashboards
+from grafana.tools.browser import Browser, Page, browser, found
 from tests.conftest import emptied
 from tests.grafana.installed import NEEDED, Database, Installed
 from tests.grafana.rows import HOSTILE, HOURS, Stack
@@ -30,7 +30,7 @@ def opened(installed: Installed) -> Iterator[Browser]:
 
 
 def own_words(uid: str, title: str) -> set[str]:
-    """What the panel of that title, with its variables filled in, says of itself when it is empty."""
+    """The texts for an empty panel, of the panels with this title. In the title, variables have values."""
     panels = {re.sub(r"\\\$\w+", ".*", re.escape(panel["title"])): panel for panel in BOARDS[uid]["panels"]}
     return {
         panel["fieldConfig"]["defaults"]["noValue"]
@@ -40,7 +40,7 @@ def own_words(uid: str, title: str) -> set[str]:
 
 
 def judge(page: Page, uid: str) -> None:
-    """No panel shows an error, and none says `No data` and no more."""
+    """Check that no panel shows an error, and that an empty panel shows its own text instead of `No data`."""
     assert page.settled
     assert {panel.title: panel.error for panel in page.panels if panel.error} == {}
     assert page.complaints == ()
@@ -68,17 +68,17 @@ def test_every_panel_of_a_range_without_rows_says_so_in_its_own_words(
 def test_every_panel_of_empty_tables_says_so_in_its_own_words(
     opened: Browser, server: Database, uid: str
 ) -> None:
-    """What is seen first of all: before the first bar."""
+    """What a new user sees first, before the first bar."""
     emptied(server.endpoint)
     page = opened.page(f"/d/{uid}")
     judge(page, uid)
-    # charts and lists; counts are never empty
+    # Charts and lists are empty; counts never are.
     assert len([panel for panel in page.panels if panel.empty]) >= len(page.panels) // 3
 
 
 @EVERY
 def test_a_hostile_name_in_the_address_is_harmless(opened: Browser, shown: Stack, uid: str) -> None:
-    """Row 45, as the page quotes it."""
+    """Row 45, with the quoting that the page does."""
     hostile = "&".join(
         f"var-{each['name']}={quote(HOSTILE)}"
         for each in BOARDS[uid]["templating"]["list"]

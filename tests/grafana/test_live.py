@@ -1,14 +1,16 @@
-"""A Grafana with this provisioning: a running one that GRAFANA_URL names (GRAFANA_USER and GRAFANA_PASSWORD
-let in), or an installed one.
+"""A Grafana with this provisioning: the running one at GRAFANA_URL, or else an installed one.
+
+GRAFANA_USER and GRAFANA_PASSWORD are the login of the running one.
 """
 
 import os
 
 import pytest
 
-from grafana.api import Grafana
 from grafana.queries import dashboards, rules
-from tests.grafana.installed import HOME, WRITES, query, through, uids
+from grafana.tools.api import Grafana
+from tests.grafana.answers import query, through, uids
+from tests.grafana.installed import HOME, WRITES
 
 RUNS = bool(os.environ.get("GRAFANA_URL"))
 pytestmark = pytest.mark.skipif(
@@ -71,7 +73,7 @@ def test_a_reload_changes_no_uid(grafana: Grafana) -> None:
 
 @pytest.mark.skipif(
     RUNS and not os.environ.get("QDB_PG_READONLY_PASSWORD"),
-    reason="this Grafana may hold the database's own user",
+    reason="this Grafana may connect as a user who may write",
 )
 @pytest.mark.parametrize("statement", WRITES)
 def test_the_data_source_can_only_read(grafana: Grafana, statement: str) -> None:

@@ -1,4 +1,4 @@
-"""What a message says: each kind of alert on an installed Grafana, word for word."""
+"""The messages about each kind of alert, word for word, on an installed Grafana."""
 
 import json
 import time
@@ -11,7 +11,8 @@ import pytest
 from flows.database.connection import connect
 from flows.database.wal import settle
 from tests.conftest import emptied
-from tests.grafana.installed import HEAR_S, NEEDED, Database, Post, eventually, grafana_on, post_office
+from tests.grafana.installed import HEAR_S, NEEDED, Database, eventually, grafana_on
+from tests.grafana.post import Post, post_office
 from tests.grafana.rows import insert
 from tests.line import Ports
 
@@ -27,12 +28,13 @@ PAIR = {
 SYMBOL = {"subject": "BTCUSDT", "timeframe": "1s", "complete": True}
 LEFT = "7.7 bp are left after costs."
 TESTED = "Cointegrated: 85% of its last tests passed, the newest with p 0.012."
-# rule → its row, summary, description (SINCE stands for the time it opened)
+# rule → its row, summary, description. In a description, SINCE is replaced by the time when the alert opened.
 ALERTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "z high": (
         PAIR | {"value": 3.21, "threshold": 3.0, "side": "above", "edge_bps": 7.7},
         "z high: BTCUSDT-ETHUSDT 1m, zscore 3.21",
-        f"Sell BTCUSDT, buy ETHUSDT for a return to the mean. zscore 3.21 (opens above 3), since SINCE. {TESTED} {LEFT}",
+        "Sell BTCUSDT, buy ETHUSDT for a return to the mean. zscore 3.21 (opens above 3), since SINCE. "
+        f"{TESTED} {LEFT}",
     ),
     "z low": (
         PAIR
@@ -46,7 +48,8 @@ ALERTS: dict[str, tuple[dict[str, Any], str, str]] = {
         },
         "z low: BTCUSDT-ETHUSDT 1m, zscore -2.5",
         "Buy BTCUSDT, sell ETHUSDT for a return to the mean. zscore -2.5 (opens below -3), since SINCE. "
-        f"{TESTED} Nothing is left after costs (-12.2 bp). Its windows miss trades. A price in it is old: there are no new trades.",
+        f"{TESTED} Nothing is left after costs (-12.2 bp). Its windows miss trades. A price in it is old: "
+        "there are no new trades.",
     ),
     "z either": (
         PAIR
@@ -79,7 +82,8 @@ ALERTS: dict[str, tuple[dict[str, Any], str, str]] = {
         }
         | {"stale": True},
         "breakdown: XRPUSDT-ADAUSDT 1m, correlation 0.31",
-        f"correlation 0.31 (opens below 0.5), since SINCE. Not cointegrated: 10% of its last tests passed, the newest with p 0.012. {LEFT} "
+        "correlation 0.31 (opens below 0.5), since SINCE. Not cointegrated: 10% of its last tests passed, "
+        f"the newest with p 0.012. {LEFT} "
         "A price in it is old: there are no new trades.",
     ),
     "btc": (
@@ -92,15 +96,17 @@ SHARES = {"BTCUSDT-ETHUSDT": 0.85, "XRPUSDT-ADAUSDT": 0.1}
 
 
 @dataclass(frozen=True)
-class Said:
-    since: int  # seconds since the epoch: when every episode opened
-    told: dict[tuple[str, str], dict[str, str]]  # by rule and state; by way, what was told
+class Messages:
+    """The messages about every alert."""
+
+    since: int  # when every episode opened, in seconds since 1970
+    texts: dict[tuple[str, str], dict[str, str]]  # by rule and state: the text of each way
 
 
 @pytest.fixture(scope="module")
-def said(server: Database, tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Said:
+def messages(server: Database, tmp_path_factory: pytest.TempPathFactory, free_ports: Ports) -> Messages:
     emptied(server.endpoint)
-    since, told = int(time.time()), {}
+    since, texts = int(time.time()), {}
     tests = [
         {"ts": since, "pair": pair, "timeframe": "1m", "method": "ols", "coint_share": share}
         for pair, share in SHARES.items()
@@ -122,25 +128,27 @@ def said(server: Database, tmp_path_factory: pytest.TempPathFactory, free_ports:
                     )
                 settle(server.endpoint)
                 for rule in ALERTS:
-                    # firing is kept for a while
-                    told[rule, state] = eventually(lambda of=(rule, state): both(post, *of), 4 * HEAR_S)
-    return Said(since, told)
+                    # Grafana keeps an alert firing for a while after its episode is over.
+                    texts[rule, state] = eventually(lambda of=(rule, state): both(post, *of), 4 * HEAR_S)
+    return Messages(since, texts)
 
 
 def both(post: Post, rule: str, state: str) -> dict[str, str] | None:
-    """What was told of a rule by webhook and by e-mail, once it has come both ways."""
+    """The texts about a rule by webhook and by e-mail, or None until both have arrived."""
     ways = {each.way: each.about for each in post.of(f"{rule}: ") if each.status == state}
     return ways if len(ways) == 2 else None
 
 
 @pytest.mark.parametrize("rule", ALERTS)
-def test_a_message_says_what_which_way_how_far_since_when_and_what_is_left(said: Said, rule: str) -> None:
+def test_a_message_states_the_legs_to_trade_the_value_since_when_and_the_edge(
+    messages: Messages, rule: str
+) -> None:
     row, summary, description = ALERTS[rule]
-    ways = said.told[rule, "firing"]
-    told = json.loads(ways["webhook"])["annotations"]
-    assert told["summary"].strip() == summary
-    assert told["description"].strip() == description.replace(
-        "SINCE", f"{datetime.fromtimestamp(said.since, UTC):%Y-%m-%d %H:%M:%S} +0000 UTC"
+    ways = messages.texts[rule, "firing"]
+    annotations = json.loads(ways["webhook"])["annotations"]
+    assert annotations["summary"].strip() == summary
+    assert annotations["description"].strip() == description.replace(
+        "SINCE", f"{datetime.fromtimestamp(messages.since, UTC):%Y-%m-%d %H:%M:%S} +0000 UTC"
     )
     board = (
         f"pairflow-pair?var-pair={row['subject']}"
@@ -148,16 +156,16 @@ def test_a_message_says_what_which_way_how_far_since_when_and_what_is_left(said:
         else f"pairflow-market?var-symbol={row['subject']}"
     )
     method = "&var-method=kalman" if "method" in row else ""
-    assert told["link"].endswith(
-        f"/d/{board}&var-timeframe={row['timeframe']}{method}&time={said.since}000&time.window=3600000"
+    assert annotations["link"].endswith(
+        f"/d/{board}&var-timeframe={row['timeframe']}{method}&time={messages.since}000&time.window=3600000"
     )
     letter = " ".join(ways["email"].split())
-    assert summary in letter and " ".join(told["description"].split()) in letter.replace("&#43;", "+")
+    assert summary in letter and " ".join(annotations["description"].split()) in letter.replace("&#43;", "+")
 
 
 @pytest.mark.parametrize("rule", ALERTS)
-def test_the_message_that_it_is_over_says_so(said: Said, rule: str) -> None:
-    assert json.loads(said.told[rule, "resolved"]["webhook"])["annotations"]["description"].startswith(
+def test_the_message_about_an_alert_that_is_over_says_so(messages: Messages, rule: str) -> None:
+    assert json.loads(messages.texts[rule, "resolved"]["webhook"])["annotations"]["description"].startswith(
         "Over: "
     )
-    assert f"Over: {ALERTS[rule][1]}" in " ".join(said.told[rule, "resolved"]["email"].split())
+    assert f"Over: {ALERTS[rule][1]}" in " ".join(messages.texts[rule, "resolved"]["email"].split())

@@ -1,7 +1,7 @@
-"""Rows 40 to 42 on an installed Grafana: what arrives by webhook and by e-mail, while alerts are written as
-the flow writes them.
+"""Rows 40 to 42: what an installed Grafana sends by webhook and by e-mail.
 
-The tests stand in an order: the first needs a Grafana and tables that have seen nothing.
+The tests write alerts as the pipeline does. They depend on their order: the first needs a new Grafana and
+empty tables.
 """
 
 import contextlib
@@ -24,17 +24,8 @@ from operators.alerts import AlertStates, Evaluations, Rules
 from operators.columns import NEVER, SECOND_US
 from operators.metrics import ABOVE
 from tests.conftest import emptied
-from tests.grafana.installed import (
-    HEAR_S,
-    NEEDED,
-    Database,
-    Installed,
-    Post,
-    Told,
-    eventually,
-    grafana_on,
-    post_office,
-)
+from tests.grafana.installed import HEAR_S, NEEDED, Database, Installed, eventually, grafana_on
+from tests.grafana.post import Notification, Post, post_office
 from tests.grafana.rows import bar, insert
 from tests.line import Ports
 
@@ -45,17 +36,19 @@ PAIRS = ("BTCUSDT-ETHUSDT", "BNBUSDT-SOLUSDT", "XRPUSDT-ADAUSDT", "LTCUSDT-BCHUS
 OF_PAIRS = {"rule": "z high", "priority": "high", "metric": "zscore"}
 OF_SYMBOLS = {"rule": "volume", "priority": "medium", "metric": "volume_ratio"}
 SILENCE_S = 40.0  # longer than a rule's interval, a group's wait and a group's interval together
-# how long Grafana goes on firing when an episode is over
+# How long Grafana keeps an alert firing after its episode is over.
 KEPT_S = milliseconds(KEEP_FIRING["high"]) / 1_000 + SEEN_S
 STALE = next(rule for rule in rules() if rule["uid"] == "pairflow-stale")
-# a rule's interval and a group's wait come on top, and then nothing more
+# How long the database is away: until the rule "No new bars" has fired, and a minute in which nothing else
+# may be reported.
 AWAY_S = milliseconds(STALE["for"]) / 1_000 + 60
 TICK_S = 1.0
 
 
 class Line(threading.Thread):
-    """Writes bars, and the alert of every pair and symbol, each second; what cannot be written is written
-    later, in order.
+    """Writes bars and the alert of every pair and symbol each second.
+
+    Rows that cannot be written are written later, in order.
     """
 
     def __init__(self, database: Database) -> None:
@@ -88,6 +81,7 @@ class Line(threading.Thread):
             raise
 
     def tick(self, now: int) -> None:
+        """Make the rows of this second."""
         if self.trading:
             self._waiting += [
                 ("bars", bar(now - 1, symbol, "1s", 100.0, 100.0)) for symbol in ("BTCUSDT", "ETHUSDT")
@@ -119,9 +113,7 @@ class Line(threading.Thread):
                 self._waiting.append(("alerts", row))
 
     def say(self, subject: str, *values: float) -> None:
-        """From now on the metric of the pair or symbol takes these values, one a second, and stays at the
-        last.
-        """
+        """Let the metric of the pair or symbol take these values, one a second, then keep the last."""
         self.values[subject] = itertools.chain(values, itertools.repeat(values[-1]))
 
 
@@ -135,7 +127,7 @@ def post() -> Iterator[Post]:
 def fresh(
     server: Database, post: Post, tmp_path_factory: pytest.TempPathFactory, free_ports: Ports
 ) -> Iterator[Installed]:
-    """A Grafana that has seen nothing, in front of empty tables."""
+    """A new Grafana, with empty tables."""
     emptied(server.endpoint)
     with grafana_on(tmp_path_factory.mktemp("fresh"), server, free_ports) as grafana:
         grafana.start(**post.env())
@@ -151,15 +143,15 @@ def line(fresh: Installed, server: Database) -> Iterator[Line]:
     assert line.failed is None
 
 
-def silent(post: Post, seconds: float = SILENCE_S) -> list[Told]:
-    """What arrives for so long."""
-    known = len(post.told)
+def arrivals(post: Post, seconds: float = SILENCE_S) -> list[Notification]:
+    """The notifications that arrive in this time."""
+    known = len(post.received)
     time.sleep(seconds)
-    return post.told[known:]
+    return post.received[known:]
 
 
-def told(post: Post, pair: str) -> dict[str, list[str]]:
-    """What was told about a pair, by way: the states in the order they came."""
+def states(post: Post, pair: str) -> dict[str, list[str]]:
+    """The states that were reported about a pair, by way, in the order of their arrival."""
     return {way: [each.status for each in post.of(pair) if each.way == way] for way in ("webhook", "email")}
 
 
@@ -167,11 +159,11 @@ def both(*states: str) -> dict[str, list[str]]:
     return {"webhook": list(states), "email": list(states)}
 
 
-def test_a_cold_start_tells_nobody(fresh: Installed, line: Line, post: Post, server: Database) -> None:
+def test_a_cold_start_notifies_nobody(fresh: Installed, line: Line, post: Post, server: Database) -> None:
     """Row 40."""
     for pair in PAIRS:
         line.say(pair, float("nan"))
-    assert silent(post) == []
+    assert arrivals(post) == []
     settle(server.endpoint)
     written = server.rows(
         "SELECT count_distinct(subject), count(value), sum(CAST(active AS INT)) FROM alerts"
@@ -180,84 +172,87 @@ def test_a_cold_start_tells_nobody(fresh: Installed, line: Line, post: Post, ser
     assert {rule["state"] for rule in fresh.evaluated(time.time()).values()} == {"inactive"}
 
 
-def test_an_episode_is_told_once_when_it_opens_and_once_when_it_closes(line: Line, post: Post) -> None:
+def test_an_episode_is_reported_once_when_it_opens_and_once_when_it_closes(line: Line, post: Post) -> None:
     line.say(PAIRS[0], 0.5, 2.625)
-    eventually(lambda: told(post, PAIRS[0]) == both("firing"), HEAR_S)
+    eventually(lambda: states(post, PAIRS[0]) == both("firing"), HEAR_S)
     for each in post.of(PAIRS[0]):
         assert "z high" in each.about
         assert "2.625" in each.about, each
     assert post.tokens == {"Bearer secret-hook"}
-    assert silent(post) == []
+    assert arrivals(post) == []
     line.say(PAIRS[0], 0.375)
-    eventually(lambda: told(post, PAIRS[0]) == both("firing", "resolved"), KEPT_S + 2 * HEAR_S)
-    assert silent(post) == []
+    eventually(lambda: states(post, PAIRS[0]) == both("firing", "resolved"), KEPT_S + 2 * HEAR_S)
+    assert arrivals(post) == []
 
 
-def test_an_alert_that_rests_on_no_test_of_cointegration_is_told(line: Line, post: Post) -> None:
-    """Of a priority at which no row has one: as long as a query of the rule had no row, Grafana took the
-    whole rule for one without data.
+def test_an_alert_without_a_test_of_cointegration_is_reported(line: Line, post: Post) -> None:
+    """No row of this priority has a test. When a query of the rule had no rows, Grafana treated the whole
+    rule as one without data.
     """
     line.say("BTCUSDT", 0.5, 7.25)
-    eventually(lambda: told(post, "BTCUSDT 1s") == both("firing"), 2 * HEAR_S)
+    eventually(lambda: states(post, "BTCUSDT 1s") == both("firing"), 2 * HEAR_S)
     assert all("7.25" in each.about for each in post.of("BTCUSDT 1s"))
 
 
-def test_an_episode_of_a_second_is_told_even_right_after_another(line: Line, post: Post) -> None:
-    for times in (2, 3):  # the first is that of the test before
+def test_an_episode_of_a_second_is_reported_even_right_after_another(line: Line, post: Post) -> None:
+    for times in (2, 3):  # the first episode is that of the previous test
         line.say(PAIRS[0], 2.75, 0.5)
         wanted = both(*("firing", "resolved") * times)
-        eventually(lambda wanted=wanted: told(post, PAIRS[0]) == wanted, KEPT_S + 3 * HEAR_S)  # type: ignore[misc]
+        eventually(lambda wanted=wanted: states(post, PAIRS[0]) == wanted, KEPT_S + 3 * HEAR_S)  # type: ignore[misc]
 
 
 def test_a_value_that_flaps_at_the_threshold_is_one_episode(line: Line, post: Post) -> None:
     """Row 41."""
     line.say(PAIRS[1], *(1.9, 2.1) * 30, 0.5)
-    eventually(lambda: told(post, PAIRS[1]) == both("firing"), HEAR_S)
-    eventually(lambda: told(post, PAIRS[1]) == both("firing", "resolved"), 60 + KEPT_S + 2 * HEAR_S)
-    assert silent(post) == []
+    eventually(lambda: states(post, PAIRS[1]) == both("firing"), HEAR_S)
+    eventually(lambda: states(post, PAIRS[1]) == both("firing", "resolved"), 60 + KEPT_S + 2 * HEAR_S)
+    assert arrivals(post) == []
 
 
 @pytest.fixture(scope="module")
 def active(line: Line, post: Post) -> None:
-    """The alert of every pair is active, and told."""
+    """The alert of every pair is active, and has been reported."""
     for pair in PAIRS:
         line.say(pair, 3.5)
     eventually(
-        lambda: all(each[-1:] == ["firing"] for pair in PAIRS for each in told(post, pair).values()),
+        lambda: all(each[-1:] == ["firing"] for pair in PAIRS for each in states(post, pair).values()),
         2 * HEAR_S,
     )
 
 
 @pytest.fixture(scope="module", params=["killed", "hung"])
-def away(request: pytest.FixtureRequest, active: None, post: Post, server: Database) -> Iterator[list[Told]]:
-    """What was told while the database was away for some minutes; it is back."""
+def away(
+    request: pytest.FixtureRequest, active: None, post: Post, server: Database
+) -> Iterator[list[Notification]]:
+    """The notifications while the database was away for some minutes. Now it is back."""
     with server.hung() if request.param == "hung" else server.stopped():
-        heard = silent(post, AWAY_S)
+        heard = arrivals(post, AWAY_S)
     yield heard
 
 
 @pytest.mark.long
-def test_the_alert_of_every_pair_is_told(active: None) -> None:
+def test_the_alert_of_every_pair_is_reported(active: None) -> None:
     """Its fixture waits for it."""
 
 
 @pytest.mark.long
-def test_a_database_that_is_away_is_one_alert_and_not_one_for_every_pair(away: list[Told]) -> None:
+def test_a_database_that_is_away_is_one_alert_and_not_one_for_every_pair(away: list[Notification]) -> None:
     """Row 42."""
     assert sorted((each.way, each.status) for each in away) == [("email", "firing"), ("webhook", "firing")]
     assert all(STALE["title"] in each.about for each in away)
 
 
 @pytest.mark.long
-def test_a_database_that_is_back_ends_that_alert_and_no_other(away: list[Told], post: Post) -> None:
-    """Row 42. The line has written what it could not: the alerts of the pairs are still active, and were told
-    before.
+def test_a_database_that_is_back_ends_that_alert_and_no_other(away: list[Notification], post: Post) -> None:
+    """Row 42. The rows of that time have been written now.
+
+    The alerts of the pairs are still active, and were reported before.
     """
-    known = max(k for k, each in enumerate(post.told) if each is away[-1]) + 1
-    eventually(lambda: len(post.told) >= known + 2, 4 * HEAR_S)
-    silent(post)
-    assert sorted((each.way, each.status) for each in post.told[known:]) == [
+    known = max(k for k, each in enumerate(post.received) if each is away[-1]) + 1
+    eventually(lambda: len(post.received) >= known + 2, 4 * HEAR_S)
+    arrivals(post)
+    assert sorted((each.way, each.status) for each in post.received[known:]) == [
         ("email", "resolved"),
         ("webhook", "resolved"),
     ]
-    assert all(STALE["title"] in each.about for each in post.told[known:])
+    assert all(STALE["title"] in each.about for each in post.received[known:])

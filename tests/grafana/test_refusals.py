@@ -1,4 +1,4 @@
-"""Rows 43 to 46 on an installed Grafana: who may do what, what reaches SQL, and where secrets stand."""
+"""Rows 43 to 46: who may do what in an installed Grafana, what reaches SQL, and where secrets are."""
 
 import json
 import subprocess
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from grafana.api import Grafana
+from grafana.tools.api import Grafana
+from tests.grafana.answers import cells, query, through
 from tests.grafana.installed import (
     ADMIN,
     NEEDED,
@@ -15,13 +16,10 @@ from tests.grafana.installed import (
     WRITES,
     Database,
     Installed,
-    cells,
     eventually,
     grafana_on,
-    post_office,
-    query,
-    through,
 )
+from tests.grafana.post import post_office
 from tests.grafana.rows import HOSTILE, Stack
 from tests.line import Ports
 
@@ -36,13 +34,13 @@ def test_a_write_through_the_data_source_is_refused(
     """Row 43."""
     grafana = installed.admin if who == "admin" else installed.viewer()
     before = census(shown)
-    status, said = query(grafana, statement)
-    assert status >= 400, said
+    status, answer = query(grafana, statement)
+    assert status >= 400, answer
     assert census(shown) == before
 
 
 def census(stack: Stack) -> list[tuple[object, ...]]:
-    """Tables with their columns and rows."""
+    """The tables with the numbers of their columns and rows."""
     counted = []
     for (name,) in stack.connection.execute("SELECT table_name FROM tables() ORDER BY table_name").fetchall():
         columns = stack.connection.execute(f"SELECT count() FROM table_columns('{name}')").fetchone()
@@ -54,8 +52,8 @@ def census(stack: Stack) -> list[tuple[object, ...]]:
 
 def test_a_viewer_reads(installed: Installed, shown: Stack) -> None:
     """Row 43."""
-    status, said = query(installed.viewer(), "SELECT count() AS n FROM bars")
-    assert (status, cells(said)) == (
+    status, answer = query(installed.viewer(), "SELECT count() AS n FROM bars")
+    assert (status, cells(answer)) == (
         200,
         [shown.connection.execute("SELECT count() FROM bars").fetchall()[0][0]],
     )
@@ -81,7 +79,7 @@ def test_it_does_not_start_with_a_default_password(
     assert "GF_SECURITY_ADMIN_PASSWORD" in done.stderr
 
 
-def test_nobody_comes_in_without_a_password_or_with_the_default_one(installed: Installed) -> None:
+def test_nobody_is_let_in_without_a_password_or_with_the_default_one(installed: Installed) -> None:
     """Row 44."""
     stranger = Grafana(installed.admin.url)
     for path in (
@@ -92,7 +90,7 @@ def test_nobody_comes_in_without_a_password_or_with_the_default_one(installed: I
     ):
         assert stranger.answer(path)[0] == 401, path
     assert query(stranger, "SELECT 1")[0] == 401
-    # once: five refusals lock the user out
+    # Only one attempt: five refusals lock the user out.
     assert Grafana(installed.admin.url, "admin", "admin").answer("/api/search")[0] == 401
 
 
@@ -124,21 +122,23 @@ def test_it_listens_on_loopback_only(installed: Installed) -> None:
 def test_a_hostile_name_in_the_address_finds_nothing_and_breaks_nothing(
     installed: Installed, shown: Stack
 ) -> None:
-    """Row 45, as the page quotes it."""
+    """Row 45, with the quoting that the page does."""
     names = ("symbol", "pair", "method")
     unknown = {
-        where: said
-        for where, _, said in through(installed.admin, {**dict.fromkeys(names, "x"), "timeframe": "1m"})
+        where: answer
+        for where, _, answer in through(installed.admin, {**dict.fromkeys(names, "x"), "timeframe": "1m"})
     }
-    for where, status, said in through(installed.admin, {**dict.fromkeys(names, HOSTILE), "timeframe": "1m"}):
-        assert status == 200, (where, said)
-        assert len(cells(said)) == len(cells(unknown[where])), where
+    for where, status, answer in through(
+        installed.admin, {**dict.fromkeys(names, HOSTILE), "timeframe": "1m"}
+    ):
+        assert status == 200, (where, answer)
+        assert len(cells(answer)) == len(cells(unknown[where])), where
 
 
 def test_no_secret_is_in_a_file_that_is_made_or_in_the_log_or_shown_to_a_viewer(
     server: Database, shown: Stack, tmp_path_factory: pytest.TempPathFactory, free_ports: Ports
 ) -> None:
-    """Row 46, with every secret set; what is told goes to where nobody listens, and the log says so."""
+    """Row 46, with every secret set. No notification can be delivered, and the log says so."""
     with post_office() as post:
         dead = post.hook_port
     secrets = {

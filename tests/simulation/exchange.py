@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from flows.feed.backlog import Page, Request
+from flows.feed.asking import Page, Request
 from flows.feed.frames import Frames
 from flows.feed.http import Budget, Limits
 from flows.feed.refusals import BANNED, OK, TOO_MANY, Failed
 from flows.live.rest import Rest
 from flows.live.socket import Inbox, Stream
 from flows.markets import TRADE
+from flows.sandbox.messages import encode_rest_trades, encode_trades
 from flows.venues.binance.api import BinanceApi
-from flows.venues.binance.messages import encode_rest_trades, encode_trades
 from flows.venues.binance.venue import VENUE
 from operators.columns import SECOND_US
 from tests.simulation.clock import START_US, Clock

@@ -18,8 +18,9 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from flows.database.columns import Rows
 from flows.database.sink import PARTITION, QuestDBSink
-from flows.feed.backlog import NONE, UNFILLABLE, Patience
+from flows.feed.asking import Patience
 from flows.feed.feed import Feed
+from flows.feed.gaps import NONE, UNFILLABLE
 from flows.feed.ledger import gap_rows
 from flows.live.source import ExchangeSource, Options
 from flows.pipeline import pipeline

@@ -79,10 +79,12 @@ class BinanceApi(Api):
         "klines": 2,
     }
 
-    def is_unknown(self, status: int, body: bytes) -> bool:
+    @staticmethod
+    def is_unknown(status: int, body: bytes) -> bool:
         return status == BAD_REQUEST and error_in(body).get("code") == UNKNOWN_SYMBOL
 
-    def instead(self, path: str) -> str:
+    @staticmethod
+    def instead(path: str) -> str:
         return "set source.stream: aggTrade" if path.endswith("/historicalTrades") else ""
 
     def clock_us(self) -> int:

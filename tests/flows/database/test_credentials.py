@@ -1,6 +1,4 @@
-"""Passwords: generated for each directory, kept from others, and asked for at every door of a real server, as
-a hostile page finds them.
-"""
+"""Passwords: generated for each directory, hidden from others, and needed on every port of a real server."""
 
 import base64
 import contextlib
@@ -106,7 +104,8 @@ def test_a_file_that_cannot_be_read_or_made_is_named_with_the_way_out(tmp_path: 
     passwords_file(tmp_path).mkdir(parents=True)  # root may read any file
     with pytest.raises(
         UserError,
-        match=r"^questdb\.dir: .*/run/passwords cannot be read \(Is a directory\): give .* or set QDB_HTTP_PASSWORD, ",
+        match=r"^questdb\.dir: .*/run/passwords cannot be read \(Is a directory\): give .* or set "
+        r"QDB_HTTP_PASSWORD, ",
     ):
         login("PG", tmp_path, NOBODY)
     assert login("PG", tmp_path, {"QDB_PG_PASSWORD": "x"}).password == "x", "the way out works"
@@ -116,7 +115,7 @@ def test_a_file_that_cannot_be_read_or_made_is_named_with_the_way_out(tmp_path: 
         generate(tmp_path / "nowhere", silent)
 
 
-# who goes before whom
+# which source overrides which
 
 
 def test_the_environment_goes_before_the_file_and_a_secrets_file_before_the_word(tmp_path: Path) -> None:
@@ -163,13 +162,13 @@ def test_no_repr_holds_a_password(tmp_path: Path) -> None:
     assert not any(password in shown for password in kept.values())
 
 
-# the doors of a real server, as a page finds them that the user's browser shows
+# the ports of a real server, as a web page in the user's browser could reach them
 
 
 def ask(
     endpoint: Endpoint, method: str, target: str, body: bytes | None = None, **headers: str
 ) -> http.client.HTTPResponse:
-    """A request with these headers and no others; of a browser that knows no login for the page's origin."""
+    """A request with exactly these headers, as from a browser without a login for the page's origin."""
     connection = http.client.HTTPConnection(endpoint.host, endpoint.http_port, timeout=30)
     with contextlib.closing(connection):
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
@@ -184,7 +183,10 @@ def ask(
 
 
 DROP = "query=DROP+TABLE+trades"
-UPLOAD = b'--x\r\nContent-Disposition: form-data; name="data"; filename="trades"\r\n\r\nts,symbol\r\n1,EVIL\r\n--x--\r\n'
+UPLOAD = (
+    b'--x\r\nContent-Disposition: form-data; name="data"; filename="trades"\r\n\r\n'
+    b"ts,symbol\r\n1,EVIL\r\n--x--\r\n"
+)
 FORM = {"Content_Type": "application/x-www-form-urlencoded"}
 REQUESTS = {
     "an image whose address is a statement": ("GET", f"/exec?{DROP}", None, {}),
@@ -219,7 +221,7 @@ REQUESTS = {
 
 @pytest.fixture
 def doors(database: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
-    """The session's server, with no password in the environment: its directory's are the ones."""
+    """The session's server, without passwords in the environment: those of its directory count."""
     for name in [name for name in os.environ if name.startswith("QDB_")]:
         monkeypatch.delenv(name)
     return database
@@ -229,7 +231,7 @@ HOSTS = (
     "evil.example",
     "localhost.evil.example:{port}",
     "127.0.0.1:{port}",
-)  # the first two: a name that the page's owner resolves to 127.0.0.1
+)  # the first two: host names that the owner of the page lets resolve to 127.0.0.1
 
 
 def test_a_page_gets_nowhere_whatever_it_sends(doors: Endpoint) -> None:

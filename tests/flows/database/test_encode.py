@@ -1,4 +1,4 @@
-"""What is written is what is read, whatever the rows."""
+"""Any rows are read as they were written."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ def any_rows(draw: st.DrawFn) -> Rows:
 
 
 def bits(lines: list[tuple[Any, ...]]) -> list[str]:
-    return sorted(repr(line) for line in lines)  # tells 0.0 from -0.0 and needs no order among NULLs
+    return sorted(repr(line) for line in lines)  # distinguishes 0.0 from -0.0, and needs no order among NULLs
 
 
 @pytest.mark.parametrize("frame_rows", [1, 1_000])
@@ -78,7 +78,7 @@ def test_any_rows_are_read_as_they_were_written(
     )
     @given(any_rows())
     def round_trip(rows: Rows) -> None:
-        # a row of NULLs alone cannot be sent
+        # a row with only NULLs cannot be sent
         assume(all(any(cell is not None for cell in line[1:]) for line in expected(rows)))
         with connect(database) as connection:
             connection.execute(f"TRUNCATE TABLE {rows.table}")

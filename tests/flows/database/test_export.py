@@ -1,4 +1,4 @@
-"""Tables to files: what stands in them is what the database holds."""
+"""Exported files hold what the database holds."""
 
 import csv
 import io
@@ -169,7 +169,7 @@ def test_alerts_are_chosen_by_their_subject(database: Endpoint, tmp_path: Path) 
 def test_slices_never_lose_or_repeat_a_row(
     database: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # more rows of one time than a slice holds, and another day
+    # more rows with the same time than a slice holds, and another day
     ties = np.repeat(np.array([0, 1, 2, 3, 90_000_000_000]), [1, 7, 2, 30, 4])
     written(database, trades(T0 + ties))
     export(database, "trades", "csv", tmp_path / "whole.csv")
@@ -217,7 +217,8 @@ def test_nothing_half_written_stays(
             "trade",
             "csv",
             {},
-            "there is no table 'trade': choose one of trades, bars, signals, cointegration, activity, alerts, gaps, audits, health",
+            "there is no table 'trade': choose one of trades, bars, signals, cointegration, activity, "
+            "alerts, gaps, audits, health",
         ),
         ("trades", "xlsx", {}, "--format xlsx: choose one of csv, parquet"),
         ("trades", "csv", {"pair": "A-B"}, "--pair: table trades has no pair: leave it out"),

@@ -1,4 +1,4 @@
-"""The file of an export: its name is kept, whatever is written to it, and half of it is never there."""
+"""The file of an export: its name decides the format, and it never exists half-written."""
 
 import bz2
 import gzip
@@ -80,9 +80,9 @@ def test_a_name_says_the_format(name: str, wanted: str | None, format: str, comp
         (
             "bars.parquet.gz",
             None,
-            "bars.parquet.gz: Parquet is compressed within: name a file that ends in .parquet",
+            "bars.parquet.gz: Parquet has its own compression: name a file that ends in .parquet",
         ),
-        ("bars.gz", "parquet", "bars.gz: Parquet is compressed within: name a file that ends in .parquet"),
+        ("bars.gz", "parquet", "bars.gz: Parquet has its own compression: name a file that ends in .parquet"),
     ],
 )
 def test_a_name_that_cannot_be_kept_is_refused(name: str, wanted: str | None, why: str) -> None:
@@ -113,7 +113,7 @@ def test_a_compressed_file_holds_the_same_text_and_the_same_bytes_each_time(
     path = tmp_path / f"one.csv{ending}"
     assert UNPACK[ending](path.read_bytes()).decode() == TEXT + "2,x\n" * 100_000
     assert path.read_bytes() == (tmp_path / f"two.csv{ending}").read_bytes()
-    if ending not in ("", ".zst"):  # pandas reads zst with a package that we do not need
+    if ending not in ("", ".zst"):  # pandas needs another package to read zst
         assert pd.read_csv(path)["symbol"][0] == "Ünï"
     if ending:
         assert path.stat().st_size < 10_000

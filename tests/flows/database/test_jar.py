@@ -1,4 +1,4 @@
-"""The server's jar: fetched once with progress, checked, and clear about what is in its way."""
+"""The server's jar: it is fetched once, with progress, and checked; errors say what prevents that."""
 
 import http.server
 import threading
@@ -33,7 +33,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_jar_is_fetched_with_progress_and_then_cached(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From a repository on this machine that holds the jar the session's server runs from."""
+    """A repository on this machine, with the jar of the session's server."""
     monkeypatch.undo()
     fetched = jar.jar()
     monkeypatch.setenv("XDG_CACHE_HOME", str(empty_cache.parent))
@@ -64,7 +64,7 @@ def test_the_jar_is_fetched_with_progress_and_then_cached(
     assert told[-1].startswith(f"fetching {jar.JAR}: 30 of 30 MB")
     assert [path.name for path in empty_cache.iterdir()] == [jar.JAR]
     told.clear()
-    assert jar.jar(told.append) == empty_cache / jar.JAR  # nobody serves it any more
+    assert jar.jar(told.append) == empty_cache / jar.JAR  # no server is left that has it
     assert told == []
 
 
@@ -77,8 +77,10 @@ def test_no_network_is_said_in_a_line(
     with pytest.raises(UserError) as refused:
         jar.jar()
     assert str(refused.value) == (
-        "QuestDB 9.3.4: cannot be fetched from Maven Central (no connection): connect this machine to the network once, "
-        f"put questdb-9.3.4.jar into {empty_cache}, or use a server of your own (questdb: {{embedded: false, host: …}})"
+        "QuestDB 9.3.4: cannot be fetched from Maven Central (no connection): connect this machine to the "
+        "network once, "
+        f"put questdb-9.3.4.jar into {empty_cache}, or use a server of your own (questdb: "
+        f"{{embedded: false, host: …}})"
     )
     assert not list(empty_cache.iterdir())
 

@@ -1,4 +1,4 @@
-"""The keeper's own parts; with its server it is in test_embedded."""
+"""The parts of the keeper; test_embedded.py tests it with a server."""
 
 import base64
 import contextlib

@@ -1,4 +1,4 @@
-"""A table that is missing or of an earlier version is put right; one that would lose rows is refused."""
+"""Missing tables are created, earlier ones get new columns, and ones that would lose rows are refused."""
 
 from dataclasses import replace
 
@@ -26,12 +26,14 @@ def test_prepare_creates_every_table_and_accepts_its_own(database: Endpoint) -> 
         (
             "audits",
             ["ALTER TABLE audits DEDUP DISABLE"],
-            "table audits: deduplication: found none, expected DEDUP UPSERT KEYS(ts, symbol, timeframe, field): ",
+            "table audits: deduplication: found none, expected DEDUP UPSERT KEYS(ts, symbol, timeframe, "
+            "field): ",
         ),
         (
             "audits",
             ["ALTER TABLE audits DEDUP ENABLE UPSERT KEYS(ts, symbol)"],
-            "table audits: deduplication: found keys symbol, ts, expected DEDUP UPSERT KEYS(ts, symbol, timeframe, field): ",
+            "table audits: deduplication: found keys symbol, ts, expected DEDUP UPSERT KEYS(ts, symbol, "
+            "timeframe, field): ",
         ),
         (
             "audits",
@@ -57,7 +59,8 @@ def test_prepare_creates_every_table_and_accepts_its_own(database: Endpoint) -> 
             "audits",
             [
                 "DROP TABLE audits",
-                "CREATE TABLE audits (ts TIMESTAMP, symbol SYMBOL, timeframe SYMBOL, field SYMBOL, ours DOUBLE, theirs DOUBLE) "
+                "CREATE TABLE audits (ts TIMESTAMP, symbol SYMBOL, timeframe SYMBOL, field SYMBOL, ours "
+                "DOUBLE, theirs DOUBLE) "
                 "TIMESTAMP(ts) PARTITION BY DAY BYPASS WAL",
             ],
             "table audits: write-ahead log: found none, expected WAL: ",

@@ -20,11 +20,12 @@ def test_retention_is_set_on_every_table_and_replay_learns_what_it_would_drop(da
     with connect(database) as connection:
         found = dict(connection.execute("SELECT table_name, ttlValue || ttlUnit FROM tables()").fetchall())
     try:
-        assert (found["trades"], found["bars"]) == ("1WEEK", "2WEEK")  # as the server puts it
+        assert (found["trades"], found["bars"]) == ("1WEEK", "2WEEK")  # in the server's own unit
         assert {found[name] for name in tables() if name not in ("trades", "bars")} == {"365DAY"}
-        assert ttl_would_drop(database, T0 - 7 * DAY_US) is None  # a day is dropped whole
+        assert ttl_would_drop(database, T0 - 7 * DAY_US) is None  # only whole days are dropped
         assert ttl_would_drop(database, T0 - 8 * DAY_US) == (
-            "table trades: keeps 7 days before its newest row (2024-08-09): rows of 2024-08-01 would be deleted at once: "
+            "table trades: keeps 7 days before its newest row (2024-08-09): rows of 2024-08-01 would be "
+            "deleted at once: "
             "use a database of its own (--dir DIR), or a longer retention"
         )
         assert ttl_would_drop(database, T0, T0 + 30 * DAY_US) is not None

@@ -1,4 +1,4 @@
-"""What operators give becomes rows that the tables take, codes under their names."""
+"""The results of operators become rows of the tables, with names instead of codes."""
 
 from dataclasses import fields
 
@@ -21,7 +21,11 @@ SETTINGS = decode(
     """
 bars: {timeframes: [1s, 1m]}
 pairs:
-  - {legs: [ETHUSDT, BTCUSDT], timeframes: [1m], hedge: {window: 20}, zscore: {window: 10}, adf: {window: 30, every: 10}}
+  - legs: [ETHUSDT, BTCUSDT]
+    timeframes: [1m]
+    hedge: {window: 20}
+    zscore: {window: 10}
+    adf: {window: 30, every: 10}
   - {legs: [BTCUSDT, SOLUSDT], timeframes: [1s]}
 alerts:
   - {name: high, metric: price, symbol: BTCUSDT, above: 1, priority: low, timeframes: [1m]}
@@ -31,7 +35,10 @@ alerts:
 TWO_METHODS = """
 bars: {timeframes: [1m]}
 pairs:
-  - {legs: [ETHUSDT, BTCUSDT], hedge: {method: [tls, ols], window: 20}, zscore: {window: 10}, adf: {window: 30, every: 10}}
+  - legs: [ETHUSDT, BTCUSDT]
+    hedge: {method: [tls, ols], window: 20}
+    zscore: {window: 10}
+    adf: {window: 30, every: 10}
 source: {symbols: [SOLUSDT]}
 alerts:
   - {name: z, metric: zscore, outside: 1}
@@ -76,7 +83,7 @@ def complete(rows: Rows) -> bool:
 
 OF_PAIR, OF_SYMBOL = ("ts", "pair", "timeframe", "method"), ("ts", "symbol", "timeframe")
 OF_RULE = ("ts", "rule", "subject", "timeframe", "priority", "metric", "threshold", "side", "method")
-# the columns of a struct's rows that do not come from its fields; codes become the names that they stand for
+# the columns that do not come from a struct's fields; codes become names
 STRUCTS = {
     "trades": (Trades, ("ts", "symbol", "side")),
     "bars": (Bars, (*OF_SYMBOL, "vwap")),

@@ -1,6 +1,4 @@
-"""The server's settings are one list, for the embedded server and for compose; a running server that lacks
-some is seen to.
-"""
+"""The embedded server and compose have the same settings; those that a running server lacks are reported."""
 
 from pathlib import Path
 
@@ -30,7 +28,7 @@ def test_the_embedded_server_has_all_of_them(questdb: Endpoint) -> None:
     with connect(questdb) as connection:
         assert lacking(connection) == {}
         known = dict(connection.execute("SELECT env_var_name, value FROM (SHOW PARAMETERS)").fetchall())
-    assert server_settings().keys() <= known.keys()  # a misspelt name would be ignored without a word
+    assert server_settings().keys() <= known.keys()  # the server would silently ignore a misspelt name
 
 
 def test_compose_has_all_of_them() -> None:

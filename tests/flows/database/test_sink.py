@@ -1,6 +1,4 @@
-"""An epoch is committed when its rows are acknowledged, and not before; the heartbeat says so, and nothing
-else makes it young.
-"""
+"""An epoch is committed only once its rows are acknowledged; only that touches the heartbeat."""
 
 import os
 from collections.abc import Collection
@@ -52,7 +50,7 @@ def test_a_snapshot_and_the_end_wait_for_the_acknowledgement(monkeypatch: pytest
     monkeypatch.setattr("flows.database.sink.LINGER_S", 3_600)
     part, writer = sink()
     part.write_batch([rows(2), rows(3)])
-    assert writer.calls == ["write 5"]  # rows wait for company
+    assert writer.calls == ["write 5"]  # other rows are sent together later
     part.snapshot()
     part.close()
     assert writer.calls == ["write 5", "flush", "flush", "close"]
@@ -93,7 +91,7 @@ def test_rows_that_are_awaited_all_the_time_are_sent_in_turns_and_now_and_then_a
     assert writer.calls.count("flush alerts signals") == 6
     now[0] += SPARE * TURN_S
     part.write_batch([rows(1, "alerts")])
-    part.write_batch([rows(2)])  # waits for nothing: nobody awaits it
+    part.write_batch([rows(2)])  # not among the awaited tables: no delay
     assert slept[6:] == [0]
 
 
@@ -132,7 +130,8 @@ def test_a_heartbeat_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     part, _ = sink(tmp_path / "absent" / "heartbeat")
     with pytest.raises(
         UserError,
-        match=r"^PAIRFLOW_HEARTBEAT: .*heartbeat: No such file or directory: name a file that can be written$",
+        match=r"^PAIRFLOW_HEARTBEAT: .*heartbeat: No such file or directory: name a file that can be "
+        r"written$",
     ):
         part.snapshot()
 

@@ -1,4 +1,4 @@
-"""The tally of rows written tells episodes."""
+"""The tally counts rows and reports episodes."""
 
 import numpy as np
 

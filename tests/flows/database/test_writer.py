@@ -173,7 +173,7 @@ def test_a_stopped_writer_still_writes_to_a_database_that_answers(database: Endp
 
 
 def test_a_server_that_reads_nothing_is_given_up_at_the_deadline() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:  # connections wait in its backlog
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # accepts no connection: they wait in its backlog
         stop = threading.Event()
         with writing(
             Endpoint("127.0.0.1", deaf.getsockname()[1], 1),
@@ -181,7 +181,7 @@ def test_a_server_that_reads_nothing_is_given_up_at_the_deadline() -> None:
             stop=stop,
             sleep=lambda _: stop.set(),
         ) as writer:
-            writer.write([trades(49_999)])  # more than the sockets take without a reader
+            writer.write([trades(49_999)])  # more than the buffers of the sockets hold
             with pytest.raises(UserError, match="no answer in time"):
                 writer.flush()
 

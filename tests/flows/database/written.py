@@ -15,7 +15,7 @@ from flows.database.writer import Writer
 from operators.columns import NEVER
 from tests.line import LAST_S
 
-T0 = 1_723_161_600_000_007  # 2024-08-09, not a whole millisecond
+T0 = 1_723_161_600_000_007  # on 2024-08-09, between two milliseconds
 
 
 def trades(count: int, first_id: int = 1, price: float = 61_000.5) -> Rows:
@@ -54,7 +54,7 @@ def gap(ts: int, status: str, filled_at: int = NEVER) -> Rows:
 
 
 def read(endpoint: Endpoint, table: str) -> list[tuple[Any, ...]]:
-    """All rows with times as µs, in the order of the key."""
+    """All rows, with times in µs, sorted by key."""
     columns = ", ".join(
         f"{name}::LONG" if type_ == "TIMESTAMP" else name for name, type_ in tables()[table].columns.items()
     )
@@ -65,7 +65,7 @@ def read(endpoint: Endpoint, table: str) -> list[tuple[Any, ...]]:
 
 
 def expected(rows: Rows) -> list[tuple[Any, ...]]:
-    """What `read` should answer, one row per key, the last one written."""
+    """What `read` should return: for each key the row that was written last."""
     table = tables()[rows.table]
 
     def plain(name: str, type_: str) -> list[Any]:

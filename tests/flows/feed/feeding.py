@@ -1,11 +1,12 @@
-"""What the tests of the sequencer feed it with: frames, pages, and a line that asks and answers."""
+"""What the tests of the sequencer share: frames, pages, and a `Feed` that asks and answers."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from flows.feed.backlog import Gap, Page, Patience, Request
+from flows.feed.asking import Page, Patience, Request
 from flows.feed.frames import Frames
+from flows.feed.gaps import Gap
 from flows.feed.sequencer import Sequencer
 from operators.columns import SECOND_US
 

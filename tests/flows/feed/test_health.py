@@ -42,7 +42,7 @@ def test_a_row_of_health_carries_the_vitals_and_that_of_a_replay_has_none() -> N
     vitals = Vitals(SYMBOLS)
     health = Health(SYMBOLS, np.array([1]), lambda: now[0], vitals)
     replayed = Health(SYMBOLS, np.array([1]), lambda: now[0])
-    vitals.clocks(-250_000)
+    vitals.clocks(-250_000, [0, 1])
     vitals.tables(3, 1)
     vitals.audited(1, [False, True])
     now[0] = 1_000_000

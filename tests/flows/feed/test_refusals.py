@@ -11,6 +11,7 @@ from flows.feed.refusals import (
     reason,
     refusal,
 )
+from flows.venues.binance.api import BinanceApi
 
 HISTORICAL, KLINES = "/api/v3/historicalTrades", "/api/v3/klines"
 KEY = b'{"code":-2014,"msg":"API-key format invalid."}'
@@ -103,7 +104,7 @@ KEY = b'{"code":-2014,"msg":"API-key format invalid."}'
 def test_an_answer_says_in_a_line_what_it_is_and_what_to_do(
     status: int, body: bytes, headers: dict[str, str], kind: type[Failed], what: str, advice: str
 ) -> None:
-    error = refusal(KLINES, status, headers, body)
+    error = refusal(KLINES, status, headers, body, unknown=b"-1121" in body)
     assert type(error) is kind and error.status == status
     assert str(error).startswith(f"{KLINES}: HTTP {status}") and what in str(error) and advice in error.advice
     assert f"{error}{error.advice}".isprintable()
@@ -111,7 +112,7 @@ def test_an_answer_says_in_a_line_what_it_is_and_what_to_do(
 
 def test_past_trades_that_ask_for_a_key_can_be_had_as_aggregates() -> None:
     assert (
-        refusal(HISTORICAL, 401, {}, KEY).advice
+        refusal(HISTORICAL, 401, {}, KEY, instead=BinanceApi.instead(HISTORICAL)).advice
         == "set source.stream: aggTrade, or give source.rest_url another host"
     )
 

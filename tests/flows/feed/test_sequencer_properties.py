@@ -1,4 +1,4 @@
-"""Whatever socket and REST do, each trade is released once and in order."""
+"""Random sockets and REST answers: each trade is released once and in order."""
 
 from dataclasses import replace
 
@@ -6,19 +6,19 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.feed.backlog import CAUSES, NONE, Gap, Page, Request
+from flows.feed.asking import Page, Request
 from flows.feed.frames import Frames
+from flows.feed.gaps import CAUSES, NONE, Gap
 from flows.feed.sequencer import Sequencer
 from operators.columns import NEVER, SECOND_US
 from tests.flows.feed.feeding import PAGE, PATIENCE, QUIET_US, Feed, frames, page, run, ts_of
 
 
 class Market:
-    """An exchange with a lossy, late and shuffled socket and a REST database that lags, in one clock. All
-    chance is from one seed.
+    """An exchange whose socket loses, delays and shuffles messages, and whose REST database lags.
 
-    Where ids only grow, a socket that loses single messages cannot be told from one that does not: it loses
-    whole streams only.
+    All randomness comes from one seed. Where ids only grow, a lost message leaves no trace, so the socket
+    then loses whole streams only.
     """
 
     def __init__(self, seed: int, symbols: int, contiguous: bool) -> None:
@@ -108,7 +108,7 @@ def test_whatever_socket_and_rest_do_each_trade_is_released_once_in_order_and_no
         if calm and (not connected or tick == 700):
             market.loss = market.fails = 0.0
             market.page = PAGE
-            market.rate = np.full(3, 5.0)  # a quiet symbol shows what it lacks when it trades again
+            market.rate = np.full(3, 5.0)  # a quiet symbol shows a loss at its next trade
         if (not calm and market.rng.random() < 0.01) or (calm and not connected):
             connected = not connected
             market.muted.clear()
@@ -129,8 +129,8 @@ def test_whatever_socket_and_rest_do_each_trade_is_released_once_in_order_and_no
             sequencer.subscribed(market.now)
         if not calm and market.rng.random() < market.mutes:
             muted = int(market.rng.integers(3))
-            # of one that was never seen nobody can say what is missing; that all are silent is for the
-            # socket's watchdog to see
+            # Nothing can be said about the losses of a symbol that was never seen; and if all symbols are
+            # silent, the socket's watchdog acts, not the sequencer.
             if sequencer.last[muted] != NONE and len(market.muted | {muted}) < market.symbols:
                 market.muted.add(muted)
         if sequencer.take_dead() and connected:  # another connection has taken over
@@ -146,7 +146,7 @@ def test_whatever_socket_and_rest_do_each_trade_is_released_once_in_order_and_no
         for s, i, ts in zip(trades.symbol.tolist(), trades.id.tolist(), trades.ts.tolist(), strict=True):
             released[s].append(i)
             assert market.trades[s][i] == ts
-            # loss on a symbol too quiet to show it is what the allowance cannot cover
+            # a lost message of a very quiet symbol may be noticed only after its bar has closed
             if not lossy:
                 assert ts >= watermark[s], "a watermark had passed a trade that was still to come"
         assert (trades.watermark >= watermark).all()

@@ -1,20 +1,18 @@
-"""Streams that are silent alone, and an exchange that refuses to tell."""
+"""Streams that are silent while others are not, and an exchange that refuses to answer."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from flows.feed.backlog import Page, Request
+from flows.feed.asking import Page, Request
 from flows.feed.frames import Frames
 from operators.columns import SECOND_US
 from tests.flows.feed.feeding import PAGE, PATIENCE, QUIET_US, Feed, begun, frames, page, run, ts_of
 
 
 def quiet(feed: Feed, seconds: float, symbol: int = 1) -> list[Request]:
-    """Time in which the socket is silent about one symbol while the other one streams, until something is
-    asked.
-    """
+    """Let the socket be silent about one symbol, while the other one streams, until something is asked."""
     asked: list[Request] = []
     until = feed.now + seconds
     while feed.now < until and not asked:
@@ -40,7 +38,7 @@ def test_a_symbol_that_is_silent_while_others_stream_is_asked_about_ever_more_se
 
 
 def test_a_connection_that_takes_over_from_a_silent_one_leaves_no_trade_between_them(live: Feed) -> None:
-    live.sequencer.subscribed(live.now)  # what came since the old one fell silent was told by neither
+    live.sequencer.subscribed(live.now)  # neither connection brought what came since the old one fell silent
     live.feed(run(0, 11, 100))
     (request,) = live.pass_time(PATIENCE.settle_s)
     assert (request.symbol, request.from_id) == (1, 11) and live.watermark[1] == ts_of(10)
@@ -132,7 +130,7 @@ def test_when_one_stream_is_dead_and_ids_only_grow_every_symbol_is_asked_about(s
     sparse.answer(request, page(1, 13, 17))
     newest = sparse.released[0][-1]
     sparse.sequencer.subscribed(sparse.now)
-    sparse.feed(frames((0, newest + 9)))  # its stream may have been dead too, and no jump tells
+    sparse.feed(frames((0, newest + 9)))  # its stream may have been dead, too, and no jump shows it
     (request,) = sparse.pass_time(PATIENCE.grace_s)
     assert (request.symbol, request.from_id) == (0, newest + 1)
     sparse.answer(request, page(0, newest + 4, newest + 9))
@@ -172,7 +170,7 @@ REFUSED = replace(UNKNOWN, unknown=False, refused=True)
 
 
 def refusals(feed: Feed, answer: Page, seconds: float) -> int:
-    """Answer every request in this way for so long; how many there were."""
+    """Answer every request in this way for some time; returns how many there were."""
     until, asked = feed.now + seconds, 0
     while feed.now < until:
         for request in feed.pass_time(0.25):

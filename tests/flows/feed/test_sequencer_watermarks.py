@@ -28,7 +28,9 @@ def test_what_rest_tells_of_one_symbol_moves_no_quiet_watermark_of_another(live:
     live.feed(frames((0, 12)))
     before = live.watermark[1]
     (request,) = live.pass_time(PATIENCE.grace_s)
-    live.answer(request, page(0, *range(11, 101)))  # the socket has said nothing since 12: it may be silent
+    live.answer(
+        request, page(0, *range(11, 101))
+    )  # the socket has brought nothing since 12: it may be silent
     assert live.released[0][-1] == 12 and live.watermark[1] == before
 
 

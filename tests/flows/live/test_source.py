@@ -16,9 +16,10 @@ import pytest
 
 from flows.database.columns import Rows
 from flows.errors import UserError
-from flows.feed.backlog import Gap, Patience
+from flows.feed.asking import Patience
 from flows.feed.feed import Feed
 from flows.feed.frames import Frames, join
+from flows.feed.gaps import Gap
 from flows.feed.http import Limits
 from flows.feed.inbox import Broken
 from flows.live.socket import Timing
@@ -495,7 +496,7 @@ def test_trades_flow_on_behind_a_hole_that_the_exchange_refuses_to_fill(
 def test_a_symbol_whose_stream_is_refused_says_so_in_health(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.live.socket.STREAMS_PER_REQUEST", 1)
+    monkeypatch.setattr("flows.venues.binance.venue.Binance.streams_per_request", 1)
     options = replace(
         QUICK, timing=replace(QUICK.timing, subscribe_s=0.25, answers=Pace(again_s=0.2, again_cap_s=0.5))
     )

@@ -1,4 +1,4 @@
-"""What the tests of the readers share: a file, read whole, or the one line that refuses it."""
+"""What the tests of the readers share: reading a whole file, or the one line that refuses it."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 
 def read(path: Path, content: bytes | str | None = None, symbols: tuple[str, ...] = SYMBOLS) -> Frames:
-    """The trades of a file, which is written first where `content` is given."""
+    """The trades of a file, which is written first if `content` is given."""
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     file = peek(path)
@@ -37,7 +37,7 @@ def found_symbols(path: Path) -> list[str]:
 
 
 def refusal(path: Path, content: bytes | str | None = None) -> str:
-    """What a file is refused with, behind its path."""
+    """The error line of a file, without its path."""
     with pytest.raises(UserError) as refused:
         read(path, content)
     text = str(refused.value)

@@ -21,7 +21,7 @@ SECOND_US = 1_000_000
 
 
 def of(symbols: Sequence[int], ids: Sequence[int], ts: Sequence[int], seed: int = 1) -> Frames:
-    """Trades with these codes, ids and times; prices, quantities and sides follow from symbol, id and `seed`."""
+    """Trades with these codes, ids and times; symbol, id and `seed` decide prices, quantities and sides."""
     code, number, times = np.array(symbols, np.int32), np.array(ids, np.int64), np.array(ts, np.int64)
     mixed = (number * 2_654_435_761 + code * 97 + seed * 7_919) % 1_000
     return Frames(
@@ -46,18 +46,18 @@ def walk(
 
 
 def by_time(*parts: Frames) -> Frames:
-    """All of them in order: by time, of one time by symbol and id."""
+    """All of them, sorted by time, symbol and id."""
     whole = join(parts, len(SYMBOLS))
     return whole.rows(np.lexsort((whole.id, whole.symbol, whole.ts)))
 
 
 def same(a: Frames, b: Frames) -> bool:
-    """Whether the rows are equal; when they were sent does not count."""
+    """Whether the rows are equal, apart from the times at which they were sent."""
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in COLUMNS if name != "event_ts")
 
 
 def write(path: Path, trades: Frames, ids: bool = True) -> Path:
-    """A file of these rows as they stand; its name's ending says the format. Times are in µs."""
+    """A file of these rows, in their order. The ending of its name decides the format; times are in µs."""
     if ".ndjson" in path.name:
         rows = [
             wire.encode_trades(SYMBOLS[trades.symbol[k]], trades.rows([k]), in_microseconds=True)[0]
@@ -87,7 +87,7 @@ def write(path: Path, trades: Frames, ids: bool = True) -> Path:
 def replayed(
     settings: Settings, batches: list[Frames], speed: float | None = None
 ) -> tuple[list[Feed], RecordingSource]:
-    """What the source makes of trades in order, batch by batch."""
+    """What the source returns for trades in order, batch by batch."""
     source = RecordingSource(settings, batches, Stop(), speed)
     partition = source.build_part("trades", "recording", None)
     feeds = []

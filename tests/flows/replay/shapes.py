@@ -1,4 +1,4 @@
-"""The same trades in every shape that people hold them in, drawn by hypothesis."""
+"""The same trades in every format that people have, drawn by Hypothesis."""
 
 import bz2
 import gzip
@@ -26,7 +26,7 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 @dataclass(frozen=True)
 class Trade:
-    """One trade as it is written down."""
+    """One trade, with its numbers as text."""
 
     id: int
     us: int
@@ -37,7 +37,7 @@ class Trade:
 
 
 def frames(trades: list[Trade]) -> Frames:
-    """What a reader must make of them."""
+    """What a reader must return for them."""
     n = len(trades)
     ts = np.array([t.us for t in trades], np.int64)
     return Frames(
@@ -55,7 +55,7 @@ def frames(trades: list[Trade]) -> Frames:
 
 @st.composite
 def some_trades(draw: Draw, most: int = 12) -> list[Trade]:
-    """Trades of two symbols, within minutes, ids rising."""
+    """Trades of two symbols within minutes, with rising ids."""
     start = draw(st.integers(10**15, 4 * 10**15))
     trades, identity, us = [], draw(st.integers(0, 2**40)), start
     for _ in range(draw(st.integers(1, most))):
@@ -111,7 +111,7 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (
 
 
 def columns(draw: Draw, trades: list[Trade]) -> dict[str, list[str]]:
-    """A table of text, by names that people give its columns."""
+    """A table of text, with column names that people use."""
     time, sold, spelled = (
         TIMES[draw(st.sampled_from(sorted(TIMES)))],
         draw(st.sampled_from(sorted(SELLS))),
@@ -158,7 +158,7 @@ def as_csv(draw: Draw, trades: list[Trade]) -> bytes:
 
 
 def _typed(draw: Draw, name: str, cells: list[str], trades: list[Trade]) -> pa.Array:
-    """A column as text, or in a type that tables have for it."""
+    """A column as text, or in a type that tables use for it."""
     if name in IDS:
         kind: pa.DataType = draw(
             st.sampled_from([pa.string(), pa.int64(), pa.uint64(), pa.float64(), pa.large_string()])
@@ -220,7 +220,7 @@ def as_arrow(draw: Draw, trades: list[Trade]) -> bytes:
 
 
 def as_objects(draw: Draw, trades: list[Trade]) -> bytes:
-    """JSON with keys of its own, its numbers as numbers or text."""
+    """JSON objects with other keys, and with numbers as numbers or text."""
     table = columns(draw, trades)
     numbers = draw(st.booleans())
 
@@ -250,7 +250,7 @@ def as_objects(draw: Draw, trades: list[Trade]) -> bytes:
 
 
 def as_frames(draw: Draw, trades: list[Trade]) -> bytes:
-    """The exchange's own messages."""
+    """The messages of the exchange."""
     spelled, combined = draw(st.sampled_from([str.upper, str.lower])), draw(st.booleans())
     rows: list[dict[str, Any]] = []
     for t in trades:
@@ -322,7 +322,7 @@ SHAPES = {"csv": as_csv, "arrow": as_arrow, "json": as_objects, "frames": as_fra
 
 
 def write(draw: Draw, trades: list[Trade], folder: Path, shape: str) -> Path:
-    """A file of the trades in a drawn shape and packing."""
+    """A file of the trades in a drawn format and compression."""
     packing = draw(st.sampled_from(sorted(PACKINGS))) if shape != "arrow" else ""
     path = folder / f"{shape}{packing}"
     path.write_bytes(PACKINGS[packing](SHAPES[shape](draw, trades)))

@@ -59,7 +59,7 @@ def archive(name: str, ids: list[int], ts: list[int]) -> str:
 
 
 def test_a_rare_or_lone_trade_counts_however_the_files_are_cut(replay: Replay) -> None:
-    """A trade more than a day from its neighbour was dropped at the ends of a file."""
+    """Once, a trade more than a day from its neighbour was dropped at the ends of a file."""
     every = [START_US + k * 30 * HOUR_US for k in range(24)]
     assert "replayed: 24 trades · 41,400 bars" in replay(
         ONE, archive("BTCUSDT-trades-2024.csv", [*range(1, 25)], every)
@@ -92,7 +92,7 @@ def test_a_wrong_time_opens_no_bars_and_is_told(replay: Replay, at: int, wrong_u
 
 
 def test_ids_that_only_grow_are_told_with_what_to_set(replay: Replay) -> None:
-    """A market whose ids jump filled the ledger, and no alert could open."""
+    """Once, a market whose ids jump filled the ledger, and no alert could open."""
     ids = np.cumsum(np.where(np.arange(1, 401) % 20 == 0, 4, 1)).tolist()
     name = archive("BTCUSDT-trades-1.csv", ids, [START_US + k * SECOND_US // 2 for k in range(400)])
     advice = "jumps in the ids of 5.0 % of the trades: if this market's ids only grow, set source.ids: sparse"
@@ -114,7 +114,8 @@ def test_the_summary_says_every_reason_apart_and_what_the_end_cuts_off(replay: R
     archive("DOGEUSDT-trades-1.csv", [1, 2], [START_US, START_US])
     told = replay(ONE, "BTCUSDT-trades-1.csv", "DOGEUSDT-trades-1.csv")
     assert (
-        "(left out: 3 rejected for an impossible value: 1 price, 1 quantity, 1 time; 1 duplicates; 1 with the id of another trade; "
+        "(left out: 3 rejected for an impossible value: 1 price, 1 quantity, 1 time; 1 duplicates; 1 with "
+        "the id of another trade; "
         "2 foreign (other symbols or events))"
     ) in told
     assert "left out, not in the configuration: DOGEUSDT" in told
@@ -152,8 +153,9 @@ def exported(endpoint: Endpoint, directory: Path) -> dict[str, str]:
 def test_the_same_rows_in_any_order_give_the_same_tables_byte_for_byte(
     database: Endpoint, tmp_path: Path
 ) -> None:
-    """Of rows newest first nearly all were lost in silence; rows by symbol gave signals without a hedge ratio
-    that said complete.
+    """Once, rows with the newest first were nearly all lost without a message.
+
+    Rows sorted by symbol gave signals that were `complete` but had no hedge ratio.
     """
     (tmp_path / "pipeline.yaml").write_text(PAIR + WHERE.format(database))
     trades = by_time(walk(3_000, step_us=50_000), walk(1_500, 1, start_us=START_US + 5_000, step_us=100_000))

@@ -208,7 +208,7 @@ def test_a_row_of_another_width_that_is_no_text_is_refused_without_a_traceback(
 ) -> None:
     content = table("1735689600", "1735689601").encode() + b"\n\xff\xfe,\xff\n"
     assert refusal(tmp_path / "t.csv", content).startswith("line 4: is not text in UTF-8")
-    # Arrow's own word on such a row would come from a callback, past every handler
+    # Arrow would report such a row from a callback, where no handler catches it
     assert capfd.readouterr().err == ""
 
 

@@ -1,6 +1,4 @@
-"""The same trades give the same tables, whatever the order of rows and of files, the cuts into files, and the
-format.
-"""
+"""The same trades give the same tables in any order, divided into any files, and in any format."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +26,12 @@ from tests.simulation.loop import Loop
 
 CONFIGURATION = """
 bars: {timeframes: [1s, 5s]}
-defaults: {timeframes: [1s, 5s], hedge: {window: 20}, zscore: {window: 10}, correlation: {window: 5}, adf: {window: 30, every: 5}}
+defaults:
+  timeframes: [1s, 5s]
+  hedge: {window: 20}
+  zscore: {window: 10}
+  correlation: {window: 5}
+  adf: {window: 30, every: 5}
 pairs: [[AAAUSDT, BBBUSDT]]
 alerts: [{name: z, metric: zscore, outside: 1.5, exit: 0.5, timeframes: [1s]}]
 """
@@ -40,7 +43,8 @@ class Store(StatefulSinkPartition[Rows, None]):
 
     def write_batch(self, values: list[Rows]) -> None:
         for rows in values:
-            self._database.apply(rows.table, as_tuples(rows))  # which refuses a row that changes
+            # the database holds rows by key, and refuses a row that changes
+            self._database.apply(rows.table, as_tuples(rows))
 
     def snapshot(self) -> None:
         return None
@@ -82,7 +86,7 @@ def tables(configured: Settings, batches: Any) -> dict[str, list[tuple[Any, ...]
 
 @st.composite
 def markets(draw: st.DrawFn) -> Frames:
-    """Trades of two symbols by time: many of one millisecond, times that go back a little, ids lost, pauses."""
+    """Trades of two symbols by time, with equal milliseconds, times that go back, lost ids and pauses."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     parts = []
     for code in range(2):
@@ -138,7 +142,7 @@ ORDERS = (
 def files_of(
     trades: Frames, directory: Path, cuts: Sequence[int], formats: Sequence[str], scattered: bool
 ) -> list[Path]:
-    """The rows in files: cut where they are, or each row in any of the files."""
+    """The rows in files: cut into pieces, or each row in a random file."""
     of_file = np.searchsorted(sorted(cuts), np.arange(len(trades)), side="right")
     if scattered:
         of_file = np.random.default_rng(len(trades)).permutation(of_file)

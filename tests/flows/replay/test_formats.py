@@ -47,7 +47,7 @@ def test_the_same_trades_are_the_same_columns_in_every_shape(
 
 
 def understood_or_refused(path: Path) -> None:
-    """Reads a file to its end; a refusal is one line that names it. Any other exception fails the test."""
+    """Read a file to its end, or get one line that names it. Any other exception fails the test."""
     try:
         file = peek(path)
         for _ in looked(file, file.streams[0], {}):

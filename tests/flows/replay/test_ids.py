@@ -16,7 +16,7 @@ DAY_US = 24 * HOUR_US
 
 
 def rows_of(times: dict[int, int]) -> Packed:
-    """A trade a second of these ids; `times`: µs off."""
+    """One trade each second with these ids; `times` shifts some of them, in µs."""
     return pack(
         of(
             [0] * len(times),
@@ -35,7 +35,7 @@ def checked(rows: Packed, cuts: list[int] | None = None) -> tuple[list[int], Cou
 
 
 def steady(n: int = 40, **off: int) -> dict[int, int]:
-    """Ids 1 … n, each a second after the one before, those named `_id` so far off."""
+    """Ids 1 … n, one second apart; arguments named `_id` shift the time of an id."""
     return dict.fromkeys(range(1, n + 1), 0) | {int(name[1:]): us for name, us in off.items()}
 
 
@@ -104,7 +104,7 @@ def test_of_a_trade_with_its_side_and_without_the_one_with_stays() -> None:
 
 @pytest.mark.parametrize("second_begins", [1, 21, 0])
 def test_ids_that_start_anew_are_refused(second_begins: int) -> None:
-    """The day after has the same ids, half of them, or all below those of the day before."""
+    """The next day has the same ids, half of them, or only ids below those of the day before."""
     first, second = (
         rows_of(dict.fromkeys(range(100, 140), 0)),
         rows_of(dict.fromkeys(range(99 + second_begins, 139 + second_begins), DAY_US)),
@@ -113,7 +113,8 @@ def test_ids_that_start_anew_are_refused(second_begins: int) -> None:
         second["id"] -= 60
     with pytest.raises(
         UserError,
-        match=r"AAAUSDT: ids and times are in different orders \(id \d+ is of 2024-08-.*replay what is before",
+        match=r"AAAUSDT: ids and times are in different orders \(id \d+ is of 2024-08-.*replay what is "
+        r"before",
     ) as told:
         checked(np.concatenate((first, second)))
     assert "\n" not in str(told.value)
@@ -128,7 +129,7 @@ def test_ids_that_mean_nothing_are_refused() -> None:
             [START_US + k * 60 * SECOND_US for k in range(500)],
         )
     )
-    with pytest.raises(UserError, match="leave their column out"):
+    with pytest.raises(UserError, match="remove their column"):
         checked(rows)
 
 

@@ -123,7 +123,10 @@ def test_what_is_no_trade_between_trades_is_counted(tmp_path: Path) -> None:
 
 
 def test_numbers_are_exact(tmp_path: Path) -> None:
-    big = '[{"id":9007199254740993,"price":0.30000000000000004,"qty":1e-8,"time":1723161600000123456,"isBuyerMaker":false}]'
+    big = (
+        '[{"id":9007199254740993,"price":0.30000000000000004,"qty":1e-8,'
+        '"time":1723161600000123456,"isBuyerMaker":false}]'
+    )
     found = read(tmp_path / "BTCUSDT-trades.json", big)
     assert (found.id.tolist(), found.price.tolist(), found.qty.tolist(), found.ts.tolist()) == (
         [9007199254740993],
@@ -141,7 +144,10 @@ def test_numbers_are_exact(tmp_path: Path) -> None:
             "the JSON is cut off or damaged after trade 29: its brackets do not close",
         ),
         (json.dumps(TRADES)[:-1], "the JSON is cut off or damaged after trade 30: its brackets do not close"),
-        (json.dumps(TRADES) + "]]", "the JSON is damaged after trade 0: a bracket is closed that none opens"),
+        (
+            json.dumps(TRADES) + "]]",
+            "the JSON is damaged after trade 0: a closing bracket without an opening one",
+        ),
         (json.dumps(TRADES).replace('"id": 7,', '"id": NaN,'), "trade 7: is not JSON"),
         (
             json.dumps(TRADES).replace('"id": 7,', '"id": 7.5,'),

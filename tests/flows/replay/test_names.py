@@ -121,9 +121,9 @@ def test_the_better_name_wins_where_a_table_has_several() -> None:
         ),
         (
             "ts,price,amount,volume,side",
-            "amount and volume may each be the quantity: name the one of the base currency qty",
+            "amount and volume may each be the quantity: rename the one in the base currency to qty",
         ),
-        ("ts,price,qty,qty,side", "more than one column has the name qty: leave one of them"),
+        ("ts,price,qty,qty,side", "more than one column has the name qty: keep one of them"),
     ],
 )
 def test_a_column_that_is_missing_or_open_to_doubt_is_named(columns: str, says: str) -> None:

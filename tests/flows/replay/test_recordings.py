@@ -1,8 +1,8 @@
+"""Recordings of every format give their trades in order, and the first look finds what they hold."""
+
 import gzip
 import json
-import os
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,64 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.errors import UserError
-from flows.feed.frames import COLUMNS, Frames, join
+from flows.feed.frames import join
 from flows.replay import arrow_files
 from flows.replay.recordings import Recording, read, symbols_in
-from flows.sandbox import messages as wire
-from flows.venues.binance import messages
+from flows.sandbox import messages
+from tests.flows.replay.archives import (
+    START_US,
+    SYMBOLS,
+    agg_rows,
+    csv_rows,
+    frame_lines,
+    same,
+    trades,
+    whole,
+)
 
-START_US = 1_723_161_255_000_000
-SYMBOLS = ("BTCUSDT", "ETHUSDT")
-
-
-def trades(
-    n: int, code: int = 0, first_id: int = 100, start_us: int = START_US, step_us: int = 5_000
-) -> Frames:
-    k = np.arange(n, dtype=np.int64)
-    ts = start_us + k * step_us
-    return Frames(
-        np.full(n, code, np.int32),
-        first_id + k,
-        ts,
-        60_000 + (k % 7) * 0.01,
-        0.001 * (1 + k % 5),
-        k % 3 == 0,
-        np.ones(n, np.int64),
-        ts,
-        np.zeros(2, np.int64),
-    )
-
-
-def same(a: Frames, b: Frames) -> bool:
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in COLUMNS)
-
-
-def whole(*paths: Path, symbols: tuple[str, ...] | None = SYMBOLS, stream: str | None = None) -> Frames:
-    return join(list(read(paths, symbols, stream=stream)), len(symbols or SYMBOLS))
-
-
-def frame_lines(f: Frames, combined: bool = True) -> list[bytes]:
-    lines = []
-    for k in range(len(f)):
-        lines += wire.encode_trades(SYMBOLS[f.symbol[k]], f.rows(slice(k, k + 1)), combined)
-    return lines
-
-
-def csv_rows(f: Frames, us: bool = False, last: tuple[str, ...] = ("True",)) -> list[str]:
-    return [
-        ",".join((str(i), f"{p:.8f}", f"{q:.8f}", f"{p * q:.8f}", str(t if us else t // 1000), str(m), *last))
-        for i, p, q, t, m in zip(f.id, f.price, f.qty, f.ts, f.is_buyer_maker, strict=True)
-    ]
-
-
-def agg_rows(f: Frames) -> list[str]:
-    return [
-        f"{i},{p:.8f},{q:.8f},{i * 3},{i * 3 + 2},{t // 1000},{m},True"
-        for i, p, q, t, m in zip(f.id, f.price, f.qty, f.ts, f.is_buyer_maker, strict=True)
-    ]
-
-
-# frames
+LATER_US = 26 * 3_600_000_000
 
 
 @pytest.mark.parametrize(
@@ -120,7 +78,7 @@ def test_other_events_symbols_and_junk_are_counted_and_change_nothing(tmp_path: 
 
 def test_a_recording_of_both_streams_is_read_as_trades_unless_asked_otherwise(tmp_path: Path) -> None:
     path, f = tmp_path / "r.ndjson", trades(4)
-    aggregates = wire.encode_agg_trades("BTCUSDT", f, f.id * 2, f.id * 2 + 1)
+    aggregates = messages.encode_agg_trades("BTCUSDT", f, f.id * 2, f.id * 2 + 1)
     path.write_bytes(
         b"\n".join(line for both in zip(aggregates, frame_lines(f), strict=True) for line in both)
     )
@@ -135,7 +93,7 @@ def test_the_first_look_tells_symbols_stream_and_beginning(tmp_path: Path) -> No
     path.write_bytes(
         gzip.compress(
             b"\n".join(
-                wire.encode_trades("ETHUSDT", f.rows(f.symbol == 1)) + frame_lines(f.rows(f.symbol == 0))
+                messages.encode_trades("ETHUSDT", f.rows(f.symbol == 1)) + frame_lines(f.rows(f.symbol == 0))
             )
         )
     )
@@ -151,9 +109,6 @@ def test_lines_out_of_order_at_the_beginning_do_not_hide_the_first_trade(tmp_pat
     path.write_bytes(b"\n".join(reversed(frame_lines(f))))
     assert symbols_in([path]).first_us == START_US
     assert same(whole(path), f)
-
-
-# archives
 
 
 @pytest.mark.parametrize("us", [False, True])
@@ -221,9 +176,6 @@ def test_a_csv_of_the_trades_table_is_read(tmp_path: Path) -> None:
     assert same(whole(path), f)
 
 
-# Parquet
-
-
 @pytest.mark.parametrize(
     "kind", [pa.timestamp("us", "UTC"), pa.timestamp("ns"), pa.timestamp("ms"), pa.int64()]
 )
@@ -263,9 +215,6 @@ def test_parquet_with_the_columns_of_an_archive_is_read(tmp_path: Path) -> None:
         path,
     )
     assert same(whole(path), f)
-
-
-# several files
 
 
 def test_days_are_read_in_the_order_of_their_first_trades(tmp_path: Path) -> None:
@@ -308,109 +257,6 @@ def test_single_and_aggregate_trades_are_not_mixed(tmp_path: Path) -> None:
         list(read(sorted(tmp_path.iterdir()), SYMBOLS))
 
 
-# what cannot be read
-
-
-def refusal(read_all: Callable[[], object]) -> str:
-    with pytest.raises(UserError) as refused:
-        read_all()
-    text = str(refused.value)
-    assert "\n" not in text
-    return text
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
-        ("empty.ndjson", b"", "is empty"),
-        ("blank.txt", b"\n\n  \n", "is empty"),
-        ("notes.txt", b"hello\nworld\n", "line 1: expected recorded Binance trades"),
-        (
-            "depth.ndjson",
-            b'{"e":"depthUpdate","E":1,"s":"BTCUSDT"}\n' * 3,
-            "line 1: expected recorded Binance trades",
-        ),
-        ("photo.png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "line 1: expected recorded"),
-        ("people.csv", b"name,age,city,zip,phone,mail\nx,1,y,2,3,4\n", "line 1: expected recorded"),
-        ("BTCUSDT-trades-1.csv", b"id,price,qty,quote_qty,time,is_buyer_maker\n", "holds no trades"),
-        ("mine.csv", b"1,2.0,3.0,6.0,1723161255342,True,True\n", "its name does not say the symbol"),
-        ("bad.parquet", b"PAR1 this is none", "cannot be read as Parquet"),
-        ("bad.zip", b"PK\x03\x04 this is none", "the zip is damaged"),
-        ("bad.gz", b"\x1f\x8b this is none", "cut off or damaged"),
-    ],
-)
-def test_a_foreign_recording_is_refused_in_one_line_that_names_it(
-    tmp_path: Path, name: str, content: bytes, says: str
-) -> None:
-    path = tmp_path / name
-    path.write_bytes(content)
-    for attempt in (lambda: symbols_in([path]), lambda: list(read([path], SYMBOLS))):
-        text = refusal(attempt)
-        assert text.startswith(str(path)) and says in text
-
-
-def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
-    assert "No such file" in refusal(lambda: symbols_in([tmp_path / "none.gz"]))
-    assert "directory" in refusal(lambda: symbols_in([tmp_path]))
-    assert "none given" in refusal(lambda: symbols_in([]))
-
-
-@pytest.mark.parametrize("name", ["r.ndjson.gz", "BTCUSDT-trades-1.csv.gz"])
-def test_a_cut_off_gzip_is_found_by_the_first_look(tmp_path: Path, name: str) -> None:
-    path, f = tmp_path / name, trades(40_000)
-    lines = wire.encode_trades("BTCUSDT", f) if "ndjson" in name else [row.encode() for row in csv_rows(f)]
-    path.write_bytes(gzip.compress(b"\n".join(lines))[:-2_000])
-    for attempt in (lambda: symbols_in([path]), lambda: list(read([path], SYMBOLS))):
-        text = refusal(attempt)
-        assert str(path) in text and ("cut off" in text or "end-of-stream" in text)
-
-
-@pytest.mark.parametrize("header", [False, True])
-def test_a_broken_line_of_an_archive_is_named_by_its_number(tmp_path: Path, header: bool) -> None:
-    path = tmp_path / "BTCUSDT-trades-2024-08-09.csv"
-    head = ["id,price,qty,quote_qty,time,is_buyer_maker,is_best_match"] * header
-    rows = csv_rows(trades(9))
-    for spoiled in ("7,abc,1", rows[6].replace(",0.", ",zero.")):
-        path.write_text("\n".join([*head, *rows[:3], "", *rows[3:6], spoiled, *rows[7:]]))
-        for attempt in (lambda: symbols_in([path]), lambda: list(read([path], SYMBOLS))):
-            assert refusal(attempt).startswith(f"{path}: line {8 + header}: ")
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".zip"])
-def test_the_first_look_finds_an_archive_that_is_broken_in_the_middle(tmp_path: Path, suffix: str) -> None:
-    path, f = tmp_path / f"BTCUSDT-trades-2024-08-09{suffix}", trades(60_000)
-    rows = csv_rows(f)
-    rows[50_000] = "garbage"
-    text = "\n".join(rows).encode()
-    if suffix == ".zip":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("BTCUSDT-trades-2024-08-09.csv", text)
-    else:
-        path.write_bytes(gzip.compress(text) if suffix == ".csv.gz" else text)
-    assert refusal(lambda: symbols_in([path])).startswith(
-        f"{path}: line 50001: expected 7 columns, got 1: 'garbage'"
-    )
-
-
-def test_the_first_look_finds_a_parquet_file_that_is_broken_in_the_middle_or_of_other_types(
-    tmp_path: Path,
-) -> None:
-    path, f = tmp_path / "BTCUSDT-trades-1.parquet", trades(60_000)
-    columns = {"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}
-    pq.write_table(pa.table(columns), path, row_group_size=5_000)
-    spoiled = bytearray(path.read_bytes())
-    middle = len(spoiled) // 2
-    spoiled[middle : middle + 20_000] = bytes(20_000)
-    path.write_bytes(spoiled)
-    assert refusal(lambda: symbols_in([path])).startswith(
-        f"{path}: cannot be read as Parquet: it is cut off or damaged"
-    )
-    pq.write_table(pa.table(columns | {"price": pa.array(["dear"] * len(f))}), path)
-    assert refusal(lambda: symbols_in([path])).startswith(
-        f"{path}: row 1: column price: expected a number such as 0.25, got 'dear'"
-    )
-
-
 @pytest.mark.parametrize("kind", ["lines", "csv", "parquet"])
 def test_the_first_look_tells_the_end(tmp_path: Path, kind: str) -> None:
     f = trades(30_000, step_us=10_000_000)
@@ -422,7 +268,7 @@ def test_the_first_look_tells_the_end(tmp_path: Path, kind: str) -> None:
         / {"lines": "r.ndjson", "csv": "BTCUSDT-trades-1.csv", "parquet": "BTCUSDT-trades-1.parquet"}[kind]
     )
     if kind == "lines":
-        path.write_bytes(b"\n".join(wire.encode_trades("BTCUSDT", f)))
+        path.write_bytes(b"\n".join(messages.encode_trades("BTCUSDT", f)))
     elif kind == "csv":
         path.write_text("\n".join(csv_rows(f)))
     else:
@@ -438,13 +284,10 @@ def test_the_first_look_tells_the_end(tmp_path: Path, kind: str) -> None:
 
 def test_a_reader_may_stop_early_and_leaves_nothing_open(tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson.gz"
-    path.write_bytes(gzip.compress(b"\n".join(wire.encode_trades("BTCUSDT", trades(40_000)))))
+    path.write_bytes(gzip.compress(b"\n".join(messages.encode_trades("BTCUSDT", trades(40_000)))))
     reading = read([path], SYMBOLS)
     assert json.dumps(len(next(iter(reading)))) != "0"
     reading.close()  # type: ignore[attr-defined]
-
-
-LATER_US = 26 * 3_600_000_000
 
 
 @pytest.mark.parametrize("kind", ["lines", "csv", "parquet"])
@@ -461,7 +304,7 @@ def test_a_wrong_time_is_rejected_and_moves_nothing(
     f.ts[at] = wrong_us if wrong_us != LATER_US else f.ts[at] + wrong_us
     if kind == "lines":
         f.event_ts[at] = f.ts[at]
-        path.write_bytes(b"\n".join(wire.encode_trades("BTCUSDT", f, in_microseconds=True)))
+        path.write_bytes(b"\n".join(messages.encode_trades("BTCUSDT", f, in_microseconds=True)))
     elif kind == "csv":
         path.write_text("\n".join(csv_rows(f)))
     else:
@@ -473,7 +316,7 @@ def test_a_wrong_time_is_rejected_and_moves_nothing(
         )
     recording = Recording(symbols_in([path]), ("BTCUSDT",))
     found = join(list(recording), 1)
-    if at == 29_999 and wrong_us == LATER_US:  # its id follows on: a pause is no mistake, however long
+    if at == 29_999 and wrong_us == LATER_US:  # its id follows the one before: any pause is possible
         assert len(found) == 30_000 and not found.rejected.any()
         return
     assert len(found) == 29_999 and found.rejected.tolist() == [1] and f.id[at] not in found.id
@@ -486,59 +329,3 @@ def test_a_day_between_two_parts_of_a_recording_is_a_pause(tmp_path: Path) -> No
     path = tmp_path / "BTCUSDT-trades-1.csv"
     path.write_text("\n".join(csv_rows(day) + csv_rows(replace(later, id=later.id + 20))))
     assert len(join(list(read([path])), 1)) == 40
-
-
-def _parquet(path: Path, **columns: object) -> None:
-    f = trades(20)
-    pq.write_table(
-        pa.table(
-            {"id": f.id, "price": f.price, "qty": f.qty, "time": f.ts, "is_buyer_maker": f.is_buyer_maker}
-            | columns
-        ),
-        path,
-    )
-
-
-ODD: dict[str, Callable[[Path], object]] = {
-    "an integer symbol": lambda path: _parquet(path, symbol=np.arange(20)),
-    "a nested symbol": lambda path: _parquet(path, symbol=[{"a": 1}] * 20),
-    "a text id": lambda path: _parquet(path, id=["x"] * 20),
-    "a nested price": lambda path: _parquet(path, price=[[1.0]] * 20),
-    "a text time": lambda path: _parquet(path, time=["yesterday"] * 20),
-    "a text flag": lambda path: _parquet(path, is_buyer_maker=["perhaps"] * 20),
-    "a binary side": lambda path: _parquet(path, side=[b"\xff"] * 20),
-    "its beginning only": lambda path: path.write_bytes(b"PAR1" + bytes(100)),
-    "a pipe": os.mkfifo,
-}
-
-
-@pytest.mark.parametrize("odd", ODD)
-def test_odd_parquet_is_one_line(tmp_path: Path, odd: str) -> None:
-    path = tmp_path / "BTCUSDT-trades-1.parquet"
-    ODD[odd](path)
-    try:
-        found = [*read([path], ("BTCUSDT",))] if symbols_in([path]) else []
-    except UserError as error:
-        assert str(error).startswith(str(path)) and "\n" not in str(error)
-    else:  # understood
-        assert odd in ("an integer symbol", "a binary side") and not sum(map(len, found)) % 20
-
-
-@pytest.mark.parametrize("flaw", ["encrypted", "method", "lzma"])
-def test_a_zip_that_cannot_be_unpacked_is_one_line(tmp_path: Path, flaw: str) -> None:
-    path = tmp_path / "BTCUSDT-trades-1.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA if flaw == "lzma" else zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("BTCUSDT-trades-1.csv", "\n".join(csv_rows(trades(200))))
-    content = bytearray(path.read_bytes())
-    central = content.index(b"PK\x01\x02")
-    if flaw == "encrypted":
-        content[6] |= 1
-        content[central + 8] |= 1
-    elif flaw == "method":
-        content[8] = content[central + 10] = 97
-    else:
-        content[80:120] = bytes(40)
-    path.write_bytes(content)
-    with pytest.raises(UserError) as refused:
-        symbols_in([path])
-    assert str(refused.value).startswith(str(path)) and "\n" not in str(refused.value)

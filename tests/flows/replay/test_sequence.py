@@ -13,7 +13,8 @@ QUIET_US = 3 * SECOND_US
 
 
 def sequence(contiguous: bool = True) -> IdSequence:
-    return IdSequence(SYMBOLS, QUIET_US, contiguous)
+    n = len(SYMBOLS)
+    return IdSequence(SYMBOLS, np.full(n, QUIET_US), np.full(n, contiguous))
 
 
 def gaps(rows: object) -> list[tuple[int, int, int, int]]:
@@ -93,7 +94,8 @@ def test_holes_do_not_depend_on_the_batches(drawn: list[tuple[int, int]], cuts: 
         ),
         (
             1,
-            "jumps in the ids of 99.9 % of the trades: if this market's ids only grow, set source.ids: sparse",
+            "jumps in the ids of 99.9 % of the trades: if this market's ids only grow, set source.ids: "
+            "sparse",
         ),
         (400, None),  # a few lost messages
     ],

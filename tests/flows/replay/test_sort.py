@@ -20,7 +20,7 @@ from tests.flows.replay.recorded import SECOND_US, START_US, SYMBOLS, by_time, o
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of 64 trades, hardly anything in memory, and a few trades read at once: as with millions."""
+    """Sort runs of 64 trades, with little memory and few trades read at once, as it is with millions."""
     monkeypatch.setattr(sort, "RUN", 64)
     monkeypatch.setattr(sort, "IN_MEMORY", 1_000)
     monkeypatch.setattr(sort, "BUFFERED", 2_000)
@@ -61,7 +61,7 @@ def test_a_trade_whose_time_goes_back_stays_behind_that_of_the_id_before(tmp_pat
 
 def test_trades_without_ids_are_numbered_by_time_price_quantity_and_side(tmp_path: Path) -> None:
     trades = walk(300, step_us=500_000)
-    trades.ts[100:200] = trades.ts[100]  # of one time
+    trades.ts[100:200] = trades.ts[100]  # with the same time
     found = in_order(trades.rows(np.random.default_rng(2).permutation(300)), tmp_path, numbered=True)
     rows = sorted(
         zip(

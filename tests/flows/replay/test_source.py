@@ -23,7 +23,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def told(feeds: list[Feed]) -> list[tuple[int, int, int, bool]]:
-    """All trades: symbol, id, time, whether a hole is before."""
+    """All trades: symbol, id, time, and whether a hole comes before."""
     return [
         row
         for feed in feeds
@@ -92,7 +92,8 @@ def test_what_is_left_out_is_counted_once_each_reason_apart(settings: Settings) 
     source.summary.count(walk(1))
     assert sum(feed.trades.id.size for feed in feeds) == 5
     assert source.summary.left_out() == (
-        " (left out: 4 rejected for an impossible value: 1 price, 3 time; 5 duplicates; 7 foreign (other symbols or events); 2 unreadable lines)"
+        " (left out: 4 rejected for an impossible value: 1 price, 3 time; 5 duplicates; 7 foreign (other "
+        "symbols or events); 2 unreadable lines)"
     )
 
 
@@ -115,7 +116,7 @@ def test_bars_that_the_end_cuts_off_are_told(settings: Settings, last_us: int, u
 
 
 def test_a_quiet_symbol_whose_bars_are_over_has_none_cut_off(settings: Settings) -> None:
-    """At the end it has come to 3 s before the other one's last trade: just a whole minute."""
+    """Its watermark ends 3 s before the other symbol's last trade: exactly at a whole minute."""
     trades = by_time(walk(64), walk(2, 1))
     _, source = replayed(settings, [trades])
     assert source.summary.unfinished == {"1s": 1, "1m": 1}

@@ -39,7 +39,7 @@ def test_a_zip_of_several_files_and_one_within_another_archive_are_refused(tmp_p
     with zipfile.ZipFile(sink, "w") as archive:
         archive.writestr("a.csv", TEXT)
         archive.writestr("b.csv", TEXT)
-    assert refusal(tmp_path / "two.zip", sink.getvalue()) == "holds 2 files: expected a zip of one"
+    assert refusal(tmp_path / "two.zip", sink.getvalue()) == "holds 2 files: expected a zip with one file"
     parquet = gzip.compress(b"PAR1" + bytes(100))
     assert refusal(tmp_path / "p.parquet.gz", parquet) == "is Parquet within another archive: unpack it first"
 

@@ -1,4 +1,4 @@
-"""Whether kernels are compiled once or at every start is said, once."""
+"""One line reports that kernels are compiled, and whether at every start."""
 
 import time
 

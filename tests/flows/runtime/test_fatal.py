@@ -1,4 +1,4 @@
-"""A failing step ends the process with one line, and nothing of the runtime's."""
+"""A failing step ends the process with one line, without the stack trace of the runtime."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""States of epochs that were never committed are forgotten: a second crash must not resume from them."""
+"""States of uncommitted epochs are deleted, so that a second crash does not resume from them."""
 
 import sqlite3
 from contextlib import closing

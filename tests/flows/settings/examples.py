@@ -16,7 +16,7 @@ source:
   rest_url: https://api.binance.com
   symbols: [BNBUSDT, SOLUSDT]    # beyond the legs of the pairs
 bars: {timeframes: [1s, 5s, 10s, 30s, 1m, 5m]}
-defaults:                        # for every pair, overridable in each; a window is a number, or one per timeframe
+defaults:                        # for every pair; each can override them
   timeframes: [1s, 1m]
   prices: log                    # log | raw
   hedge: {method: ols, window: {1s: 1800, 1m: 1440}}
@@ -29,7 +29,7 @@ pairs:
   - {legs: [BNBUSDT, SOLUSDT], hedge: {method: [ols]}}
 alerts:
   - {name: z high,         metric: zscore, above: 2,  exit: 1,  priority: medium}
-  - {name: z extreme low,  metric: zscore, below: -3, exit: -2, priority: high}      # `outside: 3` is both in one
+  - {name: z extreme low,  metric: zscore, below: -3, exit: -2, priority: high}
   - {name: breakdown, metric: correlation, below: 0.5, priority: medium}
   - {name: btc,       metric: price,       symbol: BTCUSDT, above: 100000, priority: low}
   - {name: volume,    metric: volume_ratio, above: 5, priority: low}

@@ -18,10 +18,13 @@ from tests.flows.settings.examples import SHORTEST, of
 )
 def test_a_rule_without_timeframes_watches_the_timeframe_nearest_to_a_minute(own: str, watched: str) -> None:
     alerts = of(
-        f"bars: {{timeframes: {own}}}\ndefaults: {{timeframes: {own}, hedge: {{window: 99}}, zscore: {{window: 50}}, "
+        f"bars: {{timeframes: {own}}}\ndefaults: "
+        f"{{timeframes: {own}, hedge: {{window: 99}}, zscore: {{window: 50}}, "
         f"correlation: {{window: 9}}, adf: {{window: 50, every: 1}}}}\n{SHORTEST}"
-        "alerts:\n- {name: z, metric: zscore, outside: 2.5}\n- {name: v, metric: volatility_ratio, above: 2}\n"
-        "- {name: p, metric: price, symbol: BTCUSDT, below: 1}\n- {name: s, metric: staleness, symbol: BTCUSDT, above: 30s, exit: 5}\n"
+        "alerts:\n- {name: z, metric: zscore, outside: 2.5}\n- "
+        "{name: v, metric: volatility_ratio, above: 2}\n"
+        "- {name: p, metric: price, symbol: BTCUSDT, below: 1}\n- "
+        "{name: s, metric: staleness, symbol: BTCUSDT, above: 30s, exit: 5}\n"
     ).alerts
     found = {(each.rule, each.timeframe) for each in alerts}
     shortest = own.strip("[]").split(",")[0]
@@ -33,7 +36,8 @@ def test_a_rule_without_timeframes_watches_the_timeframe_nearest_to_a_minute(own
 def test_a_rule_on_some_pairs_and_timeframes_is_expanded_in_their_order() -> None:
     alerts = of(
         "pairs: [[B1, A1], {legs: [A1, B1], timeframes: [1m]}, [C1, A1]]\n"
-        "alerts: [{name: r, metric: correlation, outside: 0.9, timeframes: [1m, 1s], pairs: [A1-B1, B1-A1], only_stationary: true}]"
+        "alerts: [{name: r, metric: correlation, outside: 0.9, timeframes: [1m, 1s], "
+        "pairs: [A1-B1, B1-A1], only_stationary: true}]"
     ).alerts
     assert [(each.subject, each.timeframe) for each in alerts] == [
         ("B1-A1", "1s"),
@@ -45,7 +49,8 @@ def test_a_rule_on_some_pairs_and_timeframes_is_expanded_in_their_order() -> Non
 
 def test_only_z_rules_of_high_priority_wait_for_a_stationary_pair_unless_told_otherwise() -> None:
     rules = (
-        "alerts:\n- {name: a, metric: zscore, above: 3, priority: high}\n- {name: b, metric: zscore, above: 3}\n"
+        "alerts:\n- {name: a, metric: zscore, above: 3, priority: high}\n- "
+        "{name: b, metric: zscore, above: 3}\n"
         "- {name: c, metric: zscore, above: 3, priority: high, only_stationary: false}\n"
         "- {name: d, metric: correlation, below: 0, priority: high}\n"
     )
@@ -54,7 +59,10 @@ def test_only_z_rules_of_high_priority_wait_for_a_stationary_pair_unless_told_ot
 
 def test_a_rule_of_another_kind_needs_no_ols() -> None:
     text = "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalman}}]\n"
-    rules = "alerts: [{name: z, metric: zscore, outside: 3, priority: high, only_stationary: false}, {name: p, metric: adf_pvalue, below: 0.05}]"
+    rules = (
+        "alerts: [{name: z, metric: zscore, outside: 3, priority: high, only_stationary: false}, "
+        "{name: p, metric: adf_pvalue, below: 0.05}]"
+    )
     assert {alert.metric for alert in of(text + rules).alerts} == {"zscore", "adf_pvalue"}
 
 

@@ -1,6 +1,4 @@
-"""pipeline.yaml is decoded strictly: what is right becomes settings. (What is wrong:
-test_decoding_refusals.py.)
-"""
+"""Correct pipeline.yaml files become settings; test_decoding_refusals.py has the wrong ones."""
 
 from pathlib import Path
 
@@ -113,7 +111,10 @@ def test_symbols_may_have_letters_of_any_script_and_an_underscore() -> None:
 
 @pytest.mark.parametrize("pair", ["btcusdt-ethusdt", "BTC-USDT-ETH-USDT", "BTCUSDT-ETHUSDT"])
 def test_a_symbol_is_the_same_in_lower_case_and_with_what_others_write_between_its_parts(pair: str) -> None:
-    rules = f"alerts: [{{name: p, metric: price, above: 1, symbol: btc/usdt}}, {{name: z, metric: zscore, above: 2, pair: {pair}}}]"
+    rules = (
+        "alerts: [{name: p, metric: price, above: 1, symbol: btc/usdt}, "
+        f"{{name: z, metric: zscore, above: 2, pair: {pair}}}]"
+    )
     settings = of(f"pairs: [[btcusdt, ETH-USDT]]\n{rules}\n")
     assert settings == of(f"pairs: [[BTCUSDT, ETHUSDT]]\n{rules}\n")
     assert {alert.subject for alert in settings.alerts} == {"BTCUSDT", "BTCUSDT-ETHUSDT"}
@@ -144,7 +145,8 @@ def test_the_environment_names_another_host_for_the_database() -> None:
 
 def test_numbers_and_words_are_what_they_look_like() -> None:
     content = parse(
-        "{a: NO, b: 12:30:00, c: 2024-08-09, d: 017, e: 1_000, f: 0x1F, g: '12', h: on, i: 1e3, j: -2, k: .5, l: ~, m: True, n: 5.}",
+        "{a: NO, b: 12:30:00, c: 2024-08-09, d: 017, e: 1_000, f: 0x1F, g: '12', h: on, i: 1e3, j: -2, "
+        "k: .5, l: ~, m: True, n: 5.}",
         "x",
     ).content
     assert content == {
@@ -228,7 +230,7 @@ alerts:
   - {name: z high,         metric: zscore, above: 2,  exit: 1,  priority: medium}
   - {name: z low,          metric: zscore, below: -2, exit: -1, priority: medium}
   - {name: z extreme high, metric: zscore, above: 3,  exit: 2,  priority: high}
-  - {name: z extreme low,  metric: zscore, below: -3, exit: -2, priority: high}      # `outside: 3` is both in one
+  - {name: z extreme low,  metric: zscore, below: -3, exit: -2, priority: high}
   - {name: breakdown, metric: correlation, below: 0.5, priority: medium}
   - {name: btc,       metric: price,       symbol: BTCUSDT, above: 100000, priority: low}
   - {name: volume,    metric: volume_ratio, above: 5, priority: low}

@@ -1,4 +1,4 @@
-"""Whatever the text, the answer is settings or one line."""
+"""Any text gives settings or one error line."""
 
 import json
 
@@ -13,7 +13,7 @@ from tests.flows.settings.examples import EXAMPLE, of
 
 
 def outcome(text: str) -> str:
-    """'' when understood; else the one line. Anything but a UserError goes through."""
+    """'' if the text is understood, else the one line. Only UserErrors are caught."""
     try:
         understood = of(text)
     except UserError as refusal:

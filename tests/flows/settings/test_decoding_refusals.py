@@ -1,4 +1,4 @@
-"""What is wrong in pipeline.yaml is one line that says where it is and what was expected."""
+"""A mistake in pipeline.yaml gives one line that says where it is and what was expected."""
 
 import pytest
 
@@ -9,16 +9,18 @@ from operators.metrics import METRICS
 from tests.flows.settings.examples import SHORTEST, of
 
 # fmt: off
-BROKEN = [  # what is wrong, the text, the line after the file's name
+BROKEN = [  # what is wrong, the text, and the message without the name of the file
     ("an empty file", "",
         ": empty: expected at least pairs, for example `pairs: [[BTCUSDT, ETHUSDT]]`"),
     ("comments only", "# nothing\n",
         ": empty: expected at least pairs, for example `pairs: [[BTCUSDT, ETHUSDT]]`"),
     ("a list", "- BTCUSDT\n",
-        ": expected a mapping with source, bars, defaults, pairs, alerts, questdb, recovery, retention or alerts_tolerate, got ['BTCUSDT']",
+        ": expected a mapping with source, sources, bars, defaults, pairs, alerts, questdb, recovery, retention or "
+        "alerts_tolerate, got ['BTCUSDT']",
     ),
     ("a word", "pairs\n",
-        ": expected a mapping with source, bars, defaults, pairs, alerts, questdb, recovery, retention or alerts_tolerate, got 'pairs'"),
+        ": expected a mapping with source, sources, bars, defaults, pairs, alerts, questdb, recovery, retention or "
+        "alerts_tolerate, got 'pairs'"),
     ("no pairs and no symbols", "bars: {timeframes: [1s]}",
         ": nothing to stream: give pairs, for example `pairs: [[BTCUSDT, ETHUSDT]]`, or source.symbols"),
     ("an unclosed bracket", "pairs: [[BTCUSDT, ETHUSDT]\n",
@@ -28,11 +30,12 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("two documents", SHORTEST + "---\npairs: [[BTCUSDT, ETHUSDT]]\n",
         ":2:1: a second document begins: expected one, without `---`"),
     ("a duplicate key", SHORTEST + "source: {quiet: 3s}\npairs: []\n",
-        ":3:1: duplicate key 'pairs': it stands in line 1 already"),
-    ("a duplicate key deep below", "pairs:\n  - legs: [BTCUSDT, ETHUSDT]\n    hedge: {window: 30, window: 40}\n",
-        ":3:25: duplicate key 'window': it stands in line 3 already"),
+        ":3:1: duplicate key 'pairs': line 1 has it already"),
+    ("a duplicate key deep below",
+        "pairs:\n  - legs: [BTCUSDT, ETHUSDT]\n    hedge: {window: 30, window: 40}\n",
+        ":3:25: duplicate key 'window': line 3 has it already"),
     ("an alias of itself", "pairs: &all [*all]",
-        ":1:8: an alias stands inside what it names"),
+        ":1:8: an alias is inside what it refers to"),
     ("a Python tag", "pairs: !!python/object/apply:os.system [ls]",
         ":1:8: unknown tag 'tag:yaml.org,2002:python/object/apply:os.system': remove it"),
     ("a control character", "pairs: [[BTC\x07, ETHUSDT]]",
@@ -42,11 +45,14 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("an unknown key deep below", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {windw: 30}}]",
         ": pairs[0].hedge: unknown key 'windw', did you mean window?"),
     ("an unknown key like no other", SHORTEST + "grafana: {}",
-        ": unknown key 'grafana', expected source, bars, defaults, pairs, alerts, questdb, recovery, retention or alerts_tolerate"),
+        ": unknown key 'grafana', expected source, sources, bars, defaults, pairs, alerts, questdb, recovery, "
+        "retention or alerts_tolerate"),
     ("a merge key", "pairs: [{legs: [BTCUSDT, ETHUSDT], <<: {prices: raw}}]",
-        ": pairs[0]: unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under defaults"),
+        ": pairs[0]: unknown key '<<': merge keys are no part of YAML 1.2: put what pairs share under "
+        "defaults"),
     ("an empty section", SHORTEST + "source:\n",
-        ": source: expected a mapping with exchange, quiet, stale, stream, ids, ws_url, rest_url or symbols, got nothing"),
+        ": source: expected a mapping with exchange, quiet, stale, stream, ids, ws_url, rest_url or "
+        "symbols, got nothing"),
     ("a window that is no number", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: abc}}]",
         ": pairs[0].hedge.window: expected an integer ≥ 20, got 'abc'"),
     ("a window that is too short", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: 19}}]",
@@ -63,66 +69,86 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": pairs[0].adf.every: expected an integer ≥ 1, got true"),
     ("a window too long", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: 10000000}}]",
         ": pairs[0].hedge.window: expected an integer ≤ 100000, got 10000000"),
-    ("a window for an unknown timeframe", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: {1s: 1800, 1m: 1440, 5m: 300}}}]",
+    ("a window for an unknown timeframe",
+        "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: {1s: 1800, 1m: 1440, 5m: 300}}}]",
         ": pairs[0].hedge.window: 5m is no timeframe of this pair (1s, 1m)"),
     ("a window missing for a timeframe", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: {1s: 1800}}}]",
         ": pairs[0].hedge.window: nothing for 1m: expected a number, or one each for 1s, 1m; got 1s"),
     ("a default missing for a timeframe", "pairs: [{legs: [BTCUSDT, ETHUSDT], timeframes: [1s, 5m]}]",
-        ": pairs[0].hedge.window: nothing for 5m: expected a number, or one each for 1s, 5m; got 1s, 1m by default"),
-    ("a window too long for its method", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, theil_sen], window: 30001}}]",
-        ": pairs[0].hedge.window: theil_sen bears a hedge.window of at most 30000 (more rows take longer than there is time between bars), "
+        ": pairs[0].hedge.window: nothing for 5m: expected a number, or one each for 1s, 5m; got 1s, 1m by "
+        "default"),
+    ("a window too long for its method",
+        "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, theil_sen], window: 30001}}]",
+        ": pairs[0].hedge.window: theil_sen allows a hedge.window of at most 30000 (more rows take longer "
+        "than there is time between bars), "
         "got 30001 at 1s: shorten it, or choose another method"),
     ("a method for which the default window is too long", "defaults: {hedge: {window: 40000}}\n"
         "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: theil_sen}}]",
-        ": pairs[0].hedge.method: theil_sen bears a hedge.window of at most 30000 (more rows take longer than there is time between bars), "
+        ": pairs[0].hedge.method: theil_sen allows a hedge.window of at most 30000 (more rows take longer "
+        "than there is time between bars), "
         "got 40000 at 1s: shorten it, or choose another method"),
     ("a z-score over more than the hedge ratio", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {window: 100}}]",
         ": pairs[0].hedge.window: expected an integer ≥ zscore.window (300 at 1s), got 100"),
-    ("a z-score over more than the hedge ratio, its own fault", "pairs: [{legs: [BTCUSDT, ETHUSDT], zscore: {window: 5000}}]",
+    ("a z-score over more than the hedge ratio, its own fault",
+        "pairs: [{legs: [BTCUSDT, ETHUSDT], zscore: {window: 5000}}]",
         ": pairs[0].zscore.window: expected an integer ≤ hedge.window (1800 at 1s), got 5000"),
-    ("a broken default that no pair uses", "defaults: {adf: {window: 5}}\npairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 60, every: 1}}]",
+    ("a broken default that no pair uses",
+        "defaults: {adf: {window: 5}}\npairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 60, every: 1}}]",
         ": defaults.adf.window: expected an integer ≥ 30, got 5"),
     ("a method that is not there", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalmann}}]",
         f": pairs[0].hedge.method: expected {either(METHODS)}, got 'kalmann'"),
     ("tls on raw prices", "pairs: [{legs: [BTCUSDT, ETHUSDT], prices: raw, hedge: {method: [ols, tls]}}]",
-        ": pairs[0].hedge.method: tls mixes the units of both legs: use it with prices: log, or leave it out"),
-    ("tls in the defaults, raw prices in a pair", "defaults: {hedge: {method: tls}}\npairs: [{legs: [BTCUSDT, ETHUSDT], prices: raw}]",
-        ": defaults.hedge.method: tls mixes the units of both legs: use it with prices: log, or leave it out"),
+        ": pairs[0].hedge.method: tls mixes the units of both legs: use it with prices: log, or leave it "
+        "out"),
+    ("tls in the defaults, raw prices in a pair",
+        "defaults: {hedge: {method: tls}}\npairs: [{legs: [BTCUSDT, ETHUSDT], prices: raw}]",
+        ": defaults.hedge.method: tls mixes the units of both legs: use it with prices: log, or leave it "
+        "out"),
     ("no method", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: []}}]",
         f": pairs[0].hedge.method: expected {either(METHODS)}, or a list of these, got []"),
     ("lags by a criterion that is not there", "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {lags: hqic}}]",
         ": pairs[0].adf.lags: expected aic, bic or an integer ≥ 0, got 'hqic'"),
-    ("a rule on a test of ols without ols", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [kalman, huber]}}]\n"
+    ("a rule on a test of ols without ols",
+        "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [kalman, huber]}}]\n"
         "alerts: [{name: p, metric: coint_pvalue, below: 0.05}]",
-        ": alerts[0]: coint_pvalue is tested on ols, which BTCUSDT-ETHUSDT does not have: add it to its hedge.method"),
+        ": alerts[0]: coint_pvalue is tested on ols, which BTCUSDT-ETHUSDT does not have: add it to its "
+        "hedge.method"),
     ("a rule on what broke without ols", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalman}}]\n"
         "alerts: [{name: lost, metric: broken, above: 3}]",
-        ": alerts[0]: broken is tested on ols, which BTCUSDT-ETHUSDT does not have: add it to its hedge.method"),
+        ": alerts[0]: broken is tested on ols, which BTCUSDT-ETHUSDT does not have: add it to its "
+        "hedge.method"),
     ("less than no test lost", SHORTEST + "alerts: [{name: lost, metric: broken, above: -1}]",
         ": alerts[0].above: expected a number of tests ≥ 0, got -1"),
-    ("a rule for stationary pairs without ols", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalman}}]\n"
+    ("a rule for stationary pairs without ols",
+        "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: kalman}}]\n"
         "alerts: [{name: z, metric: zscore, outside: 3, priority: high}]",
-        ": alerts[0]: BTCUSDT-ETHUSDT has no ols to be tested on: add it to its hedge.method, or set only_stationary: false"),
+        ": alerts[0]: BTCUSDT-ETHUSDT has no ols to be tested on: add it to its hedge.method, or set "
+        "only_stationary: false"),
     ("a method twice", "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [ols, ols]}}]",
         ": pairs[0].hedge.method[1]: ols is listed twice"),
-    ("more lags than there is time for", "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 20000, lags: 201}}]",
-        ": pairs[0].adf.lags: expected aic, bic or an integer ≤ 200 (more take longer than there is time between bars), got 201"),
+    ("more lags than there is time for",
+        "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 20000, lags: 201}}]",
+        ": pairs[0].adf.lags: expected aic, bic or an integer ≤ 200 (more take longer than there is time "
+        "between bars), got 201"),
     ("a leg stale at once", SHORTEST + "source: {stale: 500ms}",
         ": source.stale: expected a duration from 1s to 1h, such as 60s, got '500ms'"),
     ("a leg never stale", SHORTEST + "source: {stale: 2h}",
         ": source.stale: expected a duration from 1s to 1h, such as 60s, got '2h'"),
     ("more lags than the window bears", "pairs: [{legs: [BTCUSDT, ETHUSDT], adf: {window: 60, lags: 29}}]",
-        ": pairs[0].adf.lags: expected aic, bic or an integer ≤ 28 (half of adf.window, 60 at 1s, less 2), got 29"),
+        ": pairs[0].adf.lags: expected aic, bic or an integer ≤ 28 (half of adf.window, 60 at 1s, less 2), "
+        "got 29"),
     ("a negative cost", "pairs: [{legs: [BTCUSDT, ETHUSDT], costs: {fee_bps: -1}}]",
         ": pairs[0].costs.fee_bps: expected a number from 0 to 10000 (basis points), got -1"),
     ("a cost that is not a number", "pairs: [{legs: [BTCUSDT, ETHUSDT], costs: {fee_bps: .nan}}]",
         ": pairs[0].costs.fee_bps: expected a number from 0 to 10000 (basis points), got nan"),
     ("a pair of one", "pairs: [[BTCUSDT]]",
-        ": pairs[0]: expected a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}, got ['BTCUSDT']"),
+        ": pairs[0]: expected a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}, got "
+        "['BTCUSDT']"),
     ("a pair that is a word", "pairs: [BTCUSDT-ETHUSDT]",
-        ": pairs[0]: expected a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}, got 'BTCUSDT-ETHUSDT'"),
+        ": pairs[0]: expected a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}, got "
+        "'BTCUSDT-ETHUSDT'"),
     ("a pair with itself", "pairs: [[BTCUSDT, BTCUSDT]]",
-        ": pairs[0]: the legs of a pair differ, got BTCUSDT twice"),
+        ": pairs[0]: the legs of a pair must differ, got BTCUSDT twice"),
     ("a pair twice", "pairs: [[BTCUSDT, ETHUSDT], {legs: [BTCUSDT, ETHUSDT]}]",
         ": pairs[1]: the pair BTCUSDT-ETHUSDT is listed twice"),
     ("a pair without legs", "pairs: [{prices: raw}]",
@@ -132,15 +158,19 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("two spellings as one pair", "pairs: [[BTCUSDT, btc/usdt]]",
         ": pairs[0][1]: BTCUSDT is written in two ways, 'BTCUSDT' and 'btc/usdt': write BTCUSDT everywhere"),
     ("two spellings, one of source.symbols", SHORTEST + "source: {symbols: [ethusdt]}",
-        ": source.symbols[0]: ETHUSDT is written in two ways, 'ETHUSDT' and 'ethusdt': write ETHUSDT everywhere"),
+        ": source.symbols[0]: ETHUSDT is written in two ways, 'ETHUSDT' and 'ethusdt': write ETHUSDT "
+        "everywhere"),
     ("a symbol with a dash at its end", "pairs: [[BTC-, ETHUSDT]]",
         ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got 'BTC-'"),
     ("a symbol that is too long", f"pairs: [[{'A' * 41}, ETHUSDT]]",
-        f": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got '{'A' * 41}'"),
+        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got "
+        f"'{'A' * 41}'"),
     ("SQL for a symbol", 'pairs: [["x\' OR 1=1--", ETHUSDT]]',
-        ': pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got "x\' OR 1=1--"'),
+        ': pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), '
+        'got "x\' OR 1=1--"'),
     ("SQL for a pair", 'pairs: ["x\' OR 1=1--"]',
-        ': pairs[0]: expected a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}, got "x\' OR 1=1--"'),
+        ': pairs[0]: expected a pair such as [BTCUSDT, ETHUSDT] or {legs: [BTCUSDT, ETHUSDT], …}, '
+        'got "x\' OR 1=1--"'),
     ("a symbol that is a number", "pairs: [[123, ETHUSDT]]",
         ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got 123"),
     ("a symbol with a line feed", 'pairs: [["BTCUSDT\\n", ETHUSDT]]',
@@ -150,19 +180,23 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a timeframe in seconds", SHORTEST + "bars: {timeframes: [1s, 60s]}",
         ": bars.timeframes[1]: write 1m, got '60s'"),
     ("a timeframe too long", SHORTEST + "bars: {timeframes: [1s, 1h]}",
-        ": bars.timeframes[1]: expected a timeframe of whole seconds from 1s to 5m, such as 1s, 30s or 1m, got '1h'"),
+        ": bars.timeframes[1]: expected a timeframe of whole seconds from 1s to 5m, such as 1s, 30s or 1m, "
+        "got '1h'"),
     ("a timeframe of milliseconds", SHORTEST + "bars: {timeframes: [500ms]}",
-        ": bars.timeframes[0]: expected a timeframe of whole seconds from 1s to 5m, such as 1s, 30s or 1m, got '500ms'"),
+        ": bars.timeframes[0]: expected a timeframe of whole seconds from 1s to 5m, such as 1s, 30s or 1m, "
+        "got '500ms'"),
     ("a timeframe twice", SHORTEST + "bars: {timeframes: [1s, 1m, 1s]}",
         ": bars.timeframes[2]: 1s is listed twice"),
     ("a timeframe not in a list", SHORTEST + "bars: {timeframes: 1s}",
         ": bars.timeframes: expected a list of timeframes such as [1s, 1m], got '1s'"),
     ("no timeframe", SHORTEST + "bars: {timeframes: []}",
         ": bars.timeframes: expected at least one timeframe, got []"),
-    ("a pair's timeframe that has no bars", "bars: {timeframes: [1s, 1m]}\npairs: [{legs: [BTCUSDT, ETHUSDT], timeframes: [5m]}]",
+    ("a pair's timeframe that has no bars",
+        "bars: {timeframes: [1s, 1m]}\npairs: [{legs: [BTCUSDT, ETHUSDT], timeframes: [5m]}]",
         ": pairs[0].timeframes[0]: expected one of bars.timeframes (1s, 1m), got '5m'"),
     ("bars without the default timeframes", "bars: {timeframes: [5s]}\npairs: [[BTCUSDT, ETHUSDT]]\n",
-        ": pairs[0]: no timeframes: none of 1s, 1m is among bars.timeframes: set defaults.timeframes to some of 5s"),
+        ": pairs[0]: no timeframes: none of 1s, 1m is among bars.timeframes: set defaults.timeframes to "
+        "some of 5s"),
     ("a duration without a unit", SHORTEST + "source: {quiet: 3}",
         ": source.quiet: expected a duration from 1ms to 1h, such as 3s, got 3"),
     ("a duration in base sixty", SHORTEST + "recovery: {every: 12:30:00}",
@@ -180,7 +214,8 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("an address of the wrong kind", SHORTEST + "source: {ws_url: https://example.org}",
         ": source.ws_url: expected an address that begins with ws:// or wss://, got 'https://example.org'"),
     ("an address with a password", SHORTEST + "source: {ws_url: 'wss://me:hunter2@example.org'}",
-        ": source.ws_url: an address takes no user or password: secrets come from the environment, not from this file"),
+        ": source.ws_url: an address takes no user or password: secrets come from the environment, not from "
+        "this file"),
     ("a password", SHORTEST + "questdb: {password: hunter2}",
         ": questdb.password: secrets come from the environment, not from this file: remove it"),
     ("a port out of range", SHORTEST + "questdb: {http_port: 90000}",
@@ -208,10 +243,13 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
     ("a rule without a metric", SHORTEST + "alerts: [{name: z, above: 2}]",
         ": alerts[0]: expected a metric"),
     ("a rule with a name for SQL", SHORTEST + 'alerts: [{name: "x\' OR 1=1--", metric: zscore, above: 2}]',
-        ': alerts[0].name: expected a name (letters, digits, blanks and . _ + - / ( ) % > < =, up to 60), got "x\' OR 1=1--"'),
+        ': alerts[0].name: expected a name (letters, digits, blanks and . _ + - / ( ) % > < =, up to 60), '
+        'got "x\' OR 1=1--"'),
     ("a name that YAML takes for a number", SHORTEST + "alerts: [{name: 1e3, metric: zscore, above: 2}]",
-        ": alerts[0].name: expected a name (letters, digits, blanks and . _ + - / ( ) % > < =, up to 60), got 1000.0"),
-    ("two rules of one name", SHORTEST + "alerts: [{name: z, metric: zscore, above: 2}, {name: z, metric: zscore, below: -2}]",
+        ": alerts[0].name: expected a name (letters, digits, blanks and . _ + - / ( ) % > < =, up to 60), "
+        "got 1000.0"),
+    ("two rules of one name",
+        SHORTEST + "alerts: [{name: z, metric: zscore, above: 2}, {name: z, metric: zscore, below: -2}]",
         ": alerts[1].name: two rules are called 'z'"),
     ("a rule without a side", SHORTEST + "alerts: [{name: z, metric: zscore}]",
         ": alerts[0]: expected one of above, below or outside, got none"),
@@ -223,8 +261,10 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": alerts[0].above: expected a finite number, got 'two'"),
     ("an infinite threshold", SHORTEST + "alerts: [{name: z, metric: zscore, above: .inf}]",
         ": alerts[0].above: expected a finite number, got inf"),
-    ("a threshold z cannot reach", SHORTEST + "defaults: {zscore: {window: 15}}\nalerts: [{name: z, metric: zscore, below: -3}]",
-        ": alerts[0].below: out of reach of BTCUSDT-ETHUSDT at 1m: expected at most 2.89 either way (80 % of the largest |z| of zscore.window 15), got -3",
+    ("a threshold z cannot reach",
+        SHORTEST + "defaults: {zscore: {window: 15}}\nalerts: [{name: z, metric: zscore, below: -3}]",
+        ": alerts[0].below: out of reach of BTCUSDT-ETHUSDT at 1m: expected at most 2.89 either way (80 % "
+        "of the largest |z| of zscore.window 15), got -3",
     ),
     ("an exit beyond the threshold", SHORTEST + "alerts: [{name: z, metric: zscore, above: 2, exit: 3}]",
         ": alerts[0].exit: expected a number ≤ above (2), where the episode ends, got 3"),
@@ -240,28 +280,37 @@ BROKEN = [  # what is wrong, the text, the line after the file's name
         ": alerts[0].below: expected a number between 0 and 1, got 1"),
     ("a price of no symbol", SHORTEST + "alerts: [{name: z, metric: price, above: 100000}]",
         ": alerts[0]: expected a symbol, as a price is one symbol's"),
-    ("a price of an unknown symbol", SHORTEST + "alerts: [{name: z, metric: price, symbol: BTCUSD, above: 100000}]",
+    ("a price of an unknown symbol",
+        SHORTEST + "alerts: [{name: z, metric: price, symbol: BTCUSD, above: 100000}]",
         ": alerts[0].symbol: unknown symbol 'BTCUSD', did you mean BTCUSDT?"),
     ("a price of a pair", SHORTEST + "alerts: [{name: z, metric: price, pair: BTCUSDT-ETHUSDT, above: 1}]",
         ": alerts[0].pair: price belongs to a symbol: write symbol"),
-    ("a rule on an unknown pair", SHORTEST + "alerts: [{name: z, metric: zscore, pair: ETHUSDT-BTCUSDT, above: 2}]",
+    ("a rule on an unknown pair",
+        SHORTEST + "alerts: [{name: z, metric: zscore, pair: ETHUSDT-BTCUSDT, above: 2}]",
         ": alerts[0].pair: unknown pair 'ETHUSDT-BTCUSDT', expected BTCUSDT-ETHUSDT"),
-    ("a rule on pairs where there are none", "source: {symbols: [BTCUSDT]}\nalerts: [{name: z, metric: zscore, above: 2}]",
+    ("a rule on pairs where there are none",
+        "source: {symbols: [BTCUSDT]}\nalerts: [{name: z, metric: zscore, above: 2}]",
         ": alerts[0]: zscore belongs to a pair, and there are no pairs"),
-    ("a rule on a timeframe without bars", SHORTEST + "alerts: [{name: z, metric: zscore, above: 2, timeframes: [15s]}]",
+    ("a rule on a timeframe without bars",
+        SHORTEST + "alerts: [{name: z, metric: zscore, above: 2, timeframes: [15s]}]",
         ": alerts[0].timeframes[0]: expected one of bars.timeframes (1s, 5s, 10s, 30s, 1m, 5m), got '15s'"),
-    ("a rule on a timeframe no pair has", SHORTEST + "alerts: [{name: z, metric: zscore, above: 2, timeframes: [5m]}]",
+    ("a rule on a timeframe no pair has",
+        SHORTEST + "alerts: [{name: z, metric: zscore, above: 2, timeframes: [5m]}]",
         ": alerts[0].timeframes: BTCUSDT-ETHUSDT has none of 5m"),
     ("staleness below", SHORTEST + "alerts: [{name: z, metric: staleness, below: 30s}]",
         ": alerts[0].below: a feed is stale when no trade has come for longer than that: write above"),
     ("staleness in words", SHORTEST + "alerts: [{name: z, metric: staleness, above: long}]",
         ": alerts[0].above: expected seconds or a duration such as 30s, > 0, got 'long'"),
-    ("a stationary symbol", SHORTEST + "alerts: [{name: z, metric: volume_ratio, above: 5, only_stationary: true}]",
-        ": alerts[0].only_stationary: a pair can be stationary, a symbol cannot: remove it from a rule on volume_ratio"),
+    ("a stationary symbol",
+        SHORTEST + "alerts: [{name: z, metric: volume_ratio, above: 5, only_stationary: true}]",
+        ": alerts[0].only_stationary: a pair can be stationary, a symbol cannot: remove it from a rule on "
+        "volume_ratio"),
     ("an unknown priority", SHORTEST + "alerts: [{name: z, metric: zscore, above: 2, priority: urgent}]",
         ": alerts[0].priority: expected high, medium or low, got 'urgent'"),
-    ("an address with a bad port and a password", SHORTEST + "source: {ws_url: 'wss://me:hunter2@example.org:abc'}",
-        ": source.ws_url: an address takes no user or password: secrets come from the environment, not from this file"),
+    ("an address with a bad port and a password",
+        SHORTEST + "source: {ws_url: 'wss://me:hunter2@example.org:abc'}",
+        ": source.ws_url: an address takes no user or password: secrets come from the environment, not from "
+        "this file"),
     ("a password where a mapping is not expected", SHORTEST + "questdb: [{http_password: hunter2}]",
         ": questdb: expected a mapping with embedded, host, dir, http_port or pg_port, got [a mapping]"),
     ("an address with a query", SHORTEST + "source: {rest_url: 'https://example.org/?token=hunter2'}",
@@ -278,4 +327,4 @@ def test_a_broken_configuration_is_refused_with_one_line(text: str, line: str) -
         of(text)
     assert str(refusal.value) == "pipeline.yaml" + line
     assert "\n" not in line
-    assert "hunter2" not in line  # a secret is not repeated
+    assert "hunter2" not in line  # the message does not repeat a secret

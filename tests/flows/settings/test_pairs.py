@@ -15,7 +15,10 @@ from tests.flows.settings.examples import SHORTEST, of
 
 
 def test_a_pair_overrides_key_by_key_and_a_window_as_a_whole() -> None:
-    text = "defaults: {hedge: {window: 500}, correlation: {of: prices}}\npairs: [{legs: [A1, B1], timeframes: [1m, 5s], prices: raw, %s}]"
+    text = (
+        "defaults: {hedge: {window: 500}, correlation: {of: prices}}\n"
+        "pairs: [{legs: [A1, B1], timeframes: [1m, 5s], prices: raw, %s}]"
+    )
     pair = of(
         text
         % "zscore: {window: {5s: 60, 1m: 40}}, correlation: {window: 9}, adf: {window: 50, every: 2, lags: 3}"
@@ -33,7 +36,10 @@ def test_without_1s_and_1m_among_the_bars_the_default_timeframes_are_what_is_lef
 
 
 def test_every_method_and_both_criteria_are_taken() -> None:
-    text = "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [tls, theil_sen, huber, kalman, ols]}, adf: {lags: bic}}]\n"
+    text = (
+        "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {method: [tls, theil_sen, huber, kalman, ols]}, "
+        "adf: {lags: bic}}]\n"
+    )
     settings = of(text + "alerts: [{name: lost, metric: broken, above: 3, exit: 0}]")
     assert (settings.pairs[0].methods, settings.pairs[0].adf_lags) == (
         ("tls", "theil_sen", "huber", "kalman", "ols"),
@@ -50,7 +56,7 @@ def test_every_method_and_both_criteria_are_taken() -> None:
 
 @pytest.fixture
 def smoother(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A method with options of its own, as an addition to operators/methods.py has them."""
+    """A method with options, as an addition to operators/methods.py would declare them."""
     options = Option("pace", int, 2, 100, 10, "bars"), Option("share", float, 0.5, 1.0, 0.75, "of 1")
     method = Method("smoother", "hedge_ratio.rolling_ols", "", "", "", "", options=options)
     monkeypatch.setitem(METHODS, "smoother", method)
@@ -134,7 +140,8 @@ def test_options_of_a_method_belong_to_the_pairs_that_use_it_for_each_timeframe(
         ),
         (
             "defaults: {hedge: {pace: {1d: 5}}}\n" + SHORTEST,
-            "defaults.hedge.pace: expected a timeframe of whole seconds from 1s to 5m, such as 1s, 30s or 1m, got '1d'",
+            "defaults.hedge.pace: expected a timeframe of whole seconds from 1s to 5m, such as 1s, 30s or "
+            "1m, got '1d'",
         ),
         (
             "defaults: {hedge: {share: 0}}\n" + SHORTEST,
@@ -142,7 +149,8 @@ def test_options_of_a_method_belong_to_the_pairs_that_use_it_for_each_timeframe(
         ),
         (
             "pairs: [{legs: [BTCUSDT, ETHUSDT], hedge: {pace: 20}}]",
-            "pairs[0].hedge.pace: a setting of smoother, which is not among the methods of this pair: add it to hedge.method, or remove this",
+            "pairs[0].hedge.pace: a setting of smoother, which is not among the methods of this pair: add "
+            "it to hedge.method, or remove this",
         ),
     ],
 )

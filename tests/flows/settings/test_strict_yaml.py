@@ -1,4 +1,4 @@
-"""YAML as it looks, or one line that says where it is wrong."""
+"""YAML values mean what they look like, or one line says where the YAML is wrong."""
 
 import pytest
 from hypothesis import given
@@ -45,10 +45,10 @@ def test_only_booleans_null_and_decimal_numbers_are_resolved(word: str, content:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("a: 1\nb: 2\na: 3\n", "f.yaml:3:1: duplicate key 'a': it stands in line 1 already"),
+        ("a: 1\nb: 2\na: 3\n", "f.yaml:3:1: duplicate key 'a': line 1 has it already"),
         ("a: 1\n---\nb: 2\n", "f.yaml:2:1: a second document begins: expected one, without `---`"),
         ("a:\n\tb: 1\n", "f.yaml:2:1: a tab: YAML is indented with blanks"),
-        ("a: &x [*x]\n", "f.yaml:1:4: an alias stands inside what it names"),
+        ("a: &x [*x]\n", "f.yaml:1:4: an alias is inside what it refers to"),
         ("a: !!python/none 1\n", "f.yaml:1:4: unknown tag 'tag:yaml.org,2002:python/none': remove it"),
         ("[a]: 1\n", "f.yaml:1:1: a key must be a word"),
         ("a: !!int abc\n", "f.yaml:1:4: expected a number, got 'abc'"),

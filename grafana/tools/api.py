@@ -15,18 +15,19 @@ ANSWER_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Grafana:
-    """Where it is, and who asks; without a user, nobody in particular."""
+    """The address of a Grafana, and the user who asks. Without a user, requests carry no login."""
 
     url: str
     user: str = ""
     password: str = ""
 
     def headers(self) -> dict[str, str]:
+        """The login as an HTTP header."""
         credentials = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         return {"Authorization": f"Basic {credentials}"} if self.user else {}
 
     def answer(self, path: str, body: Any = None, method: str = "") -> tuple[int, Any]:
-        """Status and decoded answer of GET, or of POST with a body."""
+        """The status and the decoded response: of GET, or with a body of POST, unless `method` is given."""
         parts = urlsplit(self.url)
         scheme = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = scheme(parts.netloc, timeout=ANSWER_S)
@@ -47,16 +48,17 @@ class Grafana:
 
 
 def named() -> Grafana:
-    """The Grafana that GRAFANA_URL names; GRAFANA_USER (admin) and GRAFANA_PASSWORD let in."""
+    """The Grafana at GRAFANA_URL, with the login GRAFANA_USER (by default admin) and GRAFANA_PASSWORD."""
     url, password = os.environ.get("GRAFANA_URL", "").rstrip("/"), os.environ.get("GRAFANA_PASSWORD", "")
     if not urlsplit(url).netloc:
-        raise UserError("GRAFANA_URL: expected where Grafana is, such as http://127.0.0.1:3000")
+        raise UserError("GRAFANA_URL: expected the address of Grafana, such as http://127.0.0.1:3000")
     if not password:
         raise UserError("GRAFANA_PASSWORD is not set: the password of GRAFANA_USER (admin)")
     return Grafana(url, os.environ.get("GRAFANA_USER") or "admin", password)
 
 
 def decoded(text: bytes) -> Any:
+    """The value of a JSON text; of another text, the text itself."""
     try:
         return json.loads(text)
     except ValueError:

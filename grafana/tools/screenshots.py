@@ -1,8 +1,7 @@
-"""`make screenshots`: pictures of every dashboard, dark and light, from the Grafana that GRAFANA_URL names,
-into docs/screenshots/.
+"""`make screenshots` writes pictures of every dashboard, dark and light, into docs/screenshots/.
 
-GRAFANA_USER (admin) and GRAFANA_PASSWORD let in. `ARGS="pair --query from=now-15m"` takes one of them, with a
-query of one's own.
+They are of the Grafana at GRAFANA_URL; GRAFANA_USER (by default admin) and GRAFANA_PASSWORD are the login.
+`make screenshots ARGS="pair --query from=now-15m"` takes one dashboard, with another time range.
 """
 
 import argparse
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from flows.errors import UserError
-from grafana.api import Grafana, named
-from grafana.browser import browser
 from grafana.queries import HERE, dashboards
+from grafana.tools.api import Grafana, named
+from grafana.tools.browser import browser
 
 THEMES: Final = ("dark", "light")
 WIDTH: Final = 1_600  # px: a laptop's
@@ -24,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="make screenshots", description="pictures of the dashboards of a running Grafana"
     )
     parser.add_argument(
-        "names", nargs="*", help="names of dashboards, as in grafana/dashboards (all of them)"
+        "names", nargs="*", help="names of dashboards, as in grafana/dashboards (default: all)"
     )
     parser.add_argument(
         "--to",
@@ -35,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--query",
         default="",
-        help="what is added to the address, such as from=now-15m&var-pair=BTCUSDT-ETHUSDT",
+        help="query of the address, such as from=now-15m&var-pair=BTCUSDT-ETHUSDT",
     )
     parser.add_argument("--width", type=int, default=WIDTH, help="of the window, px (%(default)s)")
     chosen = parser.parse_args(arguments)
@@ -48,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def take(names: list[str], to: Path, query: str = "", width: int = WIDTH) -> None:
+    """Write the pictures, and print the errors that panels show."""
     boards = {board["uid"].removeprefix("pairflow-"): board["uid"] for board in dashboards()}
     if unknown := sorted(set(names) - set(boards)):
         raise UserError(f"{', '.join(unknown)}: no such dashboard: expected some of {', '.join(boards)}")
@@ -60,7 +60,8 @@ def take(names: list[str], to: Path, query: str = "", width: int = WIDTH) -> Non
                 page = opened.page(f"/d/{boards[name]}?{query}", theme=theme, width=width)
                 if not page.settled:
                     raise UserError(
-                        f"{grafana.url}/d/{boards[name]}: still loading when the time was up: try --query from=now-15m"
+                        f"{grafana.url}/d/{boards[name]}: still loading when the time was up: try --query "
+                        "from=now-15m"
                     )
                 path = to / f"{name}-{theme}.png"
                 path.write_bytes(page.picture)
@@ -71,13 +72,15 @@ def take(names: list[str], to: Path, query: str = "", width: int = WIDTH) -> Non
 
 
 def refuse(grafana: Grafana, uid: str) -> None:
-    """Raise UserError when the dashboard is not there for this user. A page would ask many times, and many
-    refusals lock a user out.
+    """Raise UserError if the user cannot see the dashboard.
+
+    A page would make many requests, and Grafana locks a user out after a few refusals.
     """
     status, _ = grafana.answer(f"/api/dashboards/uid/{uid}")
     if status in {401, 403}:
         raise UserError(
-            f"{grafana.url} refuses {grafana.user}: set GRAFANA_USER and GRAFANA_PASSWORD (after 5 refusals, in 5 minutes)"
+            f"{grafana.url} refuses {grafana.user}: set GRAFANA_USER and GRAFANA_PASSWORD (after 5 refusals, "
+            "in 5 minutes)"
         )
     if status != 200:
         raise UserError(f"{grafana.url} has no dashboard {uid} (HTTP {status}): is it Pairflow's Grafana?")
