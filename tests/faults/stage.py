@@ -467,12 +467,13 @@ def rule_sql(uid: str) -> str:
     return str(rule["data"][0]["model"]["rawSql"])
 
 
+NO_BARS_S = 10**6  # the age while the database shows no bar yet
+
+
 def bars_age_s(endpoint: Endpoint, at_s: float) -> int:
     """What the rule on freshness sees at a time of the market."""
     at = np.datetime64(START_US + int(at_s * SECOND_US), "us")
     with connect(endpoint) as connection:
-        return int(
-            connection.execute(rule_sql("pairflow-stale").replace("now()", f"'{at}Z'::TIMESTAMP")).fetchone()[
-                0
-            ]
-        )
+        statement = rule_sql("pairflow-stale").replace("now()", f"'{at}Z'::TIMESTAMP")
+        found = connection.execute(statement).fetchone()
+    return NO_BARS_S if found is None else int(found[0])

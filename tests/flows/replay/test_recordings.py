@@ -149,7 +149,7 @@ def test_an_aggregate_trades_archive_is_read(tmp_path: Path, header: bool) -> No
     )
     path.write_text("\n".join(head + agg_rows(f)))
     assert symbols_in([path]).stream == "aggTrade"
-    assert same(whole(path), messages.replace(f, count=np.full(5, 3)))
+    assert same(whole(path), replace(f, count=np.full(5, 3)))
 
 
 def test_a_row_that_cannot_be_a_trade_is_rejected_and_counted(tmp_path: Path) -> None:
