@@ -22,8 +22,8 @@ LONG_S = 600.0  # of notice: the exchange does not end the old connection, so Pa
 def test_the_next_connection_streams_before_the_old_one_ends(
     recording: Path, database: Endpoint, r: Tables, tmp_path: Path, announced: bool
 ) -> None:
-    # On a busy machine one of the two simultaneous connections may be late.
-    patience = replace(QUICK.patience, grace_s=5.0)
+    # On a busy machine one of the two simultaneous connections may be late, and the market stands for longer.
+    patience = replace(QUICK.patience, grace_s=5.0, settle_s=600.0)
     timing = QUICK.timing if announced else replace(QUICK.timing, lifetime_s=LIFETIME_S)
     with background(paths=[recording], speed=SPEED) as exchange:
         market = Stops(exchange, 60)
