@@ -94,7 +94,7 @@ def run(
 
 
 def _reads_python(env: "dict[str, str] | None") -> bool:
-    """Whether the environment has other variables of Python, which it reads at its start, than this process."""
+    """Whether variables that Python reads at its start differ from those of this process."""
     if env is None:
         return False
     ours, theirs = (

@@ -102,7 +102,7 @@ def episodes_in_range() -> Json:
             )
         ],
         (8, 0, 8, 4),
-        options=numbers(20),
+        options=numbers(16),
         field={"color": fixed(QUIET), "thresholds": steps((None, QUIET)), "decimals": 0, "unit": "none"},
         empty="–",
         overrides=[override("Typical|Longest", regex=True, unit="dtdurations")],

@@ -157,8 +157,9 @@ def feed_by_symbol() -> Json:
         overrides=[
             override("Symbol", custom__width=105),
             override("Lag", unit="ms", decimals=0),
+            override("Trades/s", custom__width=80),
             override("Mismatches", unit="percentunit", decimals=1, custom__width=100),
-            override("Seen", unit="s", decimals=0),
+            override("Seen", unit="s", decimals=0, custom__width=58),
         ],
     )
 

@@ -1,24 +1,24 @@
-"""Virtual time: nothing waits, and what is to happen happens in order."""
+"""Virtual time: nothing waits, and planned actions run in the order of their times."""
 
 import heapq
 from collections.abc import Callable
 
 from operators.columns import SECOND_US
 
-START_US = 1_700_000_000 * SECOND_US  # of the market, when the clock shows 0
+START_US = 1_700_000_000 * SECOND_US  # the time of the market when the clock is at 0
 
 
 class Clock:
-    """Seconds since the start, and what is to happen when."""
+    """Seconds since the start, and the planned actions."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.trace: list[str] = []  # what a reader of a failure wants to know
+        self.trace: list[str] = []  # what has happened, for the report of a failure
         self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._numbered = 0
 
     def at(self, when: float, action: Callable[[], object]) -> None:
-        """Have `action` done at that time, after whatever was planned for the same time before."""
+        """Plan an action. Actions of the same time run in the order in which they were planned."""
         heapq.heappush(self._events, (max(when, self.now), self._numbered, action))
         self._numbered += 1
 
@@ -26,7 +26,7 @@ class Clock:
         self.at(self.now + seconds, action)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and all that happens meanwhile."""
+        """Let time pass, and run the actions of that time."""
         until = self.now + seconds
         while self._events and self._events[0][0] <= until:
             when, _, action = heapq.heappop(self._events)

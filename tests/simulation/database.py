@@ -1,5 +1,6 @@
-"""A database that deduplicates as schema.sql says, and a server before it that refuses, half-acknowledges,
-hangs and is late.
+"""A database that deduplicates as schema.sql says, behind a server that refuses, hangs and is late.
+
+The server may also store only some of the rows, or store them without acknowledging them.
 """
 
 import http.client
@@ -19,7 +20,7 @@ from flows.database.writer import Writer
 from operators.columns import NEVER
 from tests.simulation.clock import Clock
 
-REWRITTEN = ("gaps", "health")  # tables that tell of this run: another run has other rows
+REWRITTEN = ("gaps", "health")  # tables about the run itself: another run has other rows
 Row = tuple[Any, ...]
 ENDPOINT = Endpoint("simulated", 9000, 8812)
 
@@ -43,7 +44,7 @@ def as_tuples(rows: Rows) -> list[Row]:
 
 
 class Database:
-    """Tables by their keys. `check` is told each row before it is stored."""
+    """Tables as dictionaries by their keys. `check` is called with each row before it is stored."""
 
     def __init__(self) -> None:
         self.check: Callable[[str, Row], None] = lambda table, row: None
@@ -72,7 +73,7 @@ class Database:
         )
 
     def difference(self, other: "Database") -> str | None:
-        """How this one's tables differ from those of the other, in a line, or None."""
+        """The first difference between these tables and those of the other, in a line, or None."""
         for name, rows in other.tables.items():
             own = self.tables[name]
             if name in REWRITTEN or own == rows:
@@ -98,19 +99,19 @@ class Database:
 
 @dataclass(slots=True)
 class Illness:
-    """What goes wrong with the database. Shares of requests; seconds."""
+    """What goes wrong with the database: shares of requests, and times in seconds."""
 
     until: float = np.inf
-    lost_answer: float = 0.0  # the rows are in, nobody says so
-    partly: float = 0.0  # some of the rows are in, and an error comes
-    hang: float = 0.0  # no answer: the rows are in, or not, or come in later
-    hangs_up: float = 0.0  # on an idle connection
+    lost_answer: float = 0.0  # the rows are stored, but not acknowledged
+    partly: float = 0.0  # some of the rows are stored, and the answer is an error
+    hang: float = 0.0  # no answer: the rows are stored, or not, or are stored later
+    hangs_up: float = 0.0  # the server closes an idle connection
     away_every: float = np.inf
     away_s: float = 0.0
 
 
 class Server:
-    """Takes requests in virtual time. `crash(place)` may end the process that writes, there."""
+    """Takes requests in virtual time. `crash(place)` may end the process that writes, at that place."""
 
     def __init__(
         self, clock: Clock, chance: Random, database: Database, illness: Illness, crash: Callable[[str], None]
@@ -149,7 +150,7 @@ class Server:
             self.database.apply(table, rows)
 
     def post(self, timeout_s: float, reused: bool) -> tuple[int, bytes]:
-        """The answer to a request, if there is one."""
+        """The answer to a request, or None."""
         rows = [(rows.table, as_tuples(rows)) for rows in self.request]
         fate = self._fate()
         if fate != "good":
@@ -157,7 +158,7 @@ class Server:
         try:
             self.crash("posting")
         except BaseException:
-            if self.chance.random() < 0.5:  # the request outlives its process
+            if self.chance.random() < 0.5:  # the request arrives although its process has ended
                 self.clock.after(self.chance.uniform(0, 3), partial(self._apply, rows))
             raise
         match fate:
@@ -183,7 +184,7 @@ class Server:
                 match self.chance.randrange(3):
                     case 0:
                         self._apply(rows)
-                    case 1:  # even when nobody waits for it any more
+                    case 1:  # even if the writer does not wait for it any more
                         self.clock.after(self.chance.uniform(0, 2 * timeout_s), partial(self._apply, rows))
                 self.clock.advance(timeout_s)
                 self.crash("waited")
@@ -194,7 +195,7 @@ class Server:
 
 
 def transport(server: Server) -> Any:
-    """`http` as flows.database.writer sees it, with connections to this server."""
+    """A replacement of the module `http` in flows.database.writer, with connections to this server."""
 
     class Connection:
         def __init__(self, host: str, port: int, timeout: float) -> None:
@@ -216,9 +217,7 @@ def transport(server: Server) -> Any:
 
 
 class SimulatedWriter(Writer):
-    """The writer but for its sockets; instead of the bytes that it would send, the server is told which rows
-    they are.
-    """
+    """The writer without its sockets: the server gets the rows instead of their bytes."""
 
     def __init__(self, server: Server, request_s: float) -> None:
         clock = server.clock

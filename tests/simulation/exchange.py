@@ -1,5 +1,6 @@
-"""A market of a minute or so, and an exchange that tells it over a bad socket and a bad REST: in virtual
-time, all chance from one seed.
+"""A market of about a minute, and an exchange with an unreliable websocket and REST API.
+
+All is in virtual time, and all random choices come from one seed.
 """
 
 import json
@@ -26,15 +27,16 @@ from operators.columns import SECOND_US
 from tests.simulation.clock import START_US, Clock
 
 MILLISECOND_US = 1_000
-DENIED = 210  # ids of a symbol, in a few holes: each takes its tries, one after the other
+DENIED = 210  # missing ids of a symbol, in a few gaps. Each gap takes several requests, one after the other
 OVERLAP_S = 0.5
 SUBSCRIBE_S = 0.1
 GARBAGE = (b"", b'{"stream":"btcusdt@tr', b"[]", b'{"e":"trade"}', b"\xff\xfe", b'{"result":null,"id":1}')
 
 
 class Market:
-    """Trades of all symbols in the order of their time. Each symbol's ids count up, some skipped (`denied`),
-    some told as no trade (`void`).
+    """Trades of all symbols in the order of their time.
+
+    The ids of each symbol count up. Some do not exist (`denied`), others are not a trade (`void`).
     """
 
     def __init__(
@@ -46,9 +48,7 @@ class Market:
         void: bool,
         together_us: int,
     ) -> None:
-        """No trade is more than `together_us` from the next one of its symbol where ids between them are
-        skipped.
-        """
+        """Where ids do not exist, the trades on both sides are at most `together_us` apart."""
         self.symbols = tuple(symbols)
         # ts, symbol, id, price, qty, is_buyer_maker
         rows: list[tuple[int, int, int, float, float, bool]] = []
@@ -131,11 +131,12 @@ class Market:
 
 @dataclass(slots=True)
 class Weather:
-    """What goes wrong between us and the exchange, and how often. Seconds; shares; a second between two on
-    average (inf: never).
+    """What goes wrong between Pairflow and the exchange, and how often.
+
+    Values are shares, times in seconds, or the mean time between two events in seconds (inf: never).
     """
 
-    until: float = np.inf  # then all is calm
+    until: float = np.inf  # from then on nothing goes wrong
     loss: float = 0.0
     double: float = 0.0
     garbage: float = 0.0
@@ -145,20 +146,20 @@ class Weather:
     drop_every: float = np.inf
     drop_s: float = 0.0
     silence_every: float = np.inf
-    silence_s: float = 3.0  # until the watchdog barks
+    silence_s: float = 3.0  # after this time the watchdog replaces a silent connection
     stall_every: float = np.inf
     stall_s: float = 0.0
     shutdown_every: float = np.inf
     rest_s: float = 0.05
-    lag_s: float = 0.0  # of the database behind REST
+    lag_s: float = 0.0  # how late REST knows a trade
     failure: float = 0.0
     refusal: float = 0.0
-    outage_every: float = np.inf  # of REST
+    outage_every: float = np.inf  # REST is not reachable
     outage_s: float = 0.0
 
 
 class Exchange:
-    """Tells each trade to all open links when it is made, and lists those its database has to whoever asks."""
+    """Sends each trade to all open links at its time, and lists those that its database has on request."""
 
     def __init__(
         self,
@@ -169,8 +170,9 @@ class Exchange:
         lossy_us: int,
         crash: Callable[[str], None],
     ) -> None:
-        """A message is lost only where its symbol's next one is told within `lossy_us` of the last: else
-        nobody could know in time.
+        """A message is lost only if the symbol's next message follows within `lossy_us`.
+
+        Otherwise nothing could show the loss in time.
         """
         self.clock, self.chance, self.market, self.weather, self.lossy_us, self.crash = (
             clock,
@@ -234,7 +236,9 @@ class Exchange:
         self.clock.note("serverShutdown")
         for link in self.links:
             link.arrive(b'{"e":"serverShutdown","E":1}')
-            link.silent |= self.chance.random() < 0.4  # from now on: the successor must not rely on it
+            link.silent |= (
+                self.chance.random() < 0.4
+            )  # from now on, so the next connection must not rely on this one
             self.clock.after(self.chance.uniform(0.1, 8), link.close)
 
     def _outage(self) -> None:
@@ -289,8 +293,10 @@ class Link:
     silent: bool = False
     stalled_until: float = 0.0
     ready: Flag = field(default_factory=Flag)
-    sure_ts: list[int] = field(default_factory=list)  # by symbol, time of the last trade that was not lost
-    newest: float = 0.0  # arrival of what was sent last
+    sure_ts: list[int] = field(
+        default_factory=list
+    )  # by symbol: the time of the last trade that was not lost
+    newest: float = 0.0  # when the last message sent so far arrives
 
     def __post_init__(self) -> None:
         self.sure_ts = [self.exchange.clock.market_us()] * len(self.exchange.market.symbols)
@@ -346,9 +352,7 @@ class Link:
 
 
 class Socket(Stream):
-    """The stream without sockets and threads; what it tells the inbox about its links is the stream's own
-    code.
-    """
+    """The stream without sockets and threads. It reports its links to the inbox with the real code."""
 
     def __init__(self, exchange: Exchange, inbox: Inbox) -> None:
         self._exchange, self.inbox = exchange, inbox
@@ -360,7 +364,7 @@ class Socket(Stream):
         self._exchange.clock.after(self._exchange.chance.uniform(0.05, 0.5), self._open)
 
     def stop(self) -> None:
-        """The process is gone, or ends."""
+        """The process ends or has ended."""
         self._alive = False
         for link in self._links:
             link.alive = False
@@ -372,7 +376,7 @@ class Socket(Stream):
             self._exchange.clock.after(self._exchange.chance.uniform(0.05, 4), self._open)
 
     def lost(self, link: Link) -> None:
-        """A link was closed by whomever."""
+        """A link was closed, by either side."""
         self.closed(link)
         if not self._links:
             self._reopen()
@@ -414,8 +418,9 @@ class SimulatedApi(BinanceApi):
 
 
 class SimulatedRest(Rest):
-    """REST without HTTP and threads: one request at a time; what is asked, and what is made of the answer, is
-    the real code.
+    """REST without HTTP and threads: one request at a time.
+
+    The real code makes the requests and processes the answers.
     """
 
     def __init__(
@@ -429,7 +434,7 @@ class SimulatedRest(Rest):
         self._alive = True
 
     def start(self) -> None:
-        # a new process knows of no ban, and learns of it from its first answer
+        # A new process does not know of a ban, and learns of it from its first answer.
         self._exchange.banned_until = -np.inf
 
     def stop(self) -> None:

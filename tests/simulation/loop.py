@@ -1,5 +1,6 @@
-"""A dataflow in a plain loop instead of Bytewax: the same steps and the same snapshots, but a batch at a time
-and in this thread.
+"""A dataflow in a plain loop instead of Bytewax, one batch at a time, in this thread.
+
+The steps and the snapshots are the same.
 """
 
 import pickle
@@ -11,9 +12,9 @@ from bytewax.dataflow import Dataflow
 
 
 class Loop:
-    """One life of a dataflow, from a snapshot (None: from the beginning) until it is dropped.
+    """One run of a dataflow, from a snapshot (None: from the beginning) until the object is dropped.
 
-    `seen(step_id, items)` is told what every step gets; it may raise to end this life there.
+    `seen(step_id, items)` is called with the input of every step. It may raise to end the run there.
     """
 
     def __init__(
@@ -51,13 +52,14 @@ class Loop:
             parts[step_id, part] = ends.build_part(step_id, part, self._before.get((step_id, part)))
 
     def turn(self) -> None:
-        """One batch of each source, through to the sinks."""
+        """Pass one batch of each source through all steps to the sinks."""
         for (step_id, _), source in self.sources.items():
             self._pass(self._inputs[step_id].down.stream_id, list(source.next_batch()))
 
     def snapshot(self) -> bytes:
-        """The states at the end of an epoch. Bytewax commits them only when every step has given its own, the
-        sinks last.
+        """The states at the end of an epoch.
+
+        Bytewax commits them only when every step has returned its state; the sinks are the last.
         """
         states = {key: source.snapshot() for key, source in self.sources.items()}
         states |= {key: logic.snapshot() for key, logic in self._logics.items()}
@@ -95,7 +97,7 @@ class Loop:
 
 
 def _core(steps: Any) -> Iterator[Any]:
-    """The steps that Bytewax itself executes; all others are made of these."""
+    """The core steps, which Bytewax itself executes. All other steps consist of these."""
     for step in steps:
         if getattr(step, "core", False):
             yield step

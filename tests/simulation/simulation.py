@@ -1,5 +1,7 @@
-"""One run of the whole line in virtual time from one seed: a bad exchange, a bad database and crashes; then
-all is calm, and it must catch up.
+"""One run of the whole pipeline in virtual time, from one seed.
+
+First the exchange and the database fail in many ways, and the process crashes. Then nothing goes wrong any
+more, and the pipeline must catch up.
 """
 
 import math
@@ -57,7 +59,7 @@ alerts:
   - {name: root, metric: adf_pvalue, below: 0.2, exit: 0.5, priority: low, timeframes: [1s]}
 alerts_tolerate: 0.2
 """
-# Scaled down: what is bounded must be reached
+# Limits are scaled down, so that runs reach them.
 SMALL = {
     "flows.feed.sequencer.REACH": 150,
     "flows.feed.sequencer.HELD": 300,
@@ -68,17 +70,17 @@ HELD_EACH = 150  # = max(REACH, HELD // 3 symbols)
 REQUEST_S = 2.0
 EPOCH_S = 1.0
 PATIENCE = Patience(backoff_cap_s=2.0, tries=3, lag_s=60.0)
-LATEST_S = 0.9  # that a message comes after another one that was sent at the same time
+LATEST_S = 0.9  # a message arrives at most so much later than one that was sent at the same time
 CATCH_UP_S = 90.0
-CALM_TAIL_S = 8.0  # of the market: a socket that works tells its end
+CALM_TAIL_S = 8.0  # the end of the market, in which the socket works, so that the last trades arrive
 
 
 class Crash(BaseException):
-    """The process is gone, here and now; no `except Exception` of its own is in the way."""
+    """The process ends at once. Not an Exception, so that no `except Exception` catches it."""
 
 
 class Crashes:
-    """When the process dies, and where: `here(place)` is asked between any two things that it does."""
+    """When and where the process dies. `here(place)` is called between any two actions of the process."""
 
     def __init__(self, clock: Clock, chance: Random, every: float, until: float) -> None:
         self._clock, self._chance, self._every, self._until = clock, chance, every, until
@@ -89,7 +91,7 @@ class Crashes:
         self.restarted()
 
     def restarted(self) -> None:
-        """Plan the next death: some come at once, in the epoch of the last one."""
+        """Plan the next crash. Some come at once, in the same epoch as the last one."""
         chance = self._chance
         if self._every == math.inf:
             return
@@ -113,7 +115,7 @@ class Crashes:
 
 
 class Line:
-    """The pipeline's process: its lives, its recovery store, and what must be true after each step."""
+    """The process of the pipeline: its runs, its recovery store, and what must hold after each step."""
 
     def __init__(
         self,
@@ -132,13 +134,13 @@ class Line:
             server,
         )
         self._options = options
-        self.committed: list[tuple[bytes, np.ndarray]] = []  # snapshots, and the last ids in them
+        self.committed: list[tuple[bytes, np.ndarray]] = []  # snapshots, and the last released ids in them
         self.loop: Loop | None = None
-        self.begun: dict[str, int] = {}  # first ids, once they are durable
+        self.begun: dict[str, int] = {}  # the first ids that are stored durably
         assert settings.recovery.dir is not None
         self._first_ids = settings.recovery.dir / f"binance-0.{FIRST_IDS}"
         symbols = len(settings.symbols)
-        self.closed = np.full(symbols, NEVER)  # newest watermark stated, ever
+        self.closed = np.full(symbols, NEVER)  # the newest watermark of all runs
         self.given_up: set[tuple[int, int]] = set()
 
     @property
@@ -148,7 +150,7 @@ class Line:
 
     def start(self) -> None:
         if self.committed and self._crashes.count and self._server.chance.random() < 0.2:
-            del self.committed[1:]  # the last commit was not on disk yet
+            del self.committed[1:]  # as if the last commit had not reached the disk
         snapshot, self._last = (
             self.committed[0] if self.committed else (None, np.full(len(self._settings.symbols), NONE))
         )
@@ -185,7 +187,7 @@ class Line:
             self._crashes.here("committed")
         self._bounded()
 
-    # what must be true
+    # what must hold
 
     def _see(self, step_id: str, items: list[Any]) -> None:
         if step_id == "snapshot":
@@ -261,10 +263,10 @@ class Line:
         )
         assert len(partition._inbox) <= self._options.queue + 20, (
             f"{len(partition._inbox)} messages in the inbox"
-        )  # and what is told about links and by REST
+        )  # 20 more: messages about links and from REST
 
     def check(self, table: str, row: Row) -> None:
-        """Of every row that the database takes."""
+        """What must hold for every row that the database takes."""
         if table == "trades":
             ts, symbol, id_, price, qty, side = row
             assert self._market.made.get((symbol, id_)) == (ts, price, qty, side), (
@@ -330,7 +332,7 @@ class _Stores(FixedPartitionedSink[Rows, None]):
 
 
 def uninterrupted(settings: Settings, market: Market, begun: dict[str, int]) -> Database:
-    """R: the same trades, from the first ids on, in one batch and without a sequencer."""
+    """R: the tables of an uninterrupted run. It gets the same trades in one batch, without a sequencer."""
     frames = market.frames
     first = np.array([begun.get(symbol, np.iinfo(np.int64).max) for symbol in settings.symbols])
     frames = frames.rows((frames.id >= first[frames.symbol]) & (frames.price > 0))
@@ -366,12 +368,12 @@ def settings_of(directory: Path) -> Settings:
 
 
 def _sometimes(chance: Random, share: float, *values: float, otherwise: float = 0.0) -> float:
-    """One of the values in that share of all seeds: what never happens in a run matters as much as what does."""
+    """One of the values in that share of all seeds. Runs without a fault matter as much as runs with it."""
     return chance.choice(values) if chance.random() < share else otherwise
 
 
 def weather_of(chance: Random, until: float) -> tuple[Weather, float]:
-    """What goes wrong between us and the exchange in this run, and the `settle_s` that goes with it."""
+    """What goes wrong between Pairflow and the exchange in this run, and the `settle_s` that fits it."""
     settle_s = chance.choice((1.0, 1.0, 3.0))
     weather = Weather(
         until=until,
@@ -411,7 +413,7 @@ def illness_of(chance: Random, until: float) -> Illness:
 
 
 class Simulation:
-    """Everything of one seed."""
+    """The run of one seed."""
 
     def __init__(self, seed: int, settings: Settings, directory: Path) -> None:
         self.seed = seed
@@ -440,7 +442,7 @@ class Simulation:
         queue = chance.choice((100, 400, 10_000))
         offset_us = self._chance("wall clock").choice(
             (0, -1_300_000, 3_600 * SECOND_US, -3_600 * SECOND_US)
-        )  # the machine's clock is wrong
+        )  # a wrong clock of the machine
         options = Options(
             patience=patience,
             queue=queue,
@@ -485,7 +487,7 @@ class Simulation:
         patch.setattr("flows.database.writer.http", transport(self.server))
 
     def _live(self, chance: Random) -> None:
-        """One turn of the process; or its death, and the time until it is started again."""
+        """One turn of the process, or its crash and the time until it is started again."""
         try:
             if self.line.loop is None:
                 self.line.start()
@@ -502,7 +504,7 @@ class Simulation:
             self.crashes.restarted()
 
     def _catch_up(self, chance: Random) -> None:
-        """All is calm: the tables come to equal those of an uninterrupted run, and then stay."""
+        """Without faults the tables must become equal to those of an uninterrupted run, and stay so."""
         begun: dict[str, int] | None = None
         equal = 0
         difference: str | None = ""

@@ -1,4 +1,4 @@
-"""The whole line in virtual time, under everything that goes wrong at once; each seed is another run.
+"""The whole pipeline in virtual time, with all faults at once. Each seed is another run.
 
 make test                                                       seeds 0 … 49
 make test-long ARGS=tests/simulation                            seeds 50 … 1199
@@ -15,7 +15,7 @@ from tests.simulation.simulation import Simulation, settings_of
 
 DEFAULT = range(50)
 LONG = range(50, 1_200)
-LAST_LINES = 40  # of what happened before a failure
+LAST_LINES = 40  # of the trace before a failure
 
 
 def _chosen() -> range:
