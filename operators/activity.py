@@ -1,4 +1,4 @@
-"""How much a symbol moves and trades now, against its own recent past.
+"""How much a symbol moves and trades now, compared with its own recent past.
 
     log_return = ln(c_t / c_{t−1})              volatility       = sd of the last 60 log returns (ddof 1)
                                                 volatility_ratio = sd of the last 20 / sd of the last 120
@@ -7,25 +7,29 @@
     imbalance     = Σ (volume bought − volume sold by takers) / Σ volume, over the last 20 bars: −1 … 1
     taker_ratio   = volume bought by takers / volume, of the bar: 0 … 1
 
-Shapes: `closes`, `volumes`, `buy_volumes`, `range_variances` float64 (symbols, T), prices (not their
-logarithms), base volumes, and what `range_variance` makes of each bar, newest column last; a task k looks at
-row `symbol[k]` before column `end[k]` (exclusive). Results are float64 (K,), per bar: neither annualised nor
-in percent.
+Shapes: `closes`, `volumes`, `buy_volumes` and `range_variances` are float64 (symbols, T), with the newest
+column last. Closes are prices, not their logarithms; volumes are in the base asset; `range_variances` holds
+the result of `range_variance` for each bar. Task k evaluates row `symbol[k]` before column `end[k]`
+(exclusive). Results are float64 (K,), per bar: neither annualised nor in per cent.
 
-Undefined (NaN), each on its own: its window is not full or holds a NaN, an infinity or a close that is not
-above 0; for the ratios, what they divide by is 0, such as the volume of 20 bars without a trade; `imbalance`
-and `taker_ratio` also where nothing says who took a trade; `volatility_gk` also where the mean is below 0.
-The volatility of closes that do not move is 0, which is a fact and not a gap.
+Undefined (NaN), each result by itself:
+- its window is not full, or holds a NaN, an infinity, or a close that is not above 0;
+- a ratio whose denominator is 0, such as the volume of 20 bars without a trade;
+- `imbalance` and `taker_ratio` where the takers' side is unknown;
+- `volatility_gk` where the mean below the root is negative.
 
-Two passes over each window: exact, no drift, two starts agree bit for bit. A task costs 1.3 µs.
+The volatility of closes that do not move is 0: that is a fact, not a gap.
+
+Each window is computed in two passes: exact, without drift, and two starts agree bit for bit. A task costs
+1.3 µs.
 
 References: Andersen and Bollerslev, "Answering the skeptics: yes, standard volatility models do provide
 accurate forecasts" (1998); Garman and Klass, "On the estimation of security price volatilities from
 historical data" (1980); Cont, Kukanov and Stoikov, "The price impact of order book events" (2014).
 
->>> closes, volumes = np.full((1, 122), 100.0), np.full((1, 122), 3.0)
+>>> closes, volumes, ranges = np.full((1, 122), 100.0), np.full((1, 122), 3.0), np.full((1, 122), 4e-6)
 >>> closes[0, -1], volumes[0, -1] = 101.0, 6.0
->>> columns = activity(closes, volumes, 0.75 * volumes, np.full((1, 122), 4e-6), np.array([0]), np.array([122]))
+>>> columns = activity(closes, volumes, 0.75 * volumes, ranges, np.array([0]), np.array([122]))
 >>> [round(float(column[0]), 6) for column in columns]
 [0.00995, 0.001285, 2.44949, 2.0, 0.002, 0.5, 0.75]
 """
@@ -41,11 +45,11 @@ from operators.rounding import ROUNDING
 
 VOLATILITY_WINDOW = 60  # returns
 SHORT_WINDOW = 20
-LONG_WINDOW = 120  # returns, and bars of volume before the newest
+LONG_WINDOW = 120  # returns; or volumes of the bars before the newest one
 
 
 class Moves(NamedTuple):
-    """How each task's symbol moves and trades. Shapes (K,)."""
+    """Activity of each task's symbol. Shapes (K,)."""
 
     log_return: Floats
     volatility: Floats
@@ -58,7 +62,7 @@ class Moves(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Rows of the table activity, one per bar (see results.py). Shapes (n,); NaN where undefined."""
+    """Rows of the table `activity`, one per bar (see results.py). Shapes (n,); NaN where undefined."""
 
     symbol: Codes
     ts: Longs
@@ -69,14 +73,14 @@ class Activity:
     volatility_gk: Floats
     imbalance: Floats
     taker_ratio: Floats
-    incomplete: Annotated[Floats, UNSTORED]  # share of the bars of the longest window that are incomplete
-    stale: Annotated[Flags, UNSTORED]  # the symbol is stale
+    incomplete: Annotated[Floats, UNSTORED]  # share of incomplete bars in the longest window
+    stale: Annotated[Flags, UNSTORED]  # the symbol is stale (see measures.py)
 
 
 def activity(
     closes: Floats, volumes: Floats, buy_volumes: Floats, range_variances: Floats, symbol: Longs, end: Longs
 ) -> Moves:
-    """What every task's symbol does."""
+    """The activity of every task's symbol."""
     results = np.full((len(Moves._fields), len(symbol)), np.nan)
     closes, volumes = np.ascontiguousarray(closes), np.ascontiguousarray(volumes)
     _activity(
@@ -92,8 +96,8 @@ def activity(
 
 
 def range_variance(open: Floats, high: Floats, low: Floats, close: Floats) -> Floats:
-    """Variance of each bar's return by Garman and Klass, from its four prices."""
-    with np.errstate(all="ignore"):  # prices at the edge of what a double holds: not finite, so undefined
+    """Each bar's variance of returns by Garman and Klass, from its four prices."""
+    with np.errstate(all="ignore"):  # overflow gives an infinity, which counts as undefined
         variance: Floats = (
             0.5 * np.log(high / low) ** 2 - (2.0 * np.log(2.0) - 1.0) * np.log(close / open) ** 2
         )
@@ -111,7 +115,7 @@ def _sd(returns: Floats) -> float:
     for value in returns:
         squares += (value - first - mean) ** 2
     sd = np.sqrt(squares / (len(returns) - 1))
-    # closes that grow by the same factor have returns that differ by that
+    # the returns of closes that grow by a constant factor differ by rounding only
     return 0.0 if sd <= ROUNDING else sd
 
 

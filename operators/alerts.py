@@ -1,26 +1,28 @@
-"""Alert states: which rules are active, since when, and the rows that say so.
+"""Alert states: which alerts are active, since when, and the rows to write.
 
     above:    opens when value > threshold,    closes when value <= exit
     below:    opens when value < threshold,    closes when value >= exit
     outside:  opens when |value| > threshold,  closes when |value| <= exit
 
-An exit short of the threshold keeps a value that flaps around the threshold from opening an episode at every
-flap. A row is written at every change of `active`, and at each evaluation or mark whose time is a whole
-minute. Evaluations may be taken back (`rewind`), as far as `settle` has not let go of the rows they led to.
+An episode is the time during which an alert is active. With an exit that is short of the threshold, a value
+that flaps around the threshold does not open one episode after the other.
 
-Shapes: one alert is one rule on one subject and timeframe; `Rules` and `States` have an entry per alert,
-`Evaluations` and `AlertRows` one per row. Each alert's evaluations come in event-time order; values,
-thresholds and exits are in the metric's unit.
+A row is written at every change of `active`, and for each evaluation or mark whose time is a whole minute. A
+mark is a time at which nothing is evaluated; its row repeats the state. Evaluations can be undone (`rewind`)
+until `settle` has dropped their rows.
 
-Undefined: a value that is NaN (or infinite) keeps the state, and its row says NaN.
+Shapes: one alert is one rule on one subject and timeframe. `Rules` and `States` have one entry per alert;
+`Evaluations` and `AlertRows` have one per row. The evaluations of each alert come in event-time order.
+Values, thresholds and exits are in the metric's unit.
+
+Undefined: a value that is NaN or infinite does not change the state, and its row has NaN.
 
 Reference: Schmitt, "A thermionic trigger" (1938).
 
 >>> from operators.metrics import ABOVE
 >>> states = AlertStates(Rules(np.array([ABOVE]), np.array([2.0]), np.array([1.0])))
->>> value, yes = np.array([1.9, 2.1, 1.9, 2.1, 1.0]), np.ones(5, bool)
->>> evaluations = Evaluations(np.zeros(5, np.int64), np.arange(1, 6), value, may_open=yes, mark=~yes, write=~yes)
->>> rows = states.update(evaluations)
+>>> value, yes, alert = np.array([1.9, 2.1, 1.9, 2.1, 1.0]), np.ones(5, bool), np.zeros(5, np.int64)
+>>> rows = states.update(Evaluations(alert, np.arange(1, 6), value, may_open=yes, mark=~yes, write=~yes))
 >>> rows.ts.tolist(), rows.value.tolist(), rows.active.tolist(), rows.episode.tolist()
 ([2, 5], [2.1, 1.0], [True, False], [2, 2])
 """
@@ -43,11 +45,11 @@ class Rules(NamedTuple):
 
 
 class States(NamedTuple):
-    """What each alert is. Shapes (alerts,); changed in place."""
+    """The current state of each alert. Shapes (alerts,); changed in place."""
 
     active: Flags
     episode: Longs  # µs of the opening; NEVER while closed
-    value: Floats  # the last defined one
+    value: Floats  # the last defined value
 
     @classmethod
     def closed(cls, alerts: int) -> "States":
@@ -60,25 +62,25 @@ class Evaluations(NamedTuple):
     alert: Longs
     ts: Longs  # µs since the epoch
     value: Floats
-    may_open: Flags  # without it no episode opens, though one may close
-    mark: Flags  # nothing is evaluated: its time alone counts, and its row repeats the last defined value
-    write: Flags  # its row is written in any case
+    may_open: Flags  # False: no episode opens here, but one may close
+    mark: Flags  # nothing is evaluated at this time: the row repeats the last defined value
+    write: Flags  # write the row in any case
 
 
 class AlertRows(NamedTuple):
-    """Rows of the alerts table. Shapes (n,)."""
+    """Rows of the table `alerts`. Shapes (n,)."""
 
     alert: Longs
     ts: Longs  # µs since the epoch
     value: Floats
     active: Flags
-    episode: Longs  # µs of the opening, also on the row that closes it; else NEVER
+    episode: Longs  # µs of the opening, also on the row that closes the episode; otherwise NEVER
     changed: Flags  # `active` changed here
-    row: Longs  # which evaluation it is of
+    row: Longs  # index of the evaluation
 
     @classmethod
     def of(cls, evaluations: Evaluations) -> "AlertRows":
-        """One for each evaluation, yet undecided."""
+        """A row for each evaluation, not decided yet."""
         n = len(evaluations.alert)
         flags = np.zeros((2, n), np.bool_)
         return cls(
@@ -97,7 +99,7 @@ class AlertRows(NamedTuple):
 
 
 class AlertStates:
-    """The state of every alert, and the recent rows, which may be taken back. Pickles."""
+    """The state of every alert, and the recent rows, which can still be undone. Pickles."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -108,13 +110,14 @@ class AlertStates:
         )
 
     def preset(self, alert: int, active: bool, episode: int, value: float) -> None:
-        """State what an alert is."""
+        """Set the state of one alert."""
         self.states.active[alert], self.states.value[alert] = active, value
         self.states.episode[alert] = episode if active else NEVER
 
     def rewind(self, alert: int, ts: int) -> Longs:
-        """Undo an alert's evaluations at or after `ts`, its last value too. Returns the times of the rows to
-        rewrite.
+        """Undo an alert's evaluations at or after `ts`; return the times of the rows to rewrite.
+
+        The alert's last value is forgotten, too.
         """
         undone = (self.recent.alert == alert) & (self.recent.ts >= ts)
         changes = undone & self.recent.changed
@@ -129,11 +132,11 @@ class AlertStates:
         return times
 
     def settle(self, ts: int) -> None:
-        """Nothing before `ts` will be taken back."""
+        """Drop the rows before `ts`: they will not be undone any more."""
         self.recent = self.recent.rows(self.recent.ts >= ts)
 
     def update(self, evaluations: Evaluations) -> AlertRows:
-        """The rows to write, in the order given."""
+        """Decide these evaluations; return the rows to write, in the same order."""
         rows = AlertRows.of(evaluations)
         _decide(self.rules, self.states, evaluations, rows)
         changed = rows.changed | evaluations.write
@@ -146,8 +149,8 @@ class AlertStates:
 
 @compiled()
 def _decide(rules: Rules, states: States, evaluations: Evaluations, rows: AlertRows) -> None:
-    """Decide one evaluation after the other; `rows` are filled in."""
-    # as names: a tuple's fields are fetched anew, with their reference counts, at every use
+    """Decide the evaluations one after the other; fill in `rows`."""
+    # unpacked once: each access to a field of a tuple costs the updates of a reference count
     side, opens_at, closes_at = rules
     is_active, opening, last = states
     alert, ts, value, may_open, mark, _ = evaluations
@@ -160,7 +163,7 @@ def _decide(rules: Rules, states: States, evaluations: Evaluations, rows: AlertR
             if np.isfinite(value[row]):
                 shown[row] = value[row]
                 last[k] = value[row]
-                # mirrored, `below` is `above`
+                # multiplied by −1, `below` is `above`
                 sign = -1.0 if side[k] == BELOW else 1.0
                 level = abs(value[row]) if side[k] == OUTSIDE else sign * value[row]
                 if is_active[k]:

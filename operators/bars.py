@@ -1,34 +1,37 @@
-"""Closed bars of several timeframes from trades, all symbols of a source partition at once.
+"""Closed bars of several timeframes from trades, for all symbols of a source partition at once.
 
-    open, high, low, close = first, largest, smallest, last p        volume = Σ q            buy_volume = Σ q where the taker bought
-                                                                     quote_volume = Σ p·q    trades = Σ trades of the row
+    open, high, low, close = first, largest, smallest, last p
+    volume       = Σ q          buy_volume = Σ q where the taker bought
+    quote_volume = Σ p·q        trades     = Σ trades of the row
 
-over a bar's trades **in id order** (many share a millisecond). 1 s bars are made from trades, every longer
-timeframe from the 1 s bars. A bar covers [ts, ts + timeframe), ts a multiple of the timeframe since the
-epoch. A span without trades has bars too: volume 0, all four prices the close before. A trade whose time lies
-before the bar of the trade before it counts in that bar: ids, not times, are the order of trades.
+over the trades of a bar **in id order** (many trades share a millisecond). The 1 s bars are made from trades,
+and every longer timeframe from the 1 s bars. A bar covers [ts, ts + timeframe), where ts is a multiple of the
+timeframe since the epoch. A span without trades has a bar, too: its volume is 0, and all four prices are the
+close before. A trade that is older than the bar of the trade before it counts in that bar: the order of
+trades is that of their ids, not of their times.
 
-A bar is closed when the watermark of its symbol reaches its end, or a later trade of the symbol comes; it is
-emitted once, with one exception. What the watermark closed, from the bar of the symbol's last trade on, rests
-on there being no more trades: when one comes nevertheless whose time lies behind the watermark, or behind a
-hole of ids, those bars are taken back and emitted again as they should have been, up to the watermark. (Quiet
-ones that end before such a trade are as they were, and are not.) So the last content of every bar depends on
-the trades and the last watermark alone, not on when either came.
+A bar closes when the watermark of its symbol reaches its end, or when a later trade of the symbol comes. It
+is emitted once, with one exception. The bars that the watermark closed, from the bar of the symbol's last
+trade on, are right only if no trade follows. If a trade comes nevertheless, with a time before the watermark
+or after a hole of ids, these bars are taken back, corrected, and emitted again up to the watermark. Bars
+without trades that end before the late trade have not changed and are not emitted again. So the final content
+of every bar depends on the trades and on the last watermark alone, not on when either of them came.
 
-Shapes: one row per trade in; one per bar out, each symbol and timeframe in time order. Prices in the quote
-asset, times in µs since the epoch. State is (timeframes, symbols), twice; `update` costs one pass over the
-trades plus one over the bars closed.
+Shapes: one row per trade in, one row per bar out, with each symbol and timeframe in time order. Prices are in
+the quote asset, times in µs since the epoch. The state has shape (timeframes, symbols), twice. `update` costs
+one pass over the trades and one over the closed bars.
 
-Undefined: a symbol has no bars before its first trade. `complete` is false for the bar in which that falls,
-for all bars that a hole of ids touches, and for every longer bar that holds such a one.
+Undefined: a symbol has no bars before its first trade. `complete` is False for the bar that contains the
+first trade, for every bar that a hole of ids touches, and for every longer bar that contains one of these.
 
-Reference: none but the exchange's own candles, which agree.
+Reference: the exchange's own candles, which agree.
 
 >>> builder = BarBuilder.of(symbols=1, timeframes_us=(1_000_000,))
 >>> one = np.array([1], dtype=np.int64)
 >>> def trade(id, ts, price, watermark):
-...     return Trades(np.array([0], np.int32), one * id, one * ts, np.array([price]), np.array([2.0]), np.array([False]), one,
-...                   np.array([id == 1]), np.array([watermark], np.int64))
+...     symbol, sold, after_hole = np.array([0], np.int32), np.array([False]), np.array([id == 1])
+...     price, qty = np.array([price]), np.array([2.0])
+...     return Trades(symbol, one * id, one * ts, price, qty, sold, one, after_hole, one * watermark)
 >>> len(builder.update(trade(1, 1_200_000, 10.0, 1_200_000)))
 0
 >>> bars = builder.update(trade(2, 3_000_000, 11.0, 3_000_000))
@@ -45,7 +48,7 @@ import numpy as np
 from operators.columns import LATEST, NEVER, SECOND_US, Bars, Codes, Flags, Floats, Longs, Sides, Trades
 from operators.compiled import compiled
 
-# Columns of the sums: what a bar in progress holds.
+# Columns of `sums`: the numbers of a bar in progress.
 OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE_VOLUME, BUY_VOLUME = range(7)
 MEASURES = 7
 
@@ -53,8 +56,8 @@ MEASURES = 7
 class Progress(NamedTuple):
     """Bars in progress."""
 
-    ts: Longs  # (symbols,) opening of the 1 s bar; NEVER before the first trade
-    opened: Longs  # (timeframes, symbols) opening of the bar
+    ts: Longs  # (symbols,) opening time of the 1 s bar; NEVER before the first trade
+    opened: Longs  # (timeframes, symbols) opening time of the bar
     sums: Floats  # (timeframes, symbols, MEASURES)
     trades: Longs  # (timeframes, symbols)
     complete: Flags  # (timeframes, symbols)
@@ -72,7 +75,7 @@ class Progress(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """Room for closed bars. Shapes (n,), `sums` (MEASURES, n)."""
+    """Memory for closed bars. Shapes (n,), `sums` (MEASURES, n)."""
 
     symbol: Codes
     timeframe: Longs
@@ -101,14 +104,13 @@ class BarBuilder:
     timeframes: Longs  # (timeframes,) µs, the first is 1 s
     emitted: Flags  # (timeframes,) whether bars of the timeframe are wanted
     now: Progress
-    # as it was after the symbol's last trade, where the watermark has closed bars since; `ts` is NEVER
-    # elsewhere
+    # the state after the symbol's last trade, if the watermark has closed bars since; otherwise `ts` is NEVER
     traded: Progress
     watermark: Longs  # (symbols,)
 
     @classmethod
     def of(cls, symbols: int, timeframes_us: Sequence[int]) -> "BarBuilder":
-        """A builder that has seen nothing; `timeframes_us` are multiples of one second."""
+        """A builder that has seen no trade; `timeframes_us` are multiples of one second."""
         wanted = sorted(set(timeframes_us))
         if any(t < SECOND_US or t % SECOND_US for t in wanted):
             raise ValueError(f"timeframes are whole seconds, got {wanted} µs")
@@ -122,10 +124,10 @@ class BarBuilder:
         )
 
     def seed(self, seconds: Bars) -> None:
-        """Begin every symbol of these closed 1 s bars behind its last one, as if its trades had been seen.
+        """Continue after these closed 1 s bars, as if the builder had seen their trades.
 
-        Each symbol's are in time order without holes, and reach back to the opening of its longest bar in
-        progress.
+        Each symbol's bars are in time order without holes. They reach back to the opening of its longest bar
+        in progress.
         """
         _seed(
             seconds.symbol,
@@ -140,14 +142,15 @@ class BarBuilder:
         self.watermark[began] = np.maximum(self.watermark[began], self.now.ts[began])
 
     def update(self, trades: Trades) -> Bars:
-        """The bars that these trades and their watermark close, each symbol and timeframe in time order, each
-        once.
+        """The bars that these trades and their watermark close.
+
+        Each symbol and timeframe is in time order. A bar comes once, unless a late trade changes it.
         """
         np.maximum(self.watermark, trades.watermark, out=self.watermark)
         closed = Closed.room(self._most(trades))
         n = _build(
-            trades.symbol, trades.ts, trades.price, trades.qty, trades.is_buyer_maker, trades.count, trades.after_hole,
-            self.watermark, self.timeframes, self.emitted, self.now, self.traded, closed,
+            trades.symbol, trades.ts, trades.price, trades.qty, trades.is_buyer_maker, trades.count,
+            trades.after_hole, self.watermark, self.timeframes, self.emitted, self.now, self.traded, closed,
         )  # fmt: skip
         return Bars(
             symbol=closed.symbol[:n],
@@ -166,7 +169,7 @@ class BarBuilder:
         )
 
     def _most(self, trades: Trades) -> int:
-        """No more bars than these are closed by the trades and the watermark."""
+        """An upper bound of the number of bars that the trades and the watermark close."""
         reach = self.watermark.copy()
         np.maximum.at(reach, trades.symbol, trades.ts)
         comes = np.zeros(len(reach), np.bool_)
@@ -182,7 +185,7 @@ class BarBuilder:
 
 
 def _sums(bars: Bars) -> Floats:
-    """(MEASURES, n) what a bar in progress holds, of closed ones."""
+    """(MEASURES, n) the numbers of closed bars, as a bar in progress holds them."""
     return np.stack(
         [bars.open, bars.high, bars.low, bars.close, bars.volume, bars.quote_volume, bars.buy_volume]
     )
@@ -192,7 +195,7 @@ def _sums(bars: Bars) -> Floats:
 def _seed(
     symbol: Codes, ts: Longs, sums: Floats, trades: Longs, complete: Flags, timeframes: Longs, now: Progress
 ) -> None:
-    """Close these 1 s bars one after the other, and write none."""
+    """Close these 1 s bars one after the other, without emitting any."""
     nothing, never = np.zeros(len(timeframes), np.bool_), np.empty(0, np.int64)
     nowhere = Closed(np.empty(0, np.int32), never, never, np.empty((MEASURES, 0)), never, nothing)
     for i in range(len(ts)):
@@ -205,23 +208,24 @@ def _seed(
 
 @compiled()
 def _build(
-    symbol: Codes, ts: Longs, price: Floats, qty: Floats, is_buyer_maker: Flags | Sides, count: Longs, after_hole: Flags,
-    watermark: Longs, timeframes: Longs, emitted: Flags, now: Progress, traded: Progress, closed: Closed,
+    symbol: Codes, ts: Longs, price: Floats, qty: Floats, is_buyer_maker: Flags | Sides, count: Longs,
+    after_hole: Flags, watermark: Longs, timeframes: Longs, emitted: Flags,
+    now: Progress, traded: Progress, closed: Closed,
 ) -> int:  # fmt: skip
-    """Apply trades, then the watermark; write the closed bars and return how many they are."""
+    """Apply the trades, then the watermark; write the closed bars and return their number."""
     n = 0
-    # as names: a tuple's fields are fetched anew, with their reference counts, at every use
+    # unpacked once: each access to a field of a tuple costs the updates of a reference count
     bar_ts, sums, counts, whole, traded_ts = now.ts, now.sums, now.trades, now.complete, traded.ts
     nothing = np.zeros(len(timeframes), np.bool_)
     for i in range(len(ts)):
         s = symbol[i]
         second = ts[i] - ts[i] % SECOND_US
         hole = after_hole[i]
-        again = False  # bars that were emitted and are not other than they were
+        again = False  # re-closing bars that were already emitted unchanged: do not emit them again
         if bar_ts[s] == NEVER:
             bar_ts[s] = second
             _begin(s, price[i], now)
-            whole[0, s] = False  # what came before the first trade was not seen
+            whole[0, s] = False  # trades before the first one were not seen
         elif traded_ts[s] != NEVER:
             if second < bar_ts[s] or hole:
                 _copy(s, traded, now)
@@ -232,7 +236,7 @@ def _build(
         while bar_ts[s] < second:
             n = _close(s, timeframes, nothing if again else emitted, now, closed, n)
             if hole:
-                whole[0, s] = False  # the missing trades may lie anywhere up to this one
+                whole[0, s] = False  # the missing trades may lie in any bar up to this one
         bar = sums[0, s]
         if counts[0, s] == 0:
             bar[OPEN] = bar[HIGH] = bar[LOW] = price[i]
@@ -257,7 +261,7 @@ def _build(
 
 @compiled()
 def _copy(s: int, source: Progress, target: Progress) -> None:
-    """Put one symbol's bars in progress to where another's were."""
+    """Copy one symbol's bars in progress from `source` to `target`."""
     target.ts[s] = source.ts[s]
     for f in range(len(source.opened)):
         target.opened[f, s] = source.opened[f, s]
@@ -277,7 +281,7 @@ def _begin(s: int, close: float, now: Progress) -> None:
 
 @compiled()
 def _close(s: int, timeframes: Longs, emitted: Flags, now: Progress, closed: Closed, n: int) -> int:
-    """Close the symbol's 1 s bar and with it every longer bar that ends there; begin the next second."""
+    """Close the symbol's 1 s bar and every longer bar that ends with it; begin the next second."""
     ts = now.ts[s]
     end = ts + SECOND_US
     second = now.sums[0, s]
@@ -292,7 +296,7 @@ def _close(s: int, timeframes: Longs, emitted: Flags, now: Progress, closed: Clo
                 now.trades[f, s] = now.trades[0, s]
                 now.complete[f, s] = now.complete[0, s] and ts == opening
             else:
-                # only trades open a bar: a quiet second's prices are those of the close before
+                # only trades open a bar: a second without trades repeats the close before
                 if now.trades[f, s] == 0:
                     longer[OPEN : LOW + 1] = second[OPEN : LOW + 1]
                 elif now.trades[0, s] > 0:

@@ -1,6 +1,4 @@
-"""Candles, which are bars that somebody else has made: longer ones of shorter ones, and the places where
-nothing was traded.
-"""
+"""Candles, which are the exchange's bars: longer ones from shorter ones, and filling spans without trades."""
 
 from typing import Any, Final
 
@@ -14,8 +12,9 @@ Candles = dict[str, npt.NDArray[Any]]
 
 
 def resampled(candles: Candles, base: int, us: int, start: int, end: int) -> Candles:
-    """Candles of a length made into bars of a multiple of it that open within [start, end), and `complete`:
-    that they are.
+    """Bars of length `us` from candles of length `base`, for those that open within [start, end).
+
+    `us` is a multiple of `base`; times are in µs. The result also has `complete`, which is True throughout.
     """
     candles = without_holes(candles | {"complete": np.ones(len(candles["ts"]), np.bool_)}, base, None)
     chosen = (candles["ts"] >= start) & (candles["ts"] < end)
@@ -25,9 +24,10 @@ def resampled(candles: Candles, base: int, us: int, start: int, end: int) -> Can
     opening = candles["ts"] - candles["ts"] % us
     at = np.flatnonzero(np.concatenate(([True], opening[1:] != opening[:-1])))
     traded = candles["trades"] > 0
-    high, low = (np.where(traded, candles[name], none) for name, none in (("high", -np.inf), ("low", np.inf)))
+    high = np.where(traded, candles["high"], -np.inf)
+    low = np.where(traded, candles["low"], np.inf)
     position = np.where(traded, np.arange(len(traded)), len(traded))
-    # a quiet candle's prices are those of the close before: only trades open a bar
+    # only trades open a bar: a candle without trades repeats the close before
     first = np.minimum.reduceat(position, at)
     some = first < len(traded)
     opens = candles["open"][np.where(some, first, at)]
@@ -46,7 +46,7 @@ def resampled(candles: Candles, base: int, us: int, start: int, end: int) -> Can
 
 
 def merged(told: Candles, stored: Candles) -> Candles:
-    """Bars of the exchange, and in their place those that the database has."""
+    """The exchange's bars (`told`), replaced by the database's (`stored`) where both exist; in time order."""
     kept = ~np.isin(told["ts"], stored["ts"])
     joined = {name: np.concatenate([told[name][kept], stored[name]]) for name in stored}
     order = np.argsort(joined["ts"], kind="stable")
@@ -64,8 +64,9 @@ def unbroken(bars: Candles, us: int, end: int) -> Candles:
 
 
 def without_holes(bars: Candles, us: int, end: int | None) -> Candles:
-    """The bars with one in each place from the first one to `end` (None: the last one): what is absent had no
-    trade.
+    """The bars, with one for each span from the first to `end` (None: to the last bar).
+
+    A span without a bar had no trades: its volumes are 0 and its prices are the close before.
     """
     if not len(bars["ts"]):
         return bars

@@ -1,21 +1,22 @@
-"""How often a pair passed the cointegration test of late, and whether that makes it stationary.
+"""How often a pair passed its recent cointegration tests, and whether that makes it stationary.
 
-    coint_share = tests with p < 0.05 among the last 20 / 20        stationary = coint_share ≥ 0.5
-    broken = tests in a row that were not passed, since a pair that was stationary
+    coint_share = number of tests with p < 0.05 among the last 20 / 20        stationary = coint_share ≥ 0.5
+    broken = number of failed tests in a row, for a pair that has been stationary before
 
-A single p < 0.05 proves nothing: of unrelated walks, 97 % have one within 120 tests, but 1 of 80 is
+A single p < 0.05 proves nothing: 97 % of unrelated walks have one within 120 tests, but only 1 of 80 is
 stationary by this rule.
 
-Shapes: a row is one test: `pair` int64 (n,), an index 0 … pairs − 1, the same one may come again within a
-batch; `number` int64 (n,), which of its tests it is, each one more than the one before; `pvalue` float64
-(n,). Results: `coint_share` float64, `stationary` bool and `broken` float64 (n,). A test whose number is not
-above that of the pair's newest takes its place and that of all after it, as if those had not been: windows
-that a late trade changed are tested again. So far back that is not among the last `again` tests, the flags
-before it are gone.
+Shapes: a row is one test. `pair` is int64 (n,), an index 0 … pairs − 1, which may repeat within a batch.
+`number` is int64 (n,), the number of the test for its pair, each one more than the one before. `pvalue` is
+float64 (n,). Results: `coint_share` float64, `stationary` bool and `broken` float64, all (n,).
 
-Undefined (NaN, false): fewer than 20 tests exist; `broken` of a pair that has never been stationary, as there
-is nothing to be lost. An undefined p-value counts as not passed, but for those before the first defined one,
-when the window was not yet full.
+A test whose number is not above that of the pair's newest test replaces that test and all after it: windows
+that a late trade changed are tested again. Only the last `again` tests can be replaced; flags of earlier
+tests are no longer kept.
+
+Undefined (NaN, False): the pair has had fewer than 20 tests; `broken` also for a pair that has never been
+stationary. An undefined p-value counts as a failed test, except before the pair's first defined p-value, when
+the window was not full yet.
 
 Reference: none; the figures above are from simulated walks, tested every 30 bars.
 
@@ -39,7 +40,7 @@ STATIONARY_SHARE = 0.5
 
 
 class Shares(NamedTuple):
-    """After each test. Shapes (n,)."""
+    """The state after each test. Shapes (n,)."""
 
     coint_share: Floats
     stationary: Flags
@@ -47,9 +48,10 @@ class Shares(NamedTuple):
 
 
 class CointShares:
-    """State of each pair: of its last 20 + `again` tests whether they were passed, how many in a row up to
-    each were not, and whether it had been stationary; how many tests there were, and the newest one's number.
-    Pickles.
+    """The last 20 + `again` tests of each pair. Pickles.
+
+    For each test: whether it was passed, how many tests in a row up to it failed, and whether the pair had
+    been stationary by then. For each pair: the number of tests so far, and the number of the newest one.
     """
 
     def __init__(self, pairs: int, again: int = 0) -> None:
@@ -61,7 +63,7 @@ class CointShares:
         self.newest: Longs = np.full(pairs, NEVER)
 
     def update(self, pair: Longs, number: Longs, pvalue: Floats) -> Shares:
-        """How often each pair passed, after each test in the order given."""
+        """The shares after each test, in the order given."""
         share, broken = np.full((2, len(pair)), np.nan)
         _count(
             self.passed,

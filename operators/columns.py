@@ -1,7 +1,7 @@
-"""The columns that flow between operators: structs of numpy arrays, one row per trade, bar or pair.
+"""The columns that flow between operators: structs of numpy arrays with one row per trade, bar or pair.
 
-Fields that are marked `UNSTORED` are for operators alone; every other one is a column of the database's table
-of such rows.
+Fields marked `UNSTORED` are for operators only. Every other field is a column of the database table that
+holds these rows.
 """
 
 from dataclasses import dataclass, fields
@@ -18,23 +18,21 @@ Sides = npt.NDArray[np.int8]
 
 UNSTORED: Final = "unstored"  # Annotated[Floats, UNSTORED]: a field without a column
 
-UNKNOWN = -1  # a taker's side that nothing says
-# a watermark that has not begun, an episode that has not opened, a count that is NULL
+UNKNOWN = -1  # the taker's side is not known
+# no watermark yet, no open episode, or a count that is NULL
 NEVER = np.iinfo(np.int64).min
-LATEST = np.iinfo(np.int64).max  # a time that has not been found, where the least is looked for
+LATEST = np.iinfo(np.int64).max  # the start value of a search for the earliest time
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 DAY_US = 1440 * MINUTE_US
-# What bars are: as they come, or a history before the first of those. WARMING: it only fills windows, nothing
-# is measured on it; WARM: its windows are full; RESUMED: they are, and what is measured on it is in the
-# database already.
+# The stage of a batch of bars. LIVE: new bars. The others are history from before the first live bar.
+# WARMING: the bars only fill windows and nothing is measured on them. WARM: the windows are full.
+# RESUMED: the windows are full, and the rows measured on these bars are in the database already.
 LIVE, WARMING, WARM, RESUMED = range(4)
 
 
 class Line(NamedTuple):
-    """y = intercept + hedge_ratio·x, and how much of y's variance it explains. Shapes (K,), NaN where
-    undefined.
-    """
+    """y = intercept + hedge_ratio·x, with its r². Shapes (K,); NaN where undefined."""
 
     hedge_ratio: Floats
     intercept: Floats
@@ -42,7 +40,7 @@ class Line(NamedTuple):
 
 
 class LineWithError(NamedTuple):
-    """A line, and the standard error of its slope. Shapes (K,), NaN where undefined."""
+    """A line, and the standard error of its slope. Shapes (K,); NaN where undefined."""
 
     hedge_ratio: Floats
     intercept: Floats
@@ -63,9 +61,9 @@ def stored(rows: type[Any]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Trades:
-    """A batch of one source partition's trades, each symbol in id order, each id once.
+    """A batch of trades of one source partition: each symbol in id order, each id once.
 
-    All arrays have shape (n,) but `watermark`, which has one entry per symbol of the universe.
+    All arrays have shape (n,), except `watermark`, which has one entry per symbol of the universe.
     """
 
     symbol: Codes  # index into the universe of symbols
@@ -73,11 +71,11 @@ class Trades:
     ts: Longs  # µs since the epoch, UTC
     price: Floats
     qty: Floats
-    # True: the taker sold; or as int8, with UNKNOWN where nothing says it
+    # True: the taker sold. As int8 it may also be UNKNOWN
     is_buyer_maker: Annotated[Flags | Sides, UNSTORED]
-    count: Annotated[Longs, UNSTORED]  # trades in this row: 1, or those of an aggregate trade
-    after_hole: Annotated[Flags, UNSTORED]  # the ids right before this trade were not seen and never will be
-    # (symbols,) no trade of the symbol before this time is still to come; NEVER where unknown
+    count: Annotated[Longs, UNSTORED]  # trades in this row: 1, or the number in an aggregate trade
+    after_hole: Annotated[Flags, UNSTORED]  # the ids right before this trade are missing for good
+    # (symbols,) no trade of the symbol before this time will follow; NEVER where unknown
     watermark: Annotated[Longs, UNSTORED]
 
     def __len__(self) -> int:
@@ -86,10 +84,10 @@ class Trades:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Closed bars of one or more timeframes, each symbol and timeframe in time order without holes; some may
-    have come before (bars.py).
+    """Closed bars of one or more timeframes: each symbol and timeframe in time order without holes.
 
-    All arrays have shape (n,) but `watermark` (symbols,).
+    A bar may replace one that came before (see bars.py). All arrays have shape (n,), except `watermark`
+    (symbols,).
     """
 
     symbol: Codes
@@ -102,9 +100,9 @@ class Bars:
     volume: Floats  # in the base asset
     quote_volume: Floats  # Σ price · quantity, in the quote asset
     trades: Longs
-    buy_volume: Floats  # volume of trades whose taker bought
+    buy_volume: Floats  # volume of the trades whose taker bought
     complete: Flags  # every trade of the bar was seen
-    # (symbols,) every bar of the symbol that ends at or before this time is closed
+    # (symbols,) all bars of the symbol that end at or before this time are closed
     watermark: Annotated[Longs, UNSTORED]
     stage: Annotated[int, UNSTORED] = LIVE
 

@@ -1,13 +1,14 @@
-"""How the numerical kernels are compiled: by numba, with its cache on disk wherever there is one.
+"""How the numerical kernels are compiled: by numba, with a cache on disk where possible.
 
-Every kernel releases the interpreter's lock (`nogil`), so that a signal is seen while one runs.
+Every kernel releases the interpreter's lock (`nogil`), so that signals are handled while a kernel runs.
 
-A cache that cannot be used makes a start slow, never impossible. Numba by itself raises where no directory
-can be written (a read-only installation and no home directory), where the disk is full, and where a file of
-the cache is damaged or another user's; here the kernel is compiled all the same, and `uncached` says why, for
-whoever talks to the user.
+A cache that cannot be used makes a start slow, but never impossible. Numba itself raises an exception where
+it can write no directory (a read-only installation and no home directory), where the disk is full, and where
+a file of the cache is damaged or belongs to another user. Here the kernel is compiled all the same, and
+`uncached` returns the reason, for the code that reports to the user.
 
-Numba itself keeps a compiled kernel until the kernel's own file changes; here, until any operator's does.
+Numba keeps a compiled kernel until the kernel's own file changes. Here it is kept until any operator's file
+changes, because a compiled kernel contains the kernels that it calls.
 """
 
 import hashlib
@@ -20,16 +21,16 @@ from typing import Any
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
-_uncached: list[str] = []  # why kernels of this process are not in a cache on disk
+_uncached: list[str] = []  # the reasons why kernels of this process are not cached on disk
 
 
 def uncached() -> str:
-    """Why kernels have to be compiled at every start; empty while the cache works."""
+    """Why kernels must be compiled at every start; empty while the cache works."""
     return _uncached[0] if _uncached else ""
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Numba's `njit` with these options, its cache, and the interpreter's lock released.
+    """Numba's `njit` with these options, our cache, and the interpreter's lock released.
 
     >>> @compiled(error_model="numpy")
     ... def ratio(a, b):
@@ -41,9 +42,9 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     def compile_(function: Callable[..., Any]) -> Any:
         dispatcher = njit(nogil=True, **options)(function)
         try:
-            # what `cache=True` does, but for the class
+            # what `cache=True` does, but with our class
             dispatcher._cache = Cache(function)  # type: ignore[no-untyped-call]
-        except RuntimeError:  # numba tried several places, and names none of them
+        except RuntimeError:  # numba tried several directories and does not say which
             _uncached.append("no directory for them can be written")
         except OSError as error:
             _uncached.append(str(error))
@@ -54,7 +55,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 @cache
 def _sources() -> str:
-    """A digest of all operators' sources."""
+    """A digest of the sources of all operators."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
@@ -62,7 +63,7 @@ def _sources() -> str:
 
 
 class OfAllSources(CompileResultCacheImpl):
-    """What is cached holds while no operator changes: it has the kernels of other files in it that it calls."""
+    """Cached kernels that are valid as long as no operator's source changes."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
@@ -71,20 +72,20 @@ class OfAllSources(CompileResultCacheImpl):
 
 
 class Cache(FunctionCache):
-    """Numba's cache of one kernel, of which no failure is fatal; one that is damaged is begun anew."""
+    """Numba's cache of one kernel, where no failure is fatal; a damaged cache is started anew."""
 
     _impl_class = OfAllSources
 
     def load_overload(self, *arguments: Any) -> Any:
         try:
             return super().load_overload(*arguments)  # type: ignore[no-untyped-call]
-        except Exception:  # whatever a damaged file makes pickle raise
-            with suppress(OSError):  # one that cannot be written is told when it is to be
+        except Exception:  # a damaged file can make pickle raise anything
+            with suppress(OSError):  # save_overload reports a cache that cannot be written
                 self.flush()  # type: ignore[no-untyped-call]
             return None
 
     def save_overload(self, *arguments: Any) -> None:
         try:
             super().save_overload(*arguments)  # type: ignore[no-untyped-call]
-        except Exception as error:  # of the disk, or of a damaged index that could not be begun anew
+        except Exception as error:  # the disk is full, or a damaged index cannot be replaced
             _uncached.append(f"{self.cache_path}: {getattr(error, 'strerror', None) or error}")

@@ -2,16 +2,16 @@
 
     r = Sab / √(Saa·Sbb)        a, b = differences of f(y), f(x) from row to row (or f(y), f(x) themselves)
 
-Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k takes rows `y[k]`,
-`x[k]` before column `end[k]` (exclusive): `window[k]` returns, which need `window[k] + 1` columns, or as many
-prices. The result is float64 (K,), within [−1, 1].
+Shapes: `values` is float64 (symbols, T), f(close) with the newest column last. Task k takes rows `y[k]` and
+`x[k]` before column `end[k]` (exclusive): `window[k]` returns, which need `window[k] + 1` columns, or
+`window[k]` prices. The result is float64 (K,), within [−1, 1].
 
 Undefined (NaN): the window begins before column 0 or has fewer than 2 returns, holds a NaN or infinity, or
-one leg's returns (prices) have no variance (their standard deviation is within the rounding of the leg's
-level).
+the returns (prices) of a leg have no variance: their standard deviation is within the rounding of the leg's
+level.
 
-Two passes over each window: exact, no drift, two starts agree bit for bit. A window of 300 returns costs 0.15
-µs, one of 1,800 returns 0.65 µs (prices: 0.9 µs).
+Each window is computed in two passes: exact, without drift, and two starts agree bit for bit. A window of 300
+returns costs 0.15 µs, one of 1,800 returns 0.65 µs (prices: 0.9 µs).
 
 Reference: Pearson, "Notes on regression and inheritance in the case of two parents" (1895).
 
@@ -27,14 +27,13 @@ import numpy as np
 
 from operators.columns import Flags, Floats, Longs
 from operators.compiled import compiled
-from operators.rounding import ROUNDING
-from operators.window import legs, means
+from operators.window import both_move, legs, means
 
 
 def rolling_correlation(
     values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, of_returns: Flags | bool
 ) -> Floats:
-    """`correlation` of every task; `of_returns` is one flag for all tasks or one for each."""
+    """The correlation of every task; `of_returns` is one flag for all tasks, or one for each."""
     result = np.full(len(y), np.nan)
     _rolling_correlation(
         np.ascontiguousarray(values),
@@ -48,7 +47,7 @@ def rolling_correlation(
     return result
 
 
-# reassoc lets the sums run in vector lanes; nothing else of fastmath is allowed, so NaN stays NaN
+# reassoc lets the sums run in vector lanes. The rest of fastmath stays off, so that NaN stays NaN
 @compiled(error_model="numpy", fastmath={"reassoc"})
 def _rolling_correlation(
     values: Floats, y: Longs, x: Longs, end: Longs, window: Longs, of_returns: Flags, result: Floats
@@ -66,8 +65,7 @@ def _rolling_correlation(
         if before == 1:
             ys_before = values[y[k], start - 1 : end[k] - 1]
             xs_before = values[x[k], start - 1 : end[k] - 1]
-            # the mean of differences telescopes, but a NaN between the ends must be seen: the sums below see
-            # it
+            # the mean of the differences telescopes; the sums below notice a NaN between the ends
             mean_a = (ys[rows - 1] - ys_before[0]) / rows
             mean_b = (xs[rows - 1] - xs_before[0]) / rows
             for i in range(len(ys)):
@@ -90,10 +88,5 @@ def _rolling_correlation(
         sd_b = np.sqrt(sbb / rows)
         level_y = max(abs(ys[0]), abs(ys[rows - 1]))
         level_x = max(abs(xs[0]), abs(xs[rows - 1]))
-        if (
-            sd_a > ROUNDING * level_y
-            and sd_b > ROUNDING * level_x
-            and np.isfinite(sd_a)
-            and np.isfinite(sd_b)
-        ):
+        if both_move(saa, sbb, rows, level_y, level_x) and np.isfinite(sd_a) and np.isfinite(sd_b):
             result[k] = min(max(sab / rows / sd_a / sd_b, -1.0), 1.0)

@@ -1,14 +1,15 @@
-"""What a trade on the spread's return to its mean would leave after its costs, in basis points of y.
+"""What the spread's return to its mean would earn after costs, in basis points of y.
 
     edge = |deviation| (in bp of y) − 2·(fee + slippage)·(1 + notional of x per notional of y)
 
-|deviation| in bp is 10⁴·|deviation| for log prices and 10⁴·|deviation|/y for raw ones. Opening and closing (2) trades both legs: for one
-unit of y's notional, |β| of x's where f is the logarithm, |β|·x/y where it is the identity.
+|deviation| in bp is 10⁴·|deviation| for log prices and 10⁴·|deviation|/y for raw ones. The factor 2 is for
+opening and closing. Both legs are traded: per unit of y's notional, |β| of x's where f is the logarithm, and
+|β|·x/y where f is the identity.
 
-Shapes: all arrays float64 (K,), or numbers; closes in the quote asset, `fee_bps` and `slippage_bps` per fill
-in basis points.
+Shapes: all arrays are float64 (K,), or numbers. Closes are in the quote asset; `fee_bps` and `slippage_bps`
+are in basis points per fill.
 
-Undefined (NaN): the deviation or the hedge ratio is, or, for raw prices, a close is not above 0.
+Undefined (NaN): the deviation or the hedge ratio is undefined, or, for raw prices, a close is not above 0.
 
 Reference: Gatev, Goetzmann and Rouwenhorst, "Pairs trading" (2006), on transaction costs.
 
@@ -34,7 +35,7 @@ def edge_bps(
     fee_bps: Floats | float,
     slippage_bps: Floats | float,
 ) -> Floats:
-    """Edge of every row after a round trip's costs; negative where costs eat more than the whole deviation."""
+    """The edge of every row after a round trip's costs; negative where costs exceed the deviation."""
     y_close, x_close = np.asarray(y_close, dtype=np.float64), np.asarray(x_close, dtype=np.float64)
     priced = (y_close > 0) & (x_close > 0)
     y_price, x_price = np.where(priced, y_close, np.nan), np.where(priced, x_close, np.nan)

@@ -2,11 +2,13 @@
 
     Δs_t = α + λ·s_{t−1} + u_t        half-life = −ln 2 / ln(1 + λ)
 
-Shapes: `series` float64 (n,), any unit.
+Shapes: `series` is float64 (n,), in any unit.
 
-Undefined (NaN): λ outside −1 < λ < 0 (no return to the mean, or one that overshoots it at every bar); a
-short, constant or straight series; a NaN or infinity. It means something only while the pair is cointegrated:
-unrelated walks have one of about n/11. It costs 4 µs at n = 300, 15 µs at n = 1,800.
+Undefined (NaN): λ is outside −1 < λ < 0 (the series does not return to a mean, or overshoots it at every
+bar); the series is short, constant or straight; a NaN or infinity.
+
+The result has a meaning only while the pair is cointegrated: the spread of unrelated walks has a half-life of
+about n/11. It costs 4 µs at n = 300 and 15 µs at n = 1,800.
 
 Reference: Chan, Algorithmic Trading (2013), ch. 2; the discrete Ornstein–Uhlenbeck process.
 

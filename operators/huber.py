@@ -1,24 +1,26 @@
-"""Rolling hedge ratio by Huber regression: least squares, but that a row far from the line counts as if it
-were nearer.
+"""Rolling hedge ratio by Huber regression: least squares in which rows far from the line count less.
 
-    min Σ ρ((y − α − β·x)/σ)        ρ(u) = u²/2 up to |u| = 1.345, then 1.345·|u| − 1.345²/2        σ = median |residual| / 0.6745
+    min Σ ρ((y − α − β·x)/σ)        ρ(u) = u²/2 up to |u| = 1.345, then 1.345·|u| − 1.345²/2
+    σ = median |residual| / 0.6745
 
-where α, β and σ hold together: Σ ψ = 0 and Σ ψ·x = 0 with ψ(u) = u up to |u| = 1.345, then ±1.345. Found by
-iteratively reweighted least squares from the least-squares line, which now and then tries Newton's steps:
-while it stays the same which rows are beyond 1.345·σ, and which one has the median residual, the three
-equations are linear, so that the last step is exact.
+where α, β and σ hold together: Σ ψ = 0 and Σ ψ·x = 0 with ψ(u) = u up to |u| = 1.345, then ±1.345. They are
+found by iteratively reweighted least squares that begins with the least-squares line. Now and then the
+iteration tries Newton's steps: while the set of rows beyond 1.345·σ and the row with the median residual stay
+the same, the three equations are linear, so that the last step is exact.
 
     se(β)² = K²·(Σψ²/(n − 2))·σ² / (mean ψ')² / Sxx        K = 1 + (2/n)·var(ψ')/(mean ψ')²
 
-Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k regresses row `y[k]` on
+Shapes: `values` is float64 (symbols, T), f(close) with the newest column last. Task k regresses row `y[k]` on
 row `x[k]` over the columns `end[k] − window[k]` (inclusive) to `end[k]` (exclusive). Results are float64
 (K,), in the units of rolling_ols.
 
 Undefined (NaN): the window begins before column 0 or has fewer than 3 rows, holds a NaN or infinity, or a leg
-has no variance; or the equations do not hold, to 1e-12 of their terms or the rounding of the residuals, after
-MOST_STEPS steps. A window in which more than half of the rows lie on one line has σ = 0 (to within rounding):
-that line is the result, unless the steps end elsewhere before; its standard error is undefined. Windows whose
-rows lie on two levels far apart may take all of MOST_STEPS, 12 ms at 1,800 rows.
+has no variance; or the equations do not hold after MOST_STEPS steps, to 1e-12 of their terms or the rounding
+of the residuals. Windows whose rows lie on two levels far apart may take all MOST_STEPS steps, which is 12 ms
+at 1,800 rows.
+
+A window in which more than half of the rows lie on one line has σ = 0 (to within rounding). That line is the
+result, unless the iteration ends elsewhere before; its standard error is undefined.
 
 Equal to `statsmodels.RLM(y, x, M=HuberT()).fit()` iterated to its end, to 1e-9 of the coefficients' scale. A
 window of 300 rows costs 0.03 ms, one of 1,800 rows 0.12 ms, one of 100,000 rows 20 ms.
@@ -35,18 +37,18 @@ import numpy as np
 
 from operators.columns import Floats, LineWithError, Longs
 from operators.compiled import compiled
-from operators.rounding import ROUNDING, mean_of
+from operators.rounding import ROUNDING
 from operators.selection import middle_two
-from operators.window import legs, moves
+from operators.window import both_move, centred, legs
 
 TUNING = 1.345  # 95 % of the efficiency of least squares on normal residuals
 NORMAL_MAD = 0.6744897501960817  # median |u| of a standard normal u
 MOST_STEPS = 1_000  # of reweighting
-# the step before which Newton's are tried first; then again each time that there are half as many steps more
+# the step before which Newton's steps are first tried; then again whenever the steps have grown by half
 FIRST_ATTEMPT = 3
 NEWTONS_STEPS = 8
-ON_A_LINE = 1e-12  # σ as a share of y's standard deviation, up to which it is 0
-HOLDS = 1e-12  # Σψ and Σψ·x, of the sums of their terms' sizes, at which the equations hold
+ON_A_LINE = 1e-12  # σ counts as 0 up to this share of y's standard deviation
+HOLDS = 1e-12  # the equations hold when Σψ and Σψ·x are within this share of the sum of their terms' sizes
 
 
 def rolling_huber(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs) -> LineWithError:
@@ -74,8 +76,9 @@ def _fit(ys: Floats, xs: Floats, weights: Floats) -> tuple[float, float]:
 
 @compiled(error_model="numpy")
 def _off(residuals: Floats, xs: Floats, scale: float) -> float:
-    """How far the equations are from holding: |Σψ| and |Σψ·x| over the sums of their terms' sizes, the larger
-    of the two.
+    """How far the equations are from holding, relative to the sizes of their terms.
+
+    The result is the larger one of |Σψ| / Σ|ψ| and |Σψ·x| / Σ|ψ·x|.
     """
     sum_0, sum_1, size_0, size_1 = 0.0, 0.0, 0.0, 0.0
     for i in range(len(xs)):
@@ -91,11 +94,11 @@ def _off(residuals: Floats, xs: Floats, scale: float) -> float:
 def _newton(
     ys: Floats, xs: Floats, residuals: Floats, lower: float, upper: float, scale: float
 ) -> tuple[float, float]:
-    """Slope and constant where the equations hold if no row changes its place; `lower`, `upper`: the middle
-    sizes of the residuals.
+    """Slope and constant at which the equations hold, if no row changes its place.
 
-    σ = (Y − S·α − X·β)/0.6745, with the median row's sign, its y and its x (of an even number of rows the
-    mean of two), is put into Σ_inner (y − α − βx) + 1.345·σ·Σ_outer sign = 0 and the same with x.
+    `lower` and `upper` are the middle two sizes of the residuals. σ = (Y − S·α − X·β)/0.6745, with S, Y and X
+    the sign, the y and the x of the median row (the mean of two for an even number of rows), is put into
+    Σ_inner (y − α − βx) + 1.345·σ·Σ_outer sign = 0, and into the same equation multiplied by x.
     """
     n, sum_x, sum_y, sum_xx, sum_xy, outer, outer_x = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     at_lower, at_upper = 0, 0
@@ -128,10 +131,9 @@ def _newton(
 
 @compiled(error_model="numpy")
 def _optimum(ys: Floats, xs: Floats, least_scale: float) -> tuple[float, float, float]:
-    """Slope, constant and σ at which the equations hold; NaN where they do not after so many steps. Both legs
-    are about their means.
+    """Slope, constant and σ at which the equations hold; NaN where they do not after MOST_STEPS steps.
 
-    A σ of no more than `least_scale` is 0.
+    Both legs are centred on their means. A σ up to `least_scale` counts as 0.
     """
     rows = len(ys)
     weights = np.ones(rows)
@@ -140,7 +142,7 @@ def _optimum(ys: Floats, xs: Floats, least_scale: float) -> tuple[float, float, 
     rounding = ROUNDING * sd  # of a residual
     least_scale = max(least_scale, ON_A_LINE * sd)
     attempt = FIRST_ATTEMPT
-    # of more than half of the rows: the result unless the steps end elsewhere
+    # a line with more than half of the rows on it: the result, unless the steps end elsewhere
     line_slope = line_constant = line_scale = np.nan
     for step in range(MOST_STEPS):
         residuals, _, _, scale = _about(ys, xs, slope, constant)
@@ -175,9 +177,7 @@ def _about(ys: Floats, xs: Floats, slope: float, constant: float) -> tuple[Float
 def _finished(
     ys: Floats, xs: Floats, slope: float, constant: float, holds: float, least_scale: float
 ) -> tuple[float, float, float]:
-    """Newton's steps from this line: slope, constant and σ if they come to where the equations hold, else
-    NaN.
-    """
+    """Newton's steps from this line: slope, constant and σ where the equations hold; NaN if they do not get there."""
     for _ in range(NEWTONS_STEPS):
         residuals, lower, upper, scale = _about(ys, xs, slope, constant)
         if scale <= least_scale:
@@ -193,13 +193,8 @@ def _rolling_huber(values: Floats, y: Longs, x: Longs, end: Longs, window: Longs
     for k in range(len(y)):
         leg_y, leg_x = legs(values, y[k], x[k], end[k], window[k], 3)
         rows = len(leg_y)
-        if rows == 0:
-            continue
-        level_y, level_x = mean_of(leg_y), mean_of(leg_x)
-        ys = leg_y - level_y
-        xs = leg_x - level_x
-        syy, sxx = (ys * ys).sum(), (xs * xs).sum()
-        if not (moves(syy, rows, level_y) and moves(sxx, rows, level_x)):
+        ys, xs, level_y, level_x, syy, sxx = centred(leg_y, leg_x)
+        if not both_move(syy, sxx, rows, level_y, level_x):
             continue
         slope, constant, scale = _optimum(ys, xs, ROUNDING * abs(level_y))
         residuals = ys - constant - slope * xs

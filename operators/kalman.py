@@ -1,28 +1,29 @@
-"""Hedge ratio by a Kalman filter: α and β wander, and every row moves them by as much as it is more telling
-than what was known before.
+"""Hedge ratio by a Kalman filter: α and β wander, and every row corrects them by what it adds to the estimate.
 
-With y and x centred on the means of the filter's first `window` rows, state (α, β), observation y_t = α +
-β·x_t + noise of variance R:
+With y and x centred on the means of the filter's first `window` rows, state (α, β), and observation
+y_t = α + β·x_t + noise of variance R:
 
     P ← P + Q                        Q = q·diag(R, R/var x), q = (2/window)²: the pace of the window
     e = y − α − β·x,   S = (1, x)·P·(1, x)ᵀ + R            innovation_z = e/√S
     K = P·(1, x)ᵀ/S,   (α, β) ← (α, β) + K·e,   P ← (I − K·(1, x))·P·(I − K·(1, x))ᵀ + K·R·Kᵀ
 
-It begins with the least-squares line of those first rows and its covariance: R is the variance of its
-residuals (n − 2), var x that of x (n − 1). R and Q stay as they are from then on.
+The filter begins with the least-squares line of those first rows and its covariance. R is the variance of its
+residuals (n − 2), var x that of x (n − 1). R and Q do not change afterwards.
 
-Shapes: `values` float64 (symbols, T), f(close) with the newest column last; a task k is filter `filter[k]` at
-the column `end[k]` − 1, whose time is `ts[k]`, of rows `y[k]`, `x[k]`; a filter's tasks come in time order,
-one a column. Results are float64 (K,), in the units of rolling_ols; `hedge_ratio_se` is √P_ββ, r² that of the
-line of now on the window's rows (it may be negative), `innovation_z` has no unit.
+Shapes: `values` is float64 (symbols, T), f(close) with the newest column last. Task k is filter `filter[k]`
+at column `end[k]` − 1, whose time is `ts[k]`, on rows `y[k]` and `x[k]`. The tasks of a filter come in time
+order, one per column. Results are float64 (K,), in the units of rolling_ols. `hedge_ratio_se` is √P_ββ; r² is
+that of the current line on the window's rows (it may be negative); `innovation_z` has no unit.
 
-Undefined (NaN): everything until the first window is full, finite, with variance in x and a residual;
-`innovation_z` of that first row; r² of a window in which y has no variance. Afterwards a row that is not
-finite leaves the state alone. Unlike every other operator it remembers where it began: two that began at
-different times agree only as that fades, as (1 − 2/window) a row. A row may come again with other numbers,
-with those after it: the last `REMEMBERED` states of each filter are kept for that.
+Undefined (NaN): everything until the first window that is full and finite and in which x varies and the line
+leaves a residual; `innovation_z` of that first row; r² of a window in which y does not vary. Afterwards, a
+row that is not finite does not change the state.
 
-Reference: Harvey, Forecasting, Structural Time Series Models and the Kalman Filter (1989), ch. 3; Chan,
+Unlike every other operator, the filter remembers where it began. Two filters that began at different times
+agree only as that memory fades, by (1 − 2/window) a row. A row may come again with other numbers, together
+with the rows after it; the last `REMEMBERED` states of each filter are kept for that.
+
+References: Harvey, Forecasting, Structural Time Series Models and the Kalman Filter (1989), ch. 3; Chan,
 Algorithmic Trading (2013), ch. 3.
 
 >>> closes = np.array([[1.0, 3.0, 4.0, 7.0], [0.0, 1.0, 2.0, 3.0]])
@@ -40,17 +41,15 @@ import numpy as np
 from operators.columns import NEVER, Floats, Longs
 from operators.compiled import compiled
 from operators.rounding import ROUNDING, mean_of
-from operators.window import legs
+from operators.window import centred, legs, moves
 
-REMEMBERED = 301  # states a filter can go back to: as far as bars are measured again, and the one before
-CENTRE_Y, CENTRE_X, NOISE, WANDER_A, WANDER_B = range(5)  # what a filter keeps for good
+REMEMBERED = 301  # states kept per filter: one for each bar that may be measured again, and the one before
+CENTRE_Y, CENTRE_X, NOISE, WANDER_A, WANDER_B = range(5)  # the constants of a filter
 A, B, P_AA, P_AB, P_BB = range(5)  # its state after a row
 
 
 class Filtered(NamedTuple):
-    """The line of each task's filter, the standard error of its slope, and the newest innovation. Shapes
-    (K,).
-    """
+    """Each task's line, the standard error of its slope, and the newest innovation. Shapes (K,)."""
 
     hedge_ratio: Floats
     intercept: Floats
@@ -61,15 +60,16 @@ class Filtered(NamedTuple):
 
 @dataclass(slots=True)
 class HedgeKalman:
-    """Filters, each of one pair. State: 5 constants and the last `REMEMBERED` states with their times;
-    pickles.
+    """Filters, each for one pair. Pickles.
+
+    State: 5 constants per filter, and its last `REMEMBERED` states with their times.
     """
 
     filters: int
     step: int  # between columns, in the unit of `ts`
     constants: Floats = field(init=False)  # (filters, 5)
     states: Floats = field(init=False)  # (filters, REMEMBERED, 5)
-    times: Longs = field(init=False)  # (filters, REMEMBERED) of the states; NEVER where there is none
+    times: Longs = field(init=False)  # (filters, REMEMBERED) of the states; NEVER where a slot is empty
 
     def __post_init__(self) -> None:
         self.constants = np.full((self.filters, 5), np.nan)
@@ -89,7 +89,7 @@ class HedgeKalman:
     def update(
         self, values: Floats, filter: Longs, y: Longs, x: Longs, end: Longs, window: Longs, ts: Longs
     ) -> Filtered:
-        """What every task's filter knows after its row."""
+        """The line of every task's filter after its row."""
         results = np.full((5, len(filter)), np.nan)
         tasks = filter, y, x, end, window, ts
         _update(
@@ -100,12 +100,10 @@ class HedgeKalman:
 
 @compiled(error_model="numpy")
 def _begin(ys: Floats, xs: Floats, constants: Floats, state: Floats) -> bool:
-    """The least-squares line of the first rows; False where there is none to begin with."""
+    """Begin with the least-squares line of the first rows; return False where it is not defined."""
     rows = len(ys)
-    level_y, level_x = mean_of(ys), mean_of(xs)
-    dy, dx = ys - level_y, xs - level_x
-    sxx = (dx * dx).sum()
-    if rows < 3 or not np.sqrt(sxx / rows) > ROUNDING * abs(level_x):
+    dy, dx, level_y, level_x, _, sxx = centred(ys, xs)
+    if rows < 3 or not moves(sxx, rows, level_x):
         return False
     slope = (dx * dy).sum() / sxx
     residuals = dy - slope * dx
@@ -122,7 +120,7 @@ def _begin(ys: Floats, xs: Floats, constants: Floats, state: Floats) -> bool:
 
 @compiled(error_model="numpy")
 def _move(y: float, x: float, constants: Floats, state: Floats) -> float:
-    """Take one row; returns its standardised innovation."""
+    """Update the state with one row; return its standardised innovation."""
     dy, dx = y - constants[CENTRE_Y], x - constants[CENTRE_X]
     aa, ab, bb = state[P_AA] + constants[WANDER_A], state[P_AB], state[P_BB] + constants[WANDER_B]
     state[P_AA], state[P_BB] = aa, bb
@@ -173,6 +171,6 @@ def _update(
             total += (ys[i] - mean_y) ** 2
         results[0, k] = state[B]
         results[1, k] = level_y + state[A] - state[B] * level_x
-        results[2, k] = 1.0 - squares / total if np.sqrt(total / rows) > ROUNDING * abs(mean_y) else np.nan
+        results[2, k] = 1.0 - squares / total if moves(total, rows, mean_y) else np.nan
         results[3, k] = np.sqrt(state[P_BB])
         results[4, k] = innovation_z

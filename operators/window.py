@@ -1,15 +1,17 @@
-"""What kernels over rolling windows share: the rows of a task, their moments, whether a leg moves.
+"""What kernels over rolling windows share: a task's rows, their moments, and whether each leg varies.
 
-    mean = first row + Σ(row − first row)/n        Syy, Sxx, Sxy = sums of products of deviations from the means
+    mean = first row + Σ(row − first row)/n
+    Syy, Sxx, Sxy = sums of products of deviations from the means
 
-Two passes over the window itself, shifted by its first row: no running sums, so nothing drifts, a bad tick is
-forgotten the moment it leaves, and two starts agree bit for bit.
+A kernel that fits a line begins with `legs`, `moments` or `centred`, and `both_move`, and ends with
+`put_line`. Each window is computed by itself in two passes, shifted by its first row. There are no running
+sums: nothing drifts, a bad tick has no effect once it has left the window, and two starts agree bit for bit.
 
-Shapes: `values` float64 (symbols, T), newest column last; `ys` and `xs` float64 (n,), the rows of the two
-legs.
+Shapes: `values` is float64 (symbols, T), with the newest column last; `ys` and `xs` are float64 (n,), the
+rows of the two legs.
 
 Undefined: the legs are empty when the window has fewer than `least` rows or does not lie within the columns.
-NaN and infinity pass through.
+The moments of empty legs are NaN. NaN and infinity in a row pass through to the moments.
 
 Reference: Chan, Ho and Levy, "Algorithms for computing the sample variance" (1983).
 
@@ -24,25 +26,37 @@ import numpy as np
 
 from operators.columns import Floats
 from operators.compiled import compiled
-from operators.rounding import ROUNDING
+from operators.rounding import ROUNDING, mean_of
 
 
 class Moments(NamedTuple):
-    """Of the two legs of a window."""
+    """Means and sums of products of the two legs of a window."""
 
-    mean_y: float  # from the first row
+    mean_y: float  # distance from the first row
     mean_x: float
-    level_y: float  # from zero
+    level_y: float  # the mean itself
     level_x: float
     syy: float
     sxx: float
     sxy: float
 
 
+class Centred(NamedTuple):
+    """Both legs of a window as deviations from their means."""
+
+    dy: Floats  # (n,)
+    dx: Floats  # (n,)
+    level_y: float  # the means
+    level_x: float
+    syy: float
+    sxx: float
+
+
 @compiled(error_model="numpy")
 def legs(values: Floats, y: int, x: int, end: int, window: int, least: int) -> tuple[Floats, Floats]:
-    """The rows of a task: of legs `y` and `x`, the `window` columns before `end`; empty where they do not
-    exist.
+    """The rows of a task: the `window` columns before `end` of legs `y` and `x`.
+
+    Empty where the window does not exist or is too short.
     """
     start = end - window
     if window < least or start < 0 or end > values.shape[1]:
@@ -66,7 +80,9 @@ def means(ys: Floats, xs: Floats) -> tuple[float, float]:
 
 @compiled(error_model="numpy", fastmath={"reassoc"})
 def moments(ys: Floats, xs: Floats) -> Moments:
-    """Means and sums of products of both legs."""
+    """Means and sums of products of both legs; NaN when they are empty."""
+    if len(ys) == 0:
+        return Moments(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan)
     mean_y, mean_x = means(ys, xs)
     y0 = ys[0]
     x0 = xs[0]
@@ -83,8 +99,18 @@ def moments(ys: Floats, xs: Floats) -> Moments:
 
 
 @compiled(error_model="numpy")
+def centred(ys: Floats, xs: Floats) -> Centred:
+    """Both legs about their means, which are exact for a leg that does not move (see `mean_of`)."""
+    if len(ys) == 0:
+        return Centred(ys, xs, np.nan, np.nan, np.nan, np.nan)
+    level_y, level_x = mean_of(ys), mean_of(xs)
+    dy, dx = ys - level_y, xs - level_x
+    return Centred(dy, dx, level_y, level_x, (dy * dy).sum(), (dx * dx).sum())
+
+
+@compiled(error_model="numpy")
 def moves(squares: float, rows: float, level: float) -> bool:
-    """Whether a leg has variance: its standard deviation exceeds the rounding of its level. False for NaN.
+    """Whether a leg varies: its standard deviation exceeds the rounding of its level. False for NaN.
 
     `squares` is the sum of its squared deviations from the mean.
 
@@ -92,3 +118,20 @@ def moves(squares: float, rows: float, level: float) -> bool:
     (True, False)
     """
     return bool(np.sqrt(squares / rows) > ROUNDING * abs(level))
+
+
+@compiled(error_model="numpy")
+def both_move(syy: float, sxx: float, rows: float, level_y: float, level_x: float) -> bool:
+    """Whether both legs vary (see `moves`). False for NaN, and so for empty legs."""
+    return moves(syy, rows, level_y) and moves(sxx, rows, level_x)
+
+
+@compiled(error_model="numpy")
+def put_line(results: Floats, k: int, hedge_ratio: float, intercept: float, r2: float) -> bool:
+    """Store a line as the first three results of task `k`, if it is finite; return whether it is."""
+    if not (np.isfinite(hedge_ratio) and np.isfinite(intercept) and np.isfinite(r2)):
+        return False
+    results[0, k] = hedge_ratio
+    results[1, k] = intercept
+    results[2, k] = r2
+    return True
