@@ -123,7 +123,8 @@ def moves(squares: float, rows: float, level: float) -> bool:
 @compiled(error_model="numpy")
 def both_move(syy: float, sxx: float, rows: float, level_y: float, level_x: float) -> bool:
     """Whether both legs vary (see `moves`). False for NaN, and so for empty legs."""
-    return moves(syy, rows, level_y) and moves(sxx, rows, level_x)
+    both: bool = moves(syy, rows, level_y) and moves(sxx, rows, level_x)
+    return both
 
 
 @compiled(error_model="numpy")
