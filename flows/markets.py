@@ -52,7 +52,7 @@ def market_of(symbol: str) -> Market:
     >>> market_of("BTCUSDT").name
     'binance'
     """
-    return MARKETS.get(symbol.rpartition(".")[2], BINANCE) if "." in symbol else BINANCE
+    return MARKETS.get(symbol.rpartition(".")[2], BINANCE)
 
 
 def native(symbol: str) -> str:

@@ -177,7 +177,9 @@ def _about(ys: Floats, xs: Floats, slope: float, constant: float) -> tuple[Float
 def _finished(
     ys: Floats, xs: Floats, slope: float, constant: float, holds: float, least_scale: float
 ) -> tuple[float, float, float]:
-    """Newton's steps from this line: slope, constant and σ where the equations hold; NaN if they do not get there."""
+    """Newton's steps from this line: slope, constant and σ where the equations hold; NaN if they do not get
+    there.
+    """
     for _ in range(NEWTONS_STEPS):
         residuals, lower, upper, scale = _about(ys, xs, slope, constant)
         if scale <= least_scale:

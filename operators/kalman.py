@@ -1,4 +1,5 @@
-"""Hedge ratio by a Kalman filter: α and β wander, and every row corrects them by what it adds to the estimate.
+"""Hedge ratio by a Kalman filter: α and β wander, and every row corrects them by what it adds to the
+estimate.
 
 With y and x centred on the means of the filter's first `window` rows, state (α, β), and observation
 y_t = α + β·x_t + noise of variance R:

@@ -16,7 +16,6 @@ from flows.database.server_settings import lacking
 from flows.errors import UserError
 from flows.feed.proxies import through
 from flows.live.readiness import refuse_unready, refuse_unstreamed
-from flows.markets import native
 from flows.runtime.compiling import compiled_anew
 from flows.runtime.running import compare_recovery, of_its_own, refuse_in_use
 from flows.settings.decoding import load
@@ -136,7 +135,7 @@ def recovery(settings: Settings) -> str:
 def exchange(settings: Settings, source: Source) -> str:
     if source.simulated:
         return "simulated, starts with the run"
-    symbols = [native(settings.symbols[code]) for code in settings.codes_of(source)]
+    symbols = settings.natives_of(source)
     proxy = refuse_unready(venue_named(source.market.name), source.rest_url, symbols, source.stream)
     return through(proxy, f"{source.rest_url} trades all {len(symbols)} symbols and answers what a run asks")
 
@@ -147,9 +146,7 @@ def stream(settings: Settings, source: Source) -> str:
         return "simulated, starts with the run"
     venue = venue_named(source.market.name)
     streams = [
-        stream
-        for code in settings.codes_of(source)
-        for stream in venue.streams(native(settings.symbols[code]), source.stream)
+        stream for symbol in settings.natives_of(source) for stream in venue.streams(symbol, source.stream)
     ]
     proxy = refuse_unstreamed(venue, source.ws_url, streams, HANDSHAKE_S)
     return through(proxy, f"{source.ws_url} opens")

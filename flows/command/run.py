@@ -44,7 +44,6 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
     from flows.history.history import Beginning, left_open
     from flows.live.readiness import refuse_unready
     from flows.live.source import ExchangeSource, Options
-    from flows.markets import native
     from flows.pipeline import pipeline
     from flows.runtime.compiling import telling_of_compiling
     from flows.runtime.running import (
@@ -67,7 +66,7 @@ def stream(settings: Any, workers: int, seconds: float | None, fresh: bool = Fal
         refuse_unforgettable(settings) if fresh else compare_recovery(settings)
         venues = {source.exchange: venue_named(source.market.name) for source in settings.sources}
         for source in settings.sources:
-            symbols = [native(settings.symbols[code]) for code in settings.codes_of(source)]
+            symbols = settings.natives_of(source)
             refuse_unready(venues[source.exchange], source.rest_url, symbols, source.stream)
             proxy_for(source.ws_url)  # refused here where its variable names none
         with running(settings.questdb, say) as endpoint:

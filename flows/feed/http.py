@@ -1,4 +1,5 @@
-"""Requests to a venue over HTTP: one at a time, within its budget, through the proxy that the environment names.
+"""Requests to a venue over HTTP: one at a time, within its budget, through the proxy that the environment
+names.
 
 `Api` is what the REST interfaces of all venues share.
 """
@@ -91,7 +92,9 @@ class Api:
 
     @staticmethod
     def instead(path: str) -> str:
-        """What a user can do who gets no answer from a path: words that `or` can follow; empty: nothing special."""
+        """What a user can do who gets no answer from a path: words that `or` can follow; empty: nothing
+        special.
+        """
         return ""
 
     @property

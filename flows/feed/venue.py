@@ -1,9 +1,8 @@
 """What Pairflow needs of a venue. Everything outside `flows/venues/` knows a venue by these protocols alone.
 
-A venue is an object of three parts: facts about its websocket, the words of its protocol (`Conversation`), and
-its REST interface (`VenueApi`). `tests/flows/venues/contract.py` holds each of them to what is promised here,
-against its look-alike in `flows/sandbox/`. Names of symbols are the venue's own throughout (`BTCUSDT`, not
-`BTCUSDT.usdm`), times are µs since the epoch.
+A venue is an object of three parts: facts about its websocket, the words of its protocol (`Conversation`),
+and its REST interface (`VenueApi`). Names of symbols are the venue's own throughout (`BTCUSDT`, not
+`BTCUSDT.usdm`); times are µs since the epoch.
 """
 
 import threading
@@ -60,8 +59,8 @@ class VenueApi(Protocol):
     def trades(
         self, stream: str, symbol: str, from_id: int | None, limit: int, code: int = 0, symbols: int = 1
     ) -> tuple[Frames, Longs]:
-        """The symbol's trades from an id on (None: the newest ones), by id, and the ids of all that the answer
-        lists, those that are no trades too. `code` is the symbol's code among so many `symbols`.
+        """The symbol's trades from an id on (None: the newest ones), by id, and the ids of all that the
+        answer lists, those that are no trades too. `code` is the symbol's code among so many `symbols`.
         """
 
     def first_id_from(self, stream: str, symbol: str, ts: int) -> int | None:
@@ -92,11 +91,8 @@ class Venue(Protocol):
     streams_per_request: int  # in an address and in a request
     streams_in_address: bool  # whether the address of a connection can name streams
     page: int  # trades in one answer at most
-    candles: Mapping[
-        str, int
-    ]  # lengths of its candles in µs, by their words: those that our bars can be made of
+    candles: Mapping[str, int]  # lengths in µs, by their words, of the candles that our bars can be made of
     candles_page: int  # candles in one answer at most
-    guarantee: str  # what a run promises about its trades, for `docs/venues.md`
 
     def streams(self, symbol: str, stream: str) -> tuple[str, ...]:
         """The streams of a symbol: first that of its trades (`trade` or `aggTrade`)."""

@@ -96,8 +96,8 @@ def left_open(settings: Settings, endpoint: Endpoint) -> tuple[Gap, ...]:
 
 
 class Beginning:
-    """Finds the start once, however many partitions ask for it. `apis` has that of each source by its exchange;
-    `stopping`: whether the search is to end.
+    """Finds the start once, however many partitions ask for it. `apis` has that of each source by its
+    exchange; `stopping`: whether the search is to end.
     """
 
     def __init__(
@@ -264,7 +264,8 @@ class Beginning:
             stored = {
                 us: stored_bars(connection, symbol, word, starts[us], ends[us]) for us, word in words.items()
             }
-        # Timeframes of which the database lacks bars, and the candles that they are made of (None: there are none)
+        # Timeframes of which the database lacks bars, and the candles that they are made of (None: there are
+        # none)
         lacking = {
             us: length_for(venue, us) for us in words if len(stored[us]["ts"]) * us < ends[us] - starts[us]
         }

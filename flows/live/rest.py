@@ -23,8 +23,8 @@ Answer = Callable[[Request, Page | None], None]
 class Rest:
     """Asks the venue for missing trades, on a thread with that task alone.
 
-    `ask` queues a request; its answer (None: it failed) comes to `answer` on this thread. `symbols` are those of
-    the tables.
+    `ask` queues a request; its answer (None: it failed) comes to `answer` on this thread. `symbols` are those
+    of the tables.
     """
 
     def __init__(

@@ -88,7 +88,7 @@ class ExchangePartition(StatefulSourcePartition[tuple[str, Feed], dict[str, Any]
         symbols = settings.symbols
         self._source, self._venue = source, venue_named(source.market.name)
         self._codes = {symbols[code]: code for code in codes}
-        self._native = {native(symbols[code]): code for code in settings.codes_of(source)}
+        self._native = dict(zip(settings.natives_of(source), settings.codes_of(source), strict=True))
         self._sequencer = Sequencer(len(symbols), source.quiet_us, options.patience, source.ids == CONTIGUOUS)
         self._first_ids = (
             settings.recovery.dir / f"{name}.{FIRST_IDS}" if settings.recovery.dir is not None else None

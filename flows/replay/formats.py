@@ -28,7 +28,9 @@ from flows.replay.unpack import BLOCK, one_line, opened, take
 
 
 def peek(path: Path, market: Market = BINANCE) -> File:
-    """Describe a venue's recording by its beginning. Raises UserError, with what it holds, if that is no trades."""
+    """Describe a venue's recording by its beginning. Raises UserError, with what it holds, if that is no
+    trades.
+    """
     file = replace(_format(path), market=market)
     firsts = []
     for stream in file.streams:
@@ -63,7 +65,8 @@ def _format(path: Path) -> File:
 
 
 def looked(file: File, stream: str, codes: dict[str, int]) -> Iterator[tuple[Frames, int]]:
-    """A part of the file's trades after the other, with the position in the file. Adds symbols to the empty `codes`.
+    """A part of the file's trades after the other, with the position in the file. Adds symbols to the empty
+    `codes`.
 
     For the first look: of tables all trades, of websocket frames only the first or last ones of each block.
     """

@@ -1,12 +1,12 @@
 """What the local exchange says as Binance spot. The look-alike of another venue overrides what differs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from flows.feed.frames import Frames
-from flows.markets import BINANCE, TRADE, Market
+from flows.markets import TRADE
 from flows.sandbox import messages
-from flows.sandbox.tape import INTERVALS_US, Tape
+from flows.sandbox.tape import INTERVALS_US
 from flows.venues.binance.names import stream_name
 from operators.columns import Longs
 
@@ -14,13 +14,10 @@ QUOTES: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BTC", "ETH", "BNB", "EUR")
 PRICES: Final = {"minPrice": "0.00000001", "maxPrice": "10000000.00000000", "tickSize": "0.00000001"}
 SIZES: Final = {"minQty": "0.00000001", "maxQty": "9000000.00000000", "stepSize": "0.00000001"}
 
-Event = tuple[int, str, Callable[[bool], bytes]]  # when, µs; its stream; its message, combined or raw
-
 
 class BinanceSpot:
     """Names, paths, weights and messages."""
 
-    market: Market = BINANCE
     root: ClassVar[str] = "/api/v3/"
     ws_root: ClassVar[str] = ""
     weights: ClassVar[Mapping[str, int]] = {
@@ -33,7 +30,6 @@ class BinanceSpot:
         "klines": 2,
     }
     intervals: ClassVar[Mapping[str, int]] = INTERVALS_US
-    filters_symbols: ClassVar[bool] = True  # exchangeInfo can be asked about some symbols
 
     def weight(self, endpoint: str, query: Mapping[str, str]) -> int:
         """What a request costs."""
@@ -49,10 +45,6 @@ class BinanceSpot:
         if stream == TRADE:
             return messages.encode_trades(symbol, trades, combined, us)
         return messages.encode_agg_trades(symbol, trades, first, last, combined=combined, in_microseconds=us)
-
-    def events(self, symbol: str, tape: Tape, after: int, upto: int) -> list[Event]:
-        """Messages of other streams of the symbol that fall due within (after, upto], µs."""
-        return []
 
     def symbol_info(self, symbol: str) -> dict[str, Any]:
         """An entry of exchangeInfo."""

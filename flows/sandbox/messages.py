@@ -1,6 +1,6 @@
 """Binance's messages as the local exchange sends them: columns to bytes."""
 
-from typing import Final
+from typing import Any, Final
 
 from flows.feed.frames import Frames
 from operators.columns import Longs
@@ -10,6 +10,19 @@ _M: Final = ("false", "true")
 
 def _times(us: Longs, in_microseconds: bool) -> list[int]:
     return (us if in_microseconds else us // 1000).tolist()
+
+
+def _aggregates(trades: Frames, first: Longs, last: Longs, in_microseconds: bool) -> list[list[Any]]:
+    """The columns of aggregate trades that websocket and REST have in common: a, p, q, f, l, T, m."""
+    return [
+        trades.id.tolist(),
+        trades.price.tolist(),
+        trades.qty.tolist(),
+        first.tolist(),
+        last.tolist(),
+        _times(trades.ts, in_microseconds),
+        [_M[m] for m in trades.is_buyer_maker.tolist()],
+    ]
 
 
 def encode_trades(
@@ -50,13 +63,7 @@ def encode_agg_trades(
         frame = '{"stream":"' + symbol.lower() + '@aggTrade","data":' + frame + "}"
     columns = zip(
         _times(trades.event_ts, in_microseconds),
-        trades.id.tolist(),
-        trades.price.tolist(),
-        trades.qty.tolist(),
-        first.tolist(),
-        last.tolist(),
-        _times(trades.ts, in_microseconds),
-        [_M[m] for m in trades.is_buyer_maker.tolist()],
+        *_aggregates(trades, first, last, in_microseconds),
         strict=True,
     )
     return [(frame % row).encode() for row in columns]
@@ -81,13 +88,7 @@ def encode_rest_agg_trades(trades: Frames, first: Longs, last: Longs, in_microse
     """The answer of `aggTrades`."""
     row = '{"a":%d,"p":"%.8f","q":"%.8f","f":%d,"l":%d,"T":%d,"m":%s,"M":true}'
     columns = zip(
-        trades.id.tolist(),
-        trades.price.tolist(),
-        trades.qty.tolist(),
-        first.tolist(),
-        last.tolist(),
-        _times(trades.ts, in_microseconds),
-        [_M[m] for m in trades.is_buyer_maker.tolist()],
+        *_aggregates(trades, first, last, in_microseconds),
         strict=True,
     )
     return ("[" + ",".join([row % values for values in columns]) + "]").encode()

@@ -91,7 +91,7 @@ class Rest:
 
     def _get_exchangeInfo(self, query: dict[str, str], us: bool) -> Any:
         listed = [symbol for symbol in self._state.source.tapes if symbol not in self._state.faults.delisted]
-        if self._state.venue.filters_symbols and ("symbol" in query or "symbols" in query):
+        if "symbol" in query or "symbols" in query:
             try:
                 asked = (
                     [query["symbol"]]

@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 
 from flows.feed.frames import STREAMS
-from flows.sandbox.binance import Event
 from flows.sandbox.client import Client, framed
 from flows.sandbox.state import State
 from flows.sandbox.tape import Tape
@@ -34,11 +33,9 @@ class Streams:
     def __init__(self, state: State) -> None:
         self._state = state
         self._sent: dict[tuple[str, str], int] = {}
-        self._told_us = 0  # events up to this market time have been sent
 
     def skip(self) -> None:
         """Take what has happened so far as sent."""
-        self._told_us = self._state.now_us
         for symbol, tape in self._state.source.tapes.items():
             for stream in STREAMS:
                 self._sent[symbol, stream] = tape.happened(stream, self._state.now_us)
@@ -70,7 +67,6 @@ class Streams:
                 if upto > begin and symbol not in faults.delisted:
                     news[venue.stream_name(symbol, stream)] = (tape, symbol, stream, begin, upto)
                 self._sent[symbol, stream] = upto
-        events = self._events()
         encoded: dict[tuple[frozenset[str], bool, bool], list[bytes]] = {}
         for client in list(self._state.clients.values()):
             names = frozenset(name for name in news if name in client.streams)
@@ -79,25 +75,7 @@ class Streams:
                 encoded[key] = self._encoded(
                     [news[name] for name in news if name in names], client.combined, client.in_microseconds
                 )
-            told = [text(client.combined) for _, name, text in events if name in client.streams]
-            self._push(client, [*(encoded[key] if names else []), *told])
-
-    def _events(self) -> list[Event]:
-        """What has happened on other streams than those of trades, in the order of time."""
-        after, self._told_us = self._told_us, self._state.now_us
-        if after >= self._told_us:
-            return []
-        listed = [
-            (symbol, tape)
-            for symbol, tape in self._state.source.tapes.items()
-            if symbol not in self._state.faults.delisted
-        ]
-        events = [
-            event
-            for symbol, tape in listed
-            for event in self._state.venue.events(symbol, tape, after, self._told_us)
-        ]
-        return sorted(events, key=lambda event: event[0])
+            self._push(client, encoded[key] if names else [])
 
     def _encoded(
         self, news: list[tuple[Tape, str, str, int, int]], combined: bool, in_microseconds: bool

@@ -61,7 +61,7 @@ def decode(
     sources = read_sources(keys.get("source"), keys.get("sources"))
     spellings = Spellings([source.market for source in sources])
     pairs = read_pairs(top, keys, timeframes, spellings)
-    extra = read_symbols(keys.get("source"), keys.get("sources"), spellings)
+    extra = read_symbols(keys.get("source"), keys.get("sources"), sources, spellings)
     symbols = tuple(sorted({leg for pair in pairs for leg in (pair.y, pair.x)} | set(extra)))
     if not symbols:
         raise top.wrong(

@@ -10,8 +10,8 @@ from flows.settings.symbols import symbol_name
 
 
 class Spellings:
-    """The symbols of one configuration, of the venues in it. btcusdt and BTC/USDT are read as BTCUSDT, but each
-    symbol is written in one way.
+    """The symbols of one configuration, of the venues in it. btcusdt and BTC/USDT are read as BTCUSDT, but
+    each symbol is written in one way.
     """
 
     def __init__(self, markets: Sequence[Market] = (BINANCE,)) -> None:

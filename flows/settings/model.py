@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from flows.markets import BINANCE, MARKETS, Market, market_of
+from flows.markets import BINANCE, MARKETS, Market, market_of, native
 from flows.settings.timeframes import timeframe_us
 from operators.methods import OLS
 
@@ -117,6 +117,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def codes_of(self, source: Source) -> list[int]:
         """Codes of the symbols that come from a source, rising."""
         return [code for code, symbol in enumerate(self.symbols) if market_of(symbol) is source.market]
+
+    def natives_of(self, source: Source) -> list[str]:
+        """The symbols that come from a source, as its venue writes them, in the order of their codes."""
+        return [native(self.symbols[code]) for code in self.codes_of(source)]
 
     def source_of(self, symbol: str) -> Source:
         """The source that a symbol comes from."""

@@ -22,12 +22,14 @@ LONGEST_TTL_DAYS = 36_500
 
 
 def read_sources(one: Field | None, several: Field | None) -> tuple[Source, ...]:
-    """The sources that `source` or `sources` describes, without their symbols; Binance spot where there is neither."""
+    """The sources that `source` or `sources` describes, without their symbols; Binance spot where there is
+    neither.
+    """
     if one is not None and several is not None:
         raise several.wrong("both source and sources are given: keep one of them")
     if several is None:
         return (_source(one),)
-    what = "a list of sources such as [{exchange: binance}, {exchange: usdm}]"
+    what = "a list of sources such as [{exchange: binance}]"
     sources: dict[str, Source] = {}
     for element in several.elements(what):
         source = _source(element)
@@ -41,16 +43,18 @@ def read_sources(one: Field | None, several: Field | None) -> tuple[Source, ...]
     return tuple(sources.values())
 
 
-def read_symbols(one: Field | None, several: Field | None, spellings: Spellings) -> tuple[str, ...]:
-    """The symbols that the sources list beside the legs of pairs."""
+def read_symbols(
+    one: Field | None, several: Field | None, sources: Sequence[Source], spellings: Spellings
+) -> tuple[str, ...]:
+    """The symbols that the `sources` list in addition to the legs of pairs."""
     symbols: list[str] = []
-    for field in several.elements("") if several is not None else (one,):
+    fields = several.elements("") if several is not None else (one,)
+    for field, source in zip(fields, sources, strict=True):
         keys = field.keys(*SOURCE_KEYS) if field is not None else {}
         if field is None or "symbols" not in keys:
             continue
-        market = _source(field).market
         for element in keys["symbols"].elements("a list of symbols such as [BNBUSDT, SOLUSDT]"):
-            symbol = spellings.symbol(element, market)
+            symbol = spellings.symbol(element, source.market)
             if symbol in symbols:
                 raise element.wrong(f"{symbol} is listed twice")
             symbols.append(symbol)

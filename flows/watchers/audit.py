@@ -87,8 +87,8 @@ def audited_timeframe(settings: Settings, venue: Venue) -> str | None:
 
 
 class Auditor(Beside):
-    """Compares the bars in the database with the candles of one source, whatever the clock says. A bar that says
-    itself that it is incomplete is left out.
+    """Compares the bars in the database with the candles of one source, whatever the clock says. A bar that
+    says itself that it is incomplete is left out.
     """
 
     def __init__(

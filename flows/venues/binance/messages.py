@@ -216,8 +216,8 @@ def decode(
 ) -> Frames:
     """The trades of websocket frames, combined (`{"stream":…,"data":…}`) or raw, in the order given.
 
-    `codes` has the codes of symbols among so many `symbols` (default: all of them); `stream` is `trade` or `aggTrade`. Nothing raises:
-    what is no trade is counted.
+    `codes` has the codes of symbols among so many `symbols` (default: all of them); `stream` is `trade` or
+    `aggTrade`. Nothing raises: what is no trade is counted.
     """
     symbols = len(codes) if symbols is None else symbols
     decoders = _DECODERS[stream]

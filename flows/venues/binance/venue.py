@@ -33,7 +33,6 @@ class Binance:
     page = PAGE
     candles: Mapping[str, int] = INTERVALS_US
     candles_page = PAGE
-    guarantee = "contiguous, filled by id"
 
     def streams(self, symbol: str, stream: str) -> tuple[str, ...]:
         return (names.stream_name(symbol, stream),)
