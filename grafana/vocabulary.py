@@ -37,6 +37,11 @@ def steps(*pairs: tuple[float | None, str]) -> Json:
     return {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in pairs]}
 
 
+def by_steps(*pairs: tuple[float | None, str]) -> Json:
+    """The properties of a field whose values have the colours of these steps."""
+    return {"color": {"mode": "thresholds"}, "thresholds": steps(*pairs)}
+
+
 def fixed(color: str) -> Json:
     return {"mode": "fixed", "fixedColor": color}
 

@@ -11,6 +11,7 @@ from grafana.vocabulary import (
     QUIET,
     WARN,
     Json,
+    by_steps,
     cells,
     chart,
     colored,
@@ -69,8 +70,7 @@ def open_now() -> Json:
         (0, 0, 8, 4),
         options=numbers(26),
         field={
-            "color": {"mode": "thresholds"},
-            "thresholds": steps((None, QUIET)),
+            **by_steps((None, QUIET)),
             "decimals": 0,
             "unit": "none",
         },

@@ -9,6 +9,7 @@ from grafana.vocabulary import (
     QUIET,
     WARN,
     Json,
+    by_steps,
     cells,
     chart,
     colored,
@@ -71,8 +72,7 @@ def in_range() -> Json:
         (12, 0, 12, 4),
         options=numbers(24),
         field={
-            "color": {"mode": "thresholds"},
-            "thresholds": steps((None, QUIET)),
+            **by_steps((None, QUIET)),
             "decimals": 0,
             "unit": "short",
         },

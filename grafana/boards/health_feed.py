@@ -9,6 +9,7 @@ from grafana.vocabulary import (
     QUIET,
     WARN,
     Json,
+    by_steps,
     cells,
     chart,
     fixed,
@@ -47,7 +48,7 @@ def now() -> Json:
         ],
         (0, 0, 12, 4),
         options=numbers(24),
-        field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 0},
+        field={**by_steps((None, QUIET)), "decimals": 0},
         empty="–",
         overrides=[
             override("Newest bar", unit="s", thresholds=AGE_STEPS),
@@ -153,7 +154,7 @@ def feed_by_symbol() -> Json:
         (0, 13, 9, 9),
         **cells(),
         empty="no health rows in this range: the pipeline did not run",
-        field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET))},
+        field={**by_steps((None, QUIET))},
         overrides=[
             override("Symbol", custom__width=105),
             override("Lag", unit="ms", decimals=0),

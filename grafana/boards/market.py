@@ -9,6 +9,7 @@ from grafana.vocabulary import (
     QUIET,
     UP,
     Json,
+    by_steps,
     chart,
     dashboard,
     fixed,
@@ -176,8 +177,7 @@ def taker_imbalance() -> Json:
             "decimals": 0,
             "min": -1,
             "max": 1,
-            "color": {"mode": "thresholds"},
-            "thresholds": steps((None, DOWN), (0, UP)),
+            **by_steps((None, DOWN), (0, UP)),
         },
         custom=lines(
             drawStyle="bars", fillOpacity=50, lineWidth=0, gradientMode="scheme", axisCenteredZero=True

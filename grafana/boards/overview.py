@@ -19,6 +19,7 @@ from grafana.vocabulary import (
     UP,
     WARN,
     Json,
+    by_steps,
     cells,
     dashboard,
     graded,
@@ -83,8 +84,7 @@ def now() -> Json:
         (0, 0, 24, 3),
         options=numbers(24),
         field={
-            "color": {"mode": "thresholds"},
-            "thresholds": steps((None, QUIET)),
+            **by_steps((None, QUIET)),
             "decimals": 0,
             "unit": "none",
         },
@@ -195,10 +195,7 @@ def correlations() -> Json:
             "decimals": 2,
             "min": -1,
             "max": 1,
-            "color": {"mode": "thresholds"},
-            "thresholds": steps(
-                (None, DOWN), (-0.5, "transparent"), (0.5, "semi-dark-green"), (0.8, "dark-green")
-            ),
+            **by_steps((None, DOWN), (-0.5, "transparent"), (0.5, "semi-dark-green"), (0.8, "dark-green")),
         },
         overrides=[
             override(

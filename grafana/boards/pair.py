@@ -22,6 +22,7 @@ from grafana.vocabulary import (
     Z_COLORS,
     Json,
     annotation,
+    by_steps,
     cells,
     colored,
     dashboard,
@@ -74,7 +75,7 @@ def now() -> Json:
         ],
         (0, 0, 19, 4),
         options=numbers(),
-        field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET))},
+        field={**by_steps((None, QUIET))},
         empty="–",
         overrides=[
             override("z-score", decimals=2, thresholds=Z_COLORS),
@@ -134,8 +135,7 @@ def side_of_a_return() -> Json:
         (19, 0, 5, 4),
         options={**numbers(18), "textMode": "value"},
         field={
-            "color": {"mode": "thresholds"},
-            "thresholds": steps((None, QUIET)),
+            **by_steps((None, QUIET)),
             "mappings": [
                 *pattern(r"^((sell|buy) .*\(weak\))$", "$1", QUIET),
                 *pattern("^(sell|buy) (.*)", "$1 $2", WARN),

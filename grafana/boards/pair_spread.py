@@ -14,13 +14,13 @@ from grafana.vocabulary import (
     WARN,
     Z_STEPS,
     Json,
+    by_steps,
     chart,
     fixed,
     lines,
     override,
     panel,
     query,
-    steps,
 )
 
 CHOSEN = f"pair = {PAIR} AND timeframe = {TIMEFRAME} AND method = {METHOD} AND $__timeFilter(ts)"
@@ -149,8 +149,7 @@ def edge() -> Json:
         field={
             "unit": "suffix: bp",
             "decimals": 0,
-            "color": {"mode": "thresholds"},
-            "thresholds": steps((None, DIM), (0, UP)),
+            **by_steps((None, DIM), (0, UP)),
         },
         custom=lines(axisSoftMax=0, gradientMode="scheme", thresholdsStyle={"mode": "line"}),
         interval="$timeframe",

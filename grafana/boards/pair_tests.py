@@ -13,6 +13,7 @@ from grafana.vocabulary import (
     QUIET,
     WARN,
     Json,
+    by_steps,
     cells,
     chart,
     fixed,
@@ -167,7 +168,7 @@ def other_tests() -> Json:
         ],
         (10, 42, 14, 6),
         options=numbers(16),
-        field={"color": {"mode": "thresholds"}, "thresholds": steps((None, QUIET)), "decimals": 2},
+        field={**by_steps((None, QUIET)), "decimals": 2},
         empty="–",
         overrides=[
             override("p, both orders", decimals=3, thresholds=steps((None, CALM), (0.05, WARN))),
