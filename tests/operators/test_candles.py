@@ -7,7 +7,7 @@ from flows.feed.frames import join
 from flows.replay.recordings import read
 from flows.sandbox.market import record
 from operators.bars import BarBuilder
-from operators.candles import FIELDS, Candles, merged, resampled, without_holes
+from operators.candles import FIELDS, Candles, merged, resampled, unbroken, without_holes
 from operators.columns import SECOND_US, Trades
 
 
@@ -68,3 +68,17 @@ def test_what_the_database_has_stands_in_the_place_of_candles(bars: dict[int, Ca
         found["close"] != whole["close"],
         (np.arange(len(whole["ts"])) < 100) | (np.arange(len(whole["ts"])) >= 200),
     )
+
+
+def test_bars_before_the_last_hole_do_not_count_and_none_do_that_end_too_early(
+    bars: dict[int, Candles],
+) -> None:
+    whole = bars[SECOND_US]
+    end = int(whole["ts"][-1]) + SECOND_US
+    assert unbroken(whole, SECOND_US, end)["ts"].tolist() == whole["ts"].tolist()
+    torn = {name: np.delete(column, [50, 120]) for name, column in whole.items()}
+    kept = unbroken(torn, SECOND_US, end)
+    for name in ("ts", *FIELDS, "complete"):
+        np.testing.assert_array_equal(kept[name], whole[name][121:], err_msg=name)
+    assert len(unbroken(whole, SECOND_US, end + SECOND_US)["ts"]) == 0
+    assert len(unbroken({name: column[:0] for name, column in whole.items()}, SECOND_US, end)["ts"]) == 0

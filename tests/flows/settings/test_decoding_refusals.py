@@ -157,6 +157,17 @@ BROKEN = [  # what is wrong, the text, and the message without the name of the f
         ": pairs[1][0]: BTCUSDT is written in two ways, 'btcusdt' and 'BTCUSDT': write BTCUSDT everywhere"),
     ("two spellings as one pair", "pairs: [[BTCUSDT, btc/usdt]]",
         ": pairs[0][1]: BTCUSDT is written in two ways, 'BTCUSDT' and 'btc/usdt': write BTCUSDT everywhere"),
+    ("source and sources", SHORTEST + "source: {}\nsources: [{exchange: binance}]",
+        ": sources: both source and sources are given: keep one of them"),
+    ("no sources", SHORTEST + "sources: []",
+        ": sources: expected a list of sources such as [{exchange: binance}], got []"),
+    ("a source twice", SHORTEST + "sources: [{exchange: binance}, {quiet: 2s}]",
+        ": sources[1]: binance is listed twice"),
+    ("a simulated market among others", SHORTEST + "sources: [{exchange: simulated}, {exchange: binance}]",
+        ": sources: a simulated market runs alone: remove it, or the other sources"),
+    ("a symbol of an unknown venue", "pairs: [[BTCUSDT.nowhere, ETHUSDT]]",
+        ": pairs[0][0]: expected a symbol such as BTCUSDT (2 to 40 letters, digits and _), got "
+        "'BTCUSDT.nowhere'"),
     ("two spellings, one of source.symbols", SHORTEST + "source: {symbols: [ethusdt]}",
         ": source.symbols[0]: ETHUSDT is written in two ways, 'ETHUSDT' and 'ethusdt': write ETHUSDT "
         "everywhere"),
