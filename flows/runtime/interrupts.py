@@ -62,9 +62,10 @@ def stopping_on_signals(stop: Settable) -> Iterator[None]:
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    watcher = threading.Thread(target=_watch, args=(reading, stop), name="signals", daemon=True)
+    first = _First(stop)
+    watcher = threading.Thread(target=_watch, args=(reading, first), name="signals", daemon=True)
     # The handler is for a main thread that waits; the watching thread counts the signals.
-    with handled_by(lambda number, _frame: stop.set()):
+    with handled_by(lambda number, _frame: first.came(number)):
         before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         watcher.start()
         try:
@@ -98,7 +99,24 @@ def handled_by(handler: "signal._HANDLER") -> Iterator[None]:
             signal.signal(number, previous)
 
 
-def _watch(reading: int, stop: Settable) -> None:
+class _First:
+    """The first signal, which two threads may be the first to see: reported once, before anything stops."""
+
+    def __init__(self, stop: Settable) -> None:
+        self._stop, self._reported = stop, False
+        self._lock = (
+            threading.RLock()
+        )  # the main thread may be interrupted by another signal while it holds it
+
+    def came(self, number: int) -> None:
+        with self._lock:
+            if not self._reported:
+                self._reported = True
+                tell(f"{signal.Signals(number).name}: stopping; writing what is under way")
+            self._stop.set()
+
+
+def _watch(reading: int, first: _First) -> None:
     """Act on the signals whose numbers come through the pipe, until it is closed."""
     came: float | None = None
     while True:
@@ -113,8 +131,7 @@ def _watch(reading: int, stop: Settable) -> None:
         if came is not None:
             end(AT_ONCE)
         came = time.monotonic()
-        stop.set()
-        tell(f"{signal.Signals(numbers[0]).name}: stopping; writing what is under way")
+        first.came(numbers[0])
 
 
 def _works_since(moment: float) -> float:
